@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
     does = "check versions and known problems, with a fix for each"
     doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
+    doctor.add_argument(
+        "--url", action="append", default=[], help="compare the clock with the server here (default: the brokers')"
+    )
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -210,10 +213,10 @@ def _first_notebook() -> Path:
     raise UsageError("the notebooks are not installed", advice="Clone the repository and run `make demo` in it.")
 
 
-def _doctor(_: argparse.Namespace) -> int:
-    from aries_nb.doctor import examine
+def _doctor(arguments: argparse.Namespace) -> int:
+    from aries_nb.doctor import clock_finding, examine
 
-    findings = examine()
+    findings = [*examine(), clock_finding(arguments.url)]
     for finding in findings:
         print(f"{'ok  ' if finding.is_ok else 'FIX '}  {finding.what}")
         if not finding.is_ok:

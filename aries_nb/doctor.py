@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import NamedTuple
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "clock_finding", "examine"]
+
+SERVER_SECONDS = 3.0
 
 
 class Finding(NamedTuple):
@@ -135,3 +137,30 @@ def _key(version: str) -> tuple[int, ...]:
             break
         numbers.append(int(digits))
     return tuple(numbers)
+
+
+def clock_finding(urls: Sequence[str] = ()) -> Finding:
+    """Compare this computer's clock with that of the servers at these addresses; those of the built-in brokers for ().
+
+    Asks the servers in turn, each for 3 s at most, without a token, until one answers with its time. Blocks.
+    """
+    what = "the clock of this computer"
+    try:
+        from aries_nb.brokers import BROKERS
+        from aries_nb.net.exchange_clock import ExchangeClock
+        from aries_nb.net.http_client import http_base, new_client
+    except ImportError:
+        return Finding(f"{what} (not compared: a package is missing)", is_ok=True)
+    for url in urls or sorted({broker.url for broker in BROKERS.values() if broker.url}):
+        try:
+            with new_client(base := http_base(url)) as client:
+                date = client.head(base, timeout=SERVER_SECONDS).headers.get("Date", "")
+        except Exception as error:
+            del error
+            continue
+        clock = ExchangeClock()
+        if date and clock.handshake(date):
+            return Finding(f"{what} ({clock})", is_ok=False, fix="Set it, by a time server (NTP) if possible.")
+        if date:
+            return Finding(f"{what} (right to some seconds, by {url})", is_ok=True)
+    return Finding(f"{what} (not compared: no server could be asked)", is_ok=True)

@@ -49,6 +49,28 @@ IMPURE = {
 }  # fmt: skip
 IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 
+# Who may ask which time; every other module asks none. Market time is a feed's, passed in as a `Clock`.
+TIMES = {
+    "elapsed": {
+        "net.websocket", "net.session", "net.http_client", "net.oauth_callback", "live.connection", "live.waiting",
+        "live.feed", "live.staleness", "live.account.equity", "live.account.positions", "live.market.bars",
+        "live.market.current_bar", "widgets.painter",
+    },
+    "steady_ns": {"net.exchange_clock", "net.lag", "net.oauth"},
+    # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or
+    # shown by a browser on the same computer.
+    "wall_ns": {
+        "net.exchange_clock", "net.lag", "net.http_client", "net.token_endpoint", "live.market.reference",
+        "store.latency", "store.order_book", "store.rolling", "widgets.anywidget_view", "widgets.table_format",
+        "widgets.view",
+    },
+}  # fmt: skip
+NO_CLOCK = ("live", "net", "store", "widgets", "model", "brokers", "recording", "rooms")
+CLOCK_CALLS = re.compile(
+    r"time\.(time|monotonic|perf_counter|process_time|clock_gettime)(_ns)?"
+    r"|(datetime|date|Timestamp|pd\.Timestamp|datetime64|np\.datetime64)\.(now|utcnow|today)"
+)
+
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "info", "misc"}
 MOST_LINES = 600
 SMALL_LINES, MOST_SMALL = 60, 10
@@ -220,6 +242,24 @@ def test_brokers_are_pure(module):
 
     assert imported & IMPURE == set()
     assert [name for name in called if IMPURE_CALLS.fullmatch(name)] == [], "time is handed in, and there is no I/O"
+
+
+@pytest.mark.parametrize("module", [name for name in NAMES if room(name) in NO_CLOCK and name != "model.clock"])
+def test_time_is_asked_of_one_module_by_those_that_may(module):
+    names = [ast.unparse(node) for node, _ in nodes(tree(module)) if isinstance(node, ast.Attribute)]
+    imported = {
+        alias.name
+        for node, _ in nodes(tree(module))
+        if isinstance(node, ast.ImportFrom) and node.module == "aries_nb.model.clock"
+        for alias in node.names
+    }
+    by_name = [node.module for node, _ in nodes(tree(module)) if isinstance(node, ast.ImportFrom)]
+
+    assert [name for name in names if CLOCK_CALLS.fullmatch(name)] == [], (
+        "ask `aries_nb.model.clock`, or a feed's clock"
+    )
+    assert "time" not in by_name, "time is asked of `aries_nb.model.clock`"
+    assert {name for name in TIMES if module in TIMES[name]} == imported & TIMES.keys()
 
 
 @pytest.mark.parametrize("module", [name for name in NAMES if name.count(".") > 1 and room(name) == "brokers"])

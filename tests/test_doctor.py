@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aries_nb.doctor import Finding, examine
+from aries_nb.doctor import Finding, clock_finding, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,3 +132,37 @@ def test_a_missing_bundle_of_certificates_is_reported(
     ill = [finding for finding in examined() if not finding.is_ok]
 
     assert [finding.fix.partition(" (")[0] for finding in ill] == ["REQUESTS_CA_BUNDLE names no file of certificates"]
+
+
+class _Dated(BaseHTTPRequestHandler):
+    ahead_s = 0
+
+    def do_HEAD(self) -> None:
+        self.send_response_only(404)
+        self.send_header("Date", formatdate(time.time() + self.ahead_s, usegmt=True))
+        self.end_headers()
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "is_ok", "text"),
+    [
+        (0, True, "right to some seconds"),
+        (3 * 3_600, False, "this computer's clock is 3 h behind the exchange's"),
+        (-40 * 60, False, "this computer's clock is 40 min ahead of the exchange's"),
+    ],
+)
+def test_the_clock_is_compared_with_a_servers(ahead_s: int, is_ok: bool, text: str) -> None:
+    handler = type("Dated", (_Dated,), {"ahead_s": ahead_s})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+
+        found = clock_finding([f"ws://127.0.0.1:{server.server_port}"])
+
+    assert (found.is_ok, bool(found.fix)) == (is_ok, not is_ok)
+    assert text in found.what
+
+
+def test_a_clock_that_cannot_be_compared_is_no_finding_to_mend() -> None:
+    found = clock_finding(["ws://127.0.0.1:9"])
+
+    assert found == Finding("the clock of this computer (not compared: no server could be asked)", is_ok=True)

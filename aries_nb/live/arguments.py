@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ import pandas as pd
 
 from aries_nb.errors import UsageError
 from aries_nb.model import Column, ColumnType
+from aries_nb.model.clock import Clock
 
 __all__ = [
     "checked_columns",
@@ -187,13 +187,13 @@ def checked_moment(value: object, name: str) -> pd.Timestamp:
         raise UsageError(f"{name}={_cut(value)} is too far away", advice="Pass a time from 1678 to 2261.") from None
 
 
-def checked_period(start: object, end: object) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return a start and an end as Timestamps in UTC; `end` None means now.
+def checked_period(start: object, end: object, clock: Clock) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return a start and an end as Timestamps in UTC; `end` None means now by `clock`.
 
     Raises UsageError for an invalid time, and where the start is not before the end.
     """
     first = checked_moment(start, "start")
-    last = pd.Timestamp(time.time_ns(), tz="UTC") if end is None else checked_moment(end, "end")
+    last = pd.Timestamp(clock.now_ns(), tz="UTC") if end is None else checked_moment(end, "end")
     if first >= last:
         raise UsageError(f"start={first} is not before the end, {last}", advice="Pass an earlier start.")
     return first, last

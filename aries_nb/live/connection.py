@@ -7,7 +7,6 @@ memory.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -34,7 +33,9 @@ from aries_nb.model import (
     TradeGap,
     Value,
 )
+from aries_nb.model.clock import elapsed
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.exchange_clock import ExchangeClock
 from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
@@ -94,6 +95,8 @@ class Link:
         self.hours = endpoint.hours
         self.conflates = endpoint.conflates
         self._gaps = gaps
+        arrivals = arrivals or ArrivalCounter()
+        self.clock = arrivals.clock  # market time
         address = checked_url(url, endpoint.path)
         self._pool = SessionPool(
             address,
@@ -105,7 +108,7 @@ class Link:
             arrivals=arrivals,
         )
         self._streams: dict[int, list[Route]] = {}
-        self._lags = LatencySamples()  # of all its frames and books
+        self._lags = LatencySamples(self.clock.now_ns)  # of all its frames and books
         self._numbers = count(1)  # of queries
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         self._book_requests: dict[Subscription, threading.RLock] = {}
@@ -141,7 +144,7 @@ class Link:
         subscriptions. Waits up to 5 s for the server's reply. Raises UnknownSymbolError or SubscriptionRefusedError
         where the server refuses a symbol; then none is subscribed to.
         """
-        tape = RollingFrame(columns, symbols, **window)
+        tape = RollingFrame(columns, symbols, clock=self.clock.now_ns, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
@@ -212,7 +215,7 @@ class Link:
             request = self._book_requests.setdefault(wanted, threading.RLock())
         with request:  # a second caller waits for the answer to the first, which may be a refusal
             with self._guard:
-                book, users = self._books.get(wanted) or (OrderBook(symbol), 0)
+                book, users = self._books.get(wanted) or (OrderBook(symbol, self.clock.now_ns), 0)
                 book.lags.whole = self._lags
                 self._books[wanted] = (book, users + 1)
             if not users:
@@ -344,10 +347,12 @@ class Link:
 
     def statistics(self) -> FeedStatistics:
         """Return the current counts and latencies of all connections of this link together."""
-        parts = [_statistics(session) for session in self._pool.sessions]
+        parts = [_statistics(session, self.clock) for session in self._pool.sessions]
         visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
         return replace(
-            combined(parts),
+            total := combined(parts),
+            clock_offset_s=self.clock.offset_s,
+            last_error=total.last_error or str(self.clock),
             gaps=self._gaps.count,
             visible_p50_ms=visible.p50_ms,
             visible_p99_ms=visible.p99_ms,
@@ -420,12 +425,12 @@ class Link:
         self.check()
         self._streams[id(store)] = streams
         refused: dict[Subscription, Rejected] = {}
-        until = time.monotonic() + ANSWER_SECONDS
+        until = elapsed() + ANSWER_SECONDS
         try:
             for answer in self._pool.subscribe(streams):
                 # A slow reply is no error: rows will arrive, or a refusal that the next call raises.
                 with suppress(FutureTimeoutError):
-                    refused |= answer.result(max(until - time.monotonic(), 0.0))
+                    refused |= answer.result(max(until - elapsed(), 0.0))
         except BaseException:
             # The protocol cannot encode the request, or the user interrupts: nothing of it may stay.
             self.release(store)
@@ -438,7 +443,7 @@ class Link:
             raise self.refusal(refused)
 
 
-def _statistics(session: Session) -> FeedStatistics:
+def _statistics(session: Session, clock: ExchangeClock) -> FeedStatistics:
     intake, last = session.intake, session.intake.last_received
     p50_ms, p99_ms = session.read_monitor.lag.percentiles_ms()
     return FeedStatistics(
@@ -456,7 +461,7 @@ def _statistics(session: Session) -> FeedStatistics:
         lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
         lag_p99_ms=p99_ms,
         behind_s=session.read_monitor.lag.seconds if session.state == "live" else 0.0,
-        silence_s=(time.time_ns() - last) / 1e9 if last else float("nan"),
+        silence_s=(clock.now_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,9 +28,10 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
-from aries_nb.live.statistics import FeedStatistics, card_data, combined
+from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
+from aries_nb.model.clock import elapsed
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.intake import ArrivalCounter
@@ -70,13 +70,14 @@ class Feed(BoundToProcess):
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        self._gaps = GapLog()
+        arrivals = ArrivalCounter()
+        self._clock = FeedClock(arrivals.clock)
+        self._gaps = GapLog(arrivals.clock)
         self._gap_selection = GapSelection(self._gaps)
         self._missed = Gaps(self._gap_selection)
         shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
-        arrivals = ArrivalCounter()
         self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
             endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule, arrivals=arrivals
@@ -87,7 +88,7 @@ class Feed(BoundToProcess):
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
-        self._reference = MarketReference(self._http, broker.lookup)
+        self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         self._link.fill_gaps_with(GapFill(self._reference, arrivals).start)
         self._accounts = UserData(
             lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
@@ -102,7 +103,7 @@ class Feed(BoundToProcess):
         self._registry = LiveRegistry(self._check)
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
-        self._card: Card | None = None
+        self._card_view: Card | None = None
         self._is_closed = False
 
     def quotes(
@@ -338,6 +339,18 @@ class Feed(BoundToProcess):
         """
         return combined([link.statistics() for link in self._links()])
 
+    @property
+    def clock(self) -> FeedClock:
+        """The market time of this feed: this computer's clock, corrected where it is far from the exchange's."""
+        return self._clock
+
+    def card(self) -> CardData:
+        """Return what the status card shows now: state, counts, latencies, and the newest problem in `error`.
+
+        `error` also says by how much this computer's clock is wrong. Any thread.
+        """
+        return self._source.card()
+
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
@@ -362,8 +375,8 @@ class Feed(BoundToProcess):
             steps.callback(self._callbacks.close)
             steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
-            if self._card is not None:
-                steps.callback(self._card.close)
+            if self._card_view is not None:
+                steps.callback(self._card_view.close)
             steps.callback(self._registry.close)
 
     def wait_open(self, timeout: float) -> None:
@@ -388,9 +401,9 @@ class Feed(BoundToProcess):
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         from aries_nb.widgets import Card
 
-        if self._card is None:
-            self._card = Card(self._source)
-        return self._card._repr_mimebundle_(include, exclude)
+        if self._card_view is None:
+            self._card_view = Card(self._source)
+        return self._card_view._repr_mimebundle_(include, exclude)
 
     @property
     def _source(self) -> FeedSource:
@@ -480,7 +493,7 @@ class FeedSource:
     @property
     def version(self) -> int:
         """A number that changes twice a second, so that the card, which shows the time since a message, is redrawn."""
-        return time.monotonic_ns() // 500_000_000
+        return int(elapsed() * 2)
 
     def card(self) -> CardData:
         """Return the current state, counts and newest problem of the feed, and the number of silent symbols.
@@ -488,6 +501,8 @@ class FeedSource:
         A symbol is silent when nothing has arrived for longer than usual.
         """
         now = self._feed.stats()
-        problems = (now.state == "live" and self._callbacks.last_error) or now.last_error
+        clock = str(self._feed.clock)
+        problem = (now.state == "live" and self._callbacks.last_error) or now.last_error
+        error = problem if clock in problem else f"{clock}; {problem}"
         silent = sum(len(live.silent) for live in self._registry.open_objects() if isinstance(live, LiveFrame))
-        return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=problems), silent=silent)
+        return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=error), silent=silent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -116,7 +115,7 @@ class GapFill:
         once all trade gaps of that interruption and symbol are. The network's thread only.
         """
         rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
-        received = time.time_ns()
+        received = self._arrivals.clock.now_ns()
         seq = 0 if trades is None else self._first_number(trades)
         done = [
             frame.tape.backfill(frame.number, [] if rows is None else rows[at], received, seq=seq)

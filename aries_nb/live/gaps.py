@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
@@ -30,7 +29,7 @@ class GapSelection:
     def __init__(self, log: GapLog, places: StreamSymbols | None = None) -> None:
         self._log = log
         self._places = places
-        self._made = time.time_ns()
+        self._made = self._log.clock.now_ns()
         self._closed: int | None = None
 
     def all(self) -> list[Gap]:
@@ -48,7 +47,7 @@ class GapSelection:
 
         Has no effect where this has the gaps of the whole feed.
         """
-        self._closed = self._closed or time.time_ns()
+        self._closed = self._closed or self._log.clock.now_ns()
 
     def spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""

@@ -5,7 +5,6 @@ A symbol is silent when nothing has arrived for longer than usual while its mark
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from aries_nb.live.calendars import open_since
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
+from aries_nb.model.clock import elapsed
 from aries_nb.store import RollingFrame
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Staleness:
         self._link = link
         self._gaps = gaps
         self._calendars = [link.hours.calendar_of(symbol) for symbol in tape.symbols]
-        self._begun = time.time_ns()
+        self._begun = link.clock.now_ns()
         self._expected: Times = np.zeros(len(tape.symbols), "int64")
         self._looked_at = -LOOK_SECONDS
 
@@ -92,8 +92,8 @@ class Staleness:
         return silent
 
     def _usual(self) -> Times:
-        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = time.monotonic()
+        if elapsed() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = elapsed()
             rows = self._tape.rows(self._tape.version - ROWS_LOOKED_AT)
             if rows.received is not None:
                 self._expected = staleness_thresholds(rows.codes, rows.received * 1_000, len(self._tape.symbols))

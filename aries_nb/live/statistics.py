@@ -1,4 +1,4 @@
-"""Statistics of a feed: of each connection, and of all connections together."""
+"""Statistics of a feed, of each connection and of all together, and its market time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aries_nb.model import CardData, State
+import pandas as pd
 
-__all__ = ["FeedStatistics", "card_data", "combined", "worst"]
+from aries_nb.model import CardData, State
+from aries_nb.net.exchange_clock import ExchangeClock
+
+__all__ = ["FeedClock", "FeedStatistics", "card_data", "combined", "worst"]
 
 # The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -43,7 +46,7 @@ class FeedStatistics:
     lag_ms: float
     """Median time in ms from exchange time to receipt on the market's connection, of the newest 1,000 samples.
 
-    The difference of two clocks, not corrected, so it may be negative; NaN before a message."""
+    Slightly negative where the clocks differ by less than is corrected; NaN before a message."""
     lag_p99_ms: float
     """99th percentile of what `lag_ms` is the median of; NaN in the first quarter of a second."""
     visible_p50_ms: float = math.nan
@@ -64,8 +67,45 @@ class FeedStatistics:
     0 below one second, unless more than 2,000 messages arrived in that time."""
     silence_s: float
     """Seconds since the last message on the market's connection; NaN before the first."""
+    clock_offset_s: float = 0.0
+    """Seconds by which the exchange's clock is ahead of this computer's; 0.0 for a difference of less than five.
+
+    Market time, and with it every time of receipt, is corrected by it."""
     last_error: str
     """The newest problem as text, "" without one."""
+
+
+class FeedClock:
+    """The market time of a feed: what its staleness, bars, windows and times of receipt go by. Any thread.
+
+    It is this computer's time when the feed was made, and does not jump when the computer's clock is set. Where that is
+    more than five seconds from the exchange's, market time is corrected: first by the time that the server names in its
+    answer to the connection, then by the exchange times of messages that arrive one after the other.
+    """
+
+    def __init__(self, clock: ExchangeClock) -> None:
+        self._clock = clock
+
+    def now_ns(self) -> int:
+        """Return the market time in ns since the epoch, UTC."""
+        return self._clock.now_ns()
+
+    @property
+    def now(self) -> pd.Timestamp:
+        """The market time, UTC, in microseconds."""
+        return pd.Timestamp(self._clock.now_ns() // 1_000, unit="us", tz="UTC")
+
+    @property
+    def offset_s(self) -> float:
+        """By how many seconds the exchange's clock is ahead of this computer's; 0.0 for less than five seconds."""
+        return self._clock.offset_s
+
+    def __str__(self) -> str:
+        """What to say of this computer's clock, "" where it is right."""
+        return str(self._clock)
+
+    def __repr__(self) -> str:
+        return f"<clock: {self.now:%Y-%m-%d %H:%M:%S} UTC{', ' * bool(str(self))}{self}>"
 
 
 def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
@@ -120,6 +160,7 @@ def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
         lag_p99_ms=first.lag_p99_ms,
         behind_s=max(part.behind_s for part in parts),
         silence_s=first.silence_s,
+        clock_offset_s=first.clock_offset_s,
         last_error=next((part.last_error for part in parts if part.last_error), ""),
         visible_p50_ms=_most([part.visible_p50_ms for part in parts]),
         visible_p99_ms=_most([part.visible_p99_ms for part in parts]),

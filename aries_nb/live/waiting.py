@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from numbers import Real
 
 from aries_nb.errors import UsageError, WaitTimeoutError
+from aries_nb.model.clock import elapsed
 
 __all__ = ["Watch", "wait_for", "wait_for_async"]
 
@@ -32,7 +32,7 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout
         for watch in watches:
             undo.append(watch(notified.set))  # one by one: an interrupt may come between two
         while not is_done():
-            left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
+            left = LOOK_SECONDS if deadline is None else min(deadline - elapsed(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)
             notified.wait(left)
@@ -66,7 +66,7 @@ async def wait_for_async(
         for watch in watches:
             undo.append(watch(notify))
         while not is_done():
-            left = LOOK_SECONDS if deadline is None else min(deadline - time.monotonic(), LOOK_SECONDS)
+            left = LOOK_SECONDS if deadline is None else min(deadline - elapsed(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)
             try:
@@ -90,7 +90,7 @@ def _deadline(timeout: object) -> float | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or timeout != timeout:
         raise UsageError(f"timeout={timeout!r} is no time to wait", advice="Pass seconds, or None for no limit.")
-    return time.monotonic() + float(timeout)
+    return elapsed() + float(timeout)
 
 
 def _too_late(timeout: float | None, what: str) -> WaitTimeoutError:

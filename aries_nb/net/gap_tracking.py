@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 
 from aries_nb.model import Cause, GapSink, Kind, Resumed
+from aries_nb.model.clock import Clock
 from aries_nb.net.intake import Intake
 
 __all__ = ["GapTracker"]
@@ -19,9 +19,10 @@ class GapTracker:
     `intake` gives the subscriptions and the time of the last message.
     """
 
-    def __init__(self, intake: Intake, gaps: GapSink) -> None:
+    def __init__(self, intake: Intake, gaps: GapSink, clock: Clock) -> None:
         self._intake = intake
         self._gaps = gaps
+        self._clock = clock
         self._resumed: dict[tuple[Kind, str], Resumed] = {}  # streams that resumed after the break
         self._ended = 0  # the end of the gap before, ns since the epoch
         self._barrier = 0.0  # the ping whose answer shows that the connection is complete
@@ -41,7 +42,7 @@ class GapTracker:
         It does not begin before the end of the previous gap, which is a moment after the message that showed it.
         `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
         """
-        started = self._intake.last_received or time.time_ns()
+        started = self._intake.last_received or self._clock.now_ns()
         if started < self._ended < started + SECOND:  # further apart only if the clock was set back
             started = self._ended
         self._gaps.opened(started=started, reason=reason, cause=cause)
@@ -77,7 +78,7 @@ class GapTracker:
 
     def closed(self) -> None:
         """End the open gap, if there is one, as not filled, because the session is being closed."""
-        self._gaps.closed(ended=time.time_ns())
+        self._gaps.closed(ended=self._clock.now_ns())
 
     def completed(self) -> None:
         """End the open gap, because all streams are requested again and no data are missed from now on.
@@ -86,5 +87,5 @@ class GapTracker:
         """
         running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
         is_all = running <= self._resumed.keys()
-        self._ended = time.time_ns()
+        self._ended = self._clock.now_ns()
         self._gaps.closed(ended=self._ended, resumed=list(self._resumed.values()), is_all=is_all)

@@ -13,7 +13,6 @@ import random
 import socket
 import ssl
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
@@ -26,6 +25,7 @@ from weakref import WeakSet
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import explain, is_for_now
@@ -135,7 +135,7 @@ class HttpClient:
                     raise failure
                 retry_after = _retry_after(answer)
                 if answer.status == TOO_MANY:
-                    self._rate_limit.pause(time.monotonic(), retry_after)  # other requests would get the same answer
+                    self._rate_limit.pause(elapsed(), retry_after)  # other requests would get the same answer
             if attempt == ATTEMPTS:
                 raise failure
             if self._pause(max(retry_after, backoff.next(lived=None, jitter=self._jitter()))):
@@ -205,7 +205,7 @@ class HttpClient:
         return answer if answer.is_success else answer.without(token)
 
     def _ask(self, path: str, params: Mapping[str, str], token: Secret) -> HttpResponse:
-        turn = self._rate_limit.reserve(time.monotonic())
+        turn = self._rate_limit.reserve(elapsed())
         if turn > 0 and self._closed.wait(turn):
             raise self._closed_error()
         with self._guard:
@@ -255,7 +255,7 @@ def _retry_after(answer: HttpResponse) -> float:
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_ASKED_WAIT)
     try:
-        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        seconds = parsedate_to_datetime(value).timestamp() - wall_ns() / 1e9
     except (ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), LONGEST_ASKED_WAIT)

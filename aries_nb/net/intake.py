@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import BrokerProtocol
 from aries_nb.model import Counted, Notice, RecordSink, SessionLost, Subscription, Unreadable, Unrequested, Values
+from aries_nb.net.exchange_clock import ExchangeClock
 from aries_nb.net.limits import count_lines, count_values
 
 __all__ = ["ArrivalCounter", "Intake", "Route"]
@@ -45,10 +46,11 @@ class Route(NamedTuple):
 class ArrivalCounter:
     """Numbers the records of a feed in the order of their arrival over all its connections, from 1.
 
-    The network's thread owns it: all connections are read there.
+    The network's thread owns it: all connections are read there. `clock` is the market time of their receipt.
     """
 
     def __init__(self) -> None:
+        self.clock = ExchangeClock()
         self._next = 1
 
     def take(self, count: int) -> int:
@@ -239,6 +241,12 @@ class Intake:
         """
         count, self._frames_seen = self.frames - self._frames_seen, self.frames
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
+
+    def clock_corrected(self, ns: int) -> None:
+        """Forget the lags, because market time was corrected by `ns`, and move the time of the newest frame."""
+        self._lags.clear()
+        if self.last_received:
+            self.last_received += ns
 
     @property
     def lag_ms(self) -> float:

@@ -6,12 +6,13 @@ A growing lag (receipt minus exchange time) is the first sign that messages are 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import ceil, nan
 from typing import TYPE_CHECKING
 
+from aries_nb.model.clock import steady_ns, wall_ns
+from aries_nb.net.exchange_clock import BELIEVED_NS, ExchangeClock
 from aries_nb.net.intake import Intake
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ BUCKETS = 60  # the smallest lag is that of the last ten minutes
 KEPT_LAGS = 1_000  # for the percentiles
 SMOOTHING = 0.3  # weight of the newest turn in the rate
 STALL_SECONDS = 10.0  # a longer pause is a stall; turns are late by less on a busy machine
-# A clock that goes on while the machine sleeps, which `time.monotonic` does not do on Linux and macOS.
-_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
 class LagMonitor:
@@ -143,10 +142,15 @@ class ReadMonitor:
 
     When the lag becomes reportable, or no longer is, a warning that names `where` is logged and `notify` is called.
     Times are passed in, in seconds of a monotonic clock. `messages_per_s` is a moving average, in which the newest
-    quarter of a second has a weight of 0.3.
+    quarter of a second has a weight of 0.3. `clock` is market time, which is corrected by the lags; None for one of its
+    own.
     """
 
-    def __init__(self, intake: Intake, where: str, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, intake: Intake, where: str, notify: Callable[[], None], clock: ExchangeClock | None = None
+    ) -> None:
+        self._clock = clock or ExchangeClock()
+        self._base = self._clock.base
         self.messages_per_s = 0.0
         self.lag = LagMonitor()
         self._intake = intake
@@ -186,17 +190,27 @@ class ReadMonitor:
         return self.lag.look(now, unread)
 
     def _compare(self, now: float) -> None:
-        if self.lag.turn(now, self._intake.new_lags(), self.messages_per_s):
+        lags = self._intake.new_lags()
+        if self._clock.base != self._base:  # by another connection: some of these lags are from before
+            lags = self._corrected()
+        elif self._clock.observe([round(lag * 1e9) for lag in lags]):
+            log.warning("%s: %s", self._where, self._clock)
+            lags = self._corrected()
+            self._notify()
+        # A message from the future has a wrong time, of which the others are not late.
+        if self.lag.turn(now, [lag for lag in lags if lag * 1e9 >= -BELIEVED_NS], self.messages_per_s):
             log.warning("%s: %s", self._where, self.lag)
             self._notify()
 
+    def _corrected(self) -> list[float]:
+        self._intake.clock_corrected(self._clock.base - self._base)
+        self._base, self.lag = self._clock.base, LagMonitor()
+        return []
+
 
 def _clocks() -> tuple[float, float]:
-    """Return seconds since the machine started, including its sleep, and seconds since the epoch.
-
-    If a virtual machine slept with its host, only the second clock shows it.
-    """
-    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic(), time.time()
+    """Return seconds since the machine started, including its sleep, and this computer's time since the epoch."""
+    return steady_ns() / 1e9, wall_ns() / 1e9
 
 
 class StallDetector:
@@ -209,9 +223,13 @@ class StallDetector:
     def __init__(self, clocks: Callable[[], tuple[float, float]] | None = None) -> None:
         self._clocks = clocks or _clocks
         self._at = self._clocks()
+        self.was_clock_set = False
+        """Whether this computer's clock was set ahead before the last call of `turn`, or a virtual machine slept with
+        its host, which looks the same: the connection has to be tried."""
 
     def turn(self) -> float:
         """Return the seconds since the last call if they are more than 10, which is a stall; else 0.0."""
         before, self._at = self._at, self._clocks()
-        elapsed = max(now - then for now, then in zip(self._at, before, strict=True))
+        elapsed, by_wall = (now - then for now, then in zip(self._at, before, strict=True))
+        self.was_clock_set = by_wall - elapsed > STALL_SECONDS
         return elapsed if elapsed > STALL_SECONDS else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from typing import Literal
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.model.clock import steady_ns
 from aries_nb.net.background import run_on_thread
 from aries_nb.net.keyring import load_secret, save_secret
 from aries_nb.net.token_endpoint import IssuedToken, OAuthEndpoints, request_token
@@ -122,7 +122,7 @@ class OAuthToken(PackageSource):
 
     All threads share one request at a time, made on a daemon thread. A refresh token or client secret that the server
     has refused is not sent again. Two sources with equal arguments are equal, so that a rerun cell finds its feed
-    again. `clock` returns the time in s since the epoch.
+    again. `clock` returns a time in s that goes on while the machine sleeps.
     """
 
     def __init__(
@@ -131,12 +131,12 @@ class OAuthToken(PackageSource):
         endpoints: OAuthEndpoints | None = None,
         on_refresh_token: Callable[[str], None] | None = None,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = lambda: steady_ns() / 1e9,
     ) -> None:
         self._grant = grant
         self._endpoints = endpoints
         self._on_refresh_token = on_refresh_token
-        self._clock = clock  # wall time: a monotonic clock may stop while a laptop sleeps
+        self._clock = clock  # it goes on while a laptop sleeps
         self._guard = threading.Lock()  # of the next four
         self._access: Secret | None = None
         self._fresh_until = 0.0

@@ -6,13 +6,13 @@ import os
 import secrets
 import socketserver
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.model.clock import elapsed
 
 __all__ = ["CallbackServer", "authorize_url", "open_browser", "pkce_pair"]
 
@@ -87,11 +87,11 @@ class CallbackServer(socketserver.ThreadingTCPServer):
 
         Raises TokenError if the user or the server refuses, after `seconds`, and when the event `cancelled` is set.
         """
-        deadline = time.monotonic() + seconds
+        deadline = elapsed() + seconds
         while self.answer is None:
             if cancelled.is_set():
                 raise TokenError("the login was interrupted", advice="Run it again.")
-            if time.monotonic() > deadline:
+            if elapsed() > deadline:
                 strange = f"; {self.foreign_answers} answers belonged to another login" if self.foreign_answers else ""
                 advice = f"Try again; is {self.redirect_uri} registered with the broker?"
                 raise TokenError(f"there was no login within {seconds:g} s{strange}", advice=advice)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -42,6 +41,7 @@ from aries_nb.model import (
     TokenWanted,
     TradeGap,
 )
+from aries_nb.model.clock import elapsed
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import (
@@ -104,6 +104,8 @@ class Session:
         self._address, self._headers = address, headers
         self.url, self.number, self._where = url, number, shown_url(url)
         self._redact = Redactor()  # of the tokens that were sent
+        arrivals = arrivals or ArrivalCounter()
+        self._clock = arrivals.clock
         self.intake = Intake(protocol, self._redact, arrivals=arrivals)
         self.state: State = "connecting"
         self.error: FeedError | None = None
@@ -112,14 +114,14 @@ class Session:
         self.market_status: dict[str, str | float | bool] = {}
         self.rejected: dict[Subscription, Rejected] = {}
         self._protocol = protocol
-        self._gap_tracker = GapTracker(self.intake, gaps)
+        self._gap_tracker = GapTracker(self.intake, gaps, self._clock)
         self._rule = rule or BackoffRule()
         self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
         self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _gap, _routes: None
         self._observers = Observers()
-        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify)
+        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
         self._barriers = _PingBarriers()
         self._send_queue = SendQueue(self._ponged)
         self._renewing: ClientConnection | None = None
@@ -184,7 +186,7 @@ class Session:
                     continue  # retry at once: the source may have a fresher token; a second refusal is fatal
                 except (ConnectionLostError, OSError, TimeoutError) as lost:
                     ended = self._ended_by or lost
-                lived = None if self._live_since is None else time.monotonic() - self._live_since
+                lived = None if self._live_since is None else elapsed() - self._live_since
                 self._interrupted(explain(ended), ended.cause if isinstance(ended, ConnectionLostError) else "cut")
                 if not self._first.done():
                     self._fail(never_connected(self.last_error, self._where))
@@ -208,9 +210,10 @@ class Session:
             raise token_refused(self.last_error, self._where)
         try:
             async with connected(self._address_for(token), self._headers_for(token)) as socket:
+                self._take_date(socket)
                 self._socket = socket
                 self._send_queue.pings.clear()
-                self._protocol.open(time.monotonic())
+                self._protocol.open(elapsed())
                 self._authenticate(token)
                 await self._listen(socket)
         except TokenRefusedError:
@@ -220,6 +223,11 @@ class Session:
             raise
         finally:
             self._socket = None
+
+    def _take_date(self, socket: ClientConnection) -> None:
+        answer = socket.response
+        if answer is not None and self._clock.handshake(answer.headers.get("Date", "")):
+            log.warning("%s: %s", self._where, self._clock)
 
     def _address_for(self, token: Secret) -> Secret:
         """Return the address to connect to with this token; a Secret, since its query may hold the token.
@@ -246,7 +254,7 @@ class Session:
             while True:
                 # While frames are queued this does not yield, so a burst is processed in one go and published once.
                 frame = await socket.recv(decode=False)
-                notices = self.intake.take(frame, now := time.time_ns())
+                notices = self.intake.take(frame, now := self._clock.now_ns())
                 for notice in notices:
                     self._handle(notice)
                 self._send_queue.pings.taken(socket)
@@ -256,7 +264,7 @@ class Session:
                     self._publish_due = now
                     asyncio.get_running_loop().call_soon(self._publish)
                 elif now - self._publish_due > MOST_BURST_NS:
-                    self.read_monitor.in_burst(socket, time.monotonic())
+                    self.read_monitor.in_burst(socket, elapsed())
                     await asyncio.sleep(0)
         finally:
             ticker.cancel()
@@ -284,13 +292,13 @@ class Session:
             self._runner.cancel()
 
     async def _tick(self, socket: ClientConnection) -> None:
-        self.read_monitor.restart(time.monotonic())
+        self.read_monitor.restart(elapsed())
         stall = StallDetector()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             if stalled := stall.turn():
                 await self._suspect_gap(stalled)
-            now = time.monotonic()
+            now = elapsed()
             self.read_monitor.turn(socket, now)
             for notice in self._protocol.tick(now):
                 if isinstance(notice, SessionLost):
@@ -301,6 +309,8 @@ class Session:
                 self._without_pong(socket, ping)
             if stalled:
                 self._gap_tracker.set_barrier(self._protocol.subscribe(()))
+            elif stall.was_clock_set:
+                self._protocol.subscribe(())  # a ping, whose answer is missing if the connection did not survive
             if self._send_queue.is_stuck(socket):
                 self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
@@ -311,7 +321,7 @@ class Session:
 
         A subscription that joined a running stream may see no frame for hours, so its first rows do not wait for one.
         """
-        for notice in self.intake.take_initial(time.time_ns()):
+        for notice in self.intake.take_initial(self._clock.now_ns()):
             self._handle(notice)
         self._publish()
         self._handle(Pong(ping))
@@ -322,7 +332,7 @@ class Session:
         It is a ping of the WebSocket protocol itself. If other data arrived in the last 10 s, the server ignores pings:
         the ping then counts as answered.
         """
-        if time.time_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
+        if self._clock.now_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
             self._ponged(ping)
             return
         self._ended_by = ConnectionLostError(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")
@@ -376,7 +386,7 @@ class Session:
         if notice.is_renewal:
             self.renewals += 1
         else:
-            self._live_since = time.monotonic()
+            self._live_since = elapsed()
             self.rejected.clear()  # everything is asked for again
 
     def _completed(self) -> None:
@@ -430,7 +440,7 @@ class Session:
 
         Raises ConnectError, without the token, if the adapter raises.
         """
-        made_with(token, lambda text: self._protocol.authenticate(text, time.monotonic()), "login")
+        made_with(token, lambda text: self._protocol.authenticate(text, elapsed()), "login")
 
     def _record_error(self, error: str) -> None:
         self.last_error = error

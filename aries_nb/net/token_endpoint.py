@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl
 from aries_nb.brokers import TokenExchange
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.model.clock import wall_ns
 from aries_nb.net.connection_errors import is_for_now
 from aries_nb.net.http_client import HttpResponse, checked_http_url, describe, new_client, send_request
 from aries_nb.net.tokens import checked_secret
@@ -140,7 +140,7 @@ def _parsed_own_token(answer: HttpResponse, own: TokenExchange) -> IssuedToken |
     except ValueError:
         return "an answer without an access token"
     end = own.expiry(access)
-    life = ASSUMED_OWN_LIFE if end is None else min(max(end - time.time(), 0.0), LONGEST_LIFE)
+    life = ASSUMED_OWN_LIFE if end is None else min(max(end - wall_ns() / 1e9, 0.0), LONGEST_LIFE)
     return IssuedToken(Secret(access), life, None)
 
 

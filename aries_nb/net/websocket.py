@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import time
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from websockets.protocol import State
 from aries_nb.brokers import Ping
 from aries_nb.errors import ConnectError
 from aries_nb.model import Cause, Secret
+from aries_nb.model.clock import elapsed
 from aries_nb.net.background import InheritedSocket, run_on_thread
 from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain, is_for_now
 from aries_nb.net.proxy import Proxy, proxy_for
@@ -228,7 +228,7 @@ class WebSocketPings:
 
     async def send(self, socket: ClientConnection, number: int) -> None:
         """Send ping `number` on the socket; each number must be larger than those before."""
-        self._sent[number] = time.monotonic()
+        self._sent[number] = elapsed()
         waiter = asyncio.ensure_future(await socket.ping())
         waiter.add_done_callback(partial(self._note, socket, number))
 

@@ -113,6 +113,7 @@ class BarSeries:
             begin = self._start_of(first)
             self._incomplete = (min(low, begin), high if last is None else max(high, self._start_of(last)))
             self._is_interrupted |= last is None
+            self._final = min(self._final, begin)
             self._joined = {start for start in self._joined if start < begin}
             self.version += 1
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Observers, Resumed
+from aries_nb.model.clock import Clock, WallClock
 from aries_nb.store.values import frame_of
 
 __all__ = ["Gap", "GapLog", "StreamGaps", "gaps_frame"]
@@ -57,7 +58,8 @@ class Gap:
 class GapLog:
     """The newest 10,000 gaps of a feed; `count` counts all. The network's thread writes, any thread reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or WallClock()
         self._gaps: dict[int, Gap] = {}  # by number, oldest first
         self._open: dict[str, int] = {}  # by stream, the number of its open gap
         self._filled: dict[tuple[int, Kind, str], int] = {}  # messages backfilled in open gaps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -12,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from aries_nb.model import RecordBuffer
+from aries_nb.model.clock import wall_ns
 
 __all__ = ["MOST_SAMPLES", "LatencySamples", "Percentiles", "exchange_lags", "percentiles"]
 
 MOST_SAMPLES = 1_000  # samples of each kind
+LEAST_AHEAD_NS = 5_000_000_000
 PAINTED_NS = 60_000_000_000  # frames painted longer ago than a minute do not count
 
 Times: TypeAlias = Sequence[int] | NDArray[np.int64]
@@ -34,11 +35,11 @@ class LatencySamples:
 
     `whole` is the object of the connection, which gets each sample of a store as well; None in itself. The network's
     thread calls `published`, `visible` and `interrupted`, the thread that gets the browser's answers calls `painted`;
-    any thread reads. `clock` returns the current time in ns since the epoch.
+    any thread reads. `clock` returns the current market time in ns since the epoch, and is readable as `now_ns`.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], int] = wall_ns) -> None:
+        self.now_ns = clock
         self.whole: LatencySamples | None = None
         self.newest = 0  # time of receipt of the newest record, ns since the epoch; 0 before the first
         self.since = 0  # time of receipt of the first record since the start or the last break
@@ -53,7 +54,7 @@ class LatencySamples:
         To be called before the buffer is cleared. Ends the effect of `interrupted`.
         """
         marks = buffer.marks
-        lag = self._clock() - marks[0][1]  # of the oldest record; the others waited less
+        lag = self.now_ns() - marks[0][1]  # of the oldest record; the others waited less
         self.newest = marks[-1][1]
         if self._is_broken:
             self._is_broken = False
@@ -75,7 +76,7 @@ class LatencySamples:
             self.whole.visible(lag)
 
     def painted(self, received: int, at: int) -> None:
-        """Add one sample: a row that was received at time `received` was painted at time `at` (ns since the epoch)."""
+        """Add one sample: a row that was received at time `received` was painted at time `at` (ns, by `now_ns`)."""
         self._painted.append((at, at - received))
         if self.whole is not None:
             self.whole.painted(received, at)
@@ -103,7 +104,7 @@ class LatencySamples:
         One sample, that of the newest row, for each update of a view that was painted in the last minute, of the newest
         1,000; NaN without any.
         """
-        oldest = self._clock() - PAINTED_NS
+        oldest = self.now_ns() - PAINTED_NS
         return percentiles([lag for at, lag in list(self._painted) if at >= oldest])
 
     def frame(self, received: Percentiles) -> pd.DataFrame:
@@ -126,10 +127,14 @@ def exchange_lags(ts: Times, received: Times, *, since: int) -> NDArray[np.int64
 
     `ts` and `received` are the two times of each row, and `since` is a time of receipt, all in ns since the epoch. Rows
     that the broker sends from its history are not late. The lags are differences of two clocks as they are, so they may
-    be negative. Which rows are left out does not depend on the clocks' offset: each lag is compared with the smallest.
+    be negative. Rows from more than five seconds ahead, with a wrong time, are left out,
+    unless all are. Which others are does not depend on the clocks' offset: each lag is compared with the smallest.
     """
     at: NDArray[np.int64] = np.asarray(received, "int64")
     lags: NDArray[np.int64] = at - np.asarray(ts, "int64")
+    is_possible = lags >= -LEAST_AHEAD_NS
+    if is_possible.any():
+        at, lags = at[is_possible], lags[is_possible]
     is_late: NDArray[np.bool_] = lags - lags.min(initial=np.iinfo(np.int64).max) <= at - since
     return lags[is_late]
 

@@ -9,6 +9,7 @@ from heapq import nlargest, nsmallest
 import numpy as np
 
 from aries_nb.model import BookIntegrity, BookLevels, Observers, RecordBuffer
+from aries_nb.model.clock import wall_ns
 from aries_nb.model.prices import is_price
 from aries_nb.store.latency import LatencySamples
 from aries_nb.store.message_counts import MessageCounts, counts_of
@@ -25,10 +26,10 @@ class OrderBook:
     The lock is held only while a batch of updates is written or the levels are copied.
     """
 
-    def __init__(self, symbol: str) -> None:
+    def __init__(self, symbol: str, clock: Callable[[], int] = wall_ns) -> None:
         self.symbol = symbol
         self.buffer = RecordBuffer()
-        self.lags = LatencySamples()
+        self.lags = LatencySamples(clock)
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}

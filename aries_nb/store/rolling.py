@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model.clock import wall_ns
 from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
@@ -72,6 +73,7 @@ class RollingFrame:
         *,
         limit: int | None = None,
         window_ns: int | None = None,
+        clock: Callable[[], int] = wall_ns,
     ) -> None:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
@@ -86,7 +88,7 @@ class RollingFrame:
         self._backfills: dict[int, int] = {}  # by number: the record before which rows are missing
         self._backfill_number = 0
         self._is_backfilling = False
-        self.lags = LatencySamples()
+        self.lags = LatencySamples(clock)
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._observers = Observers()
         self._order = TimeOrder()

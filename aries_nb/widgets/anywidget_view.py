@@ -10,7 +10,6 @@ to get the time of the paint.
 from __future__ import annotations
 
 import functools
-import time
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets
 
+from aries_nb.model.clock import wall_ns
 from aries_nb.widgets.view import View
 from aries_nb.widgets.widget_model import LateModel, seconds, static_text
 
@@ -132,7 +132,7 @@ class Panel(View):
             return 0
         self._content = content
         self.frames += 1
-        head = np.asarray([self.frames, time.time() * 1e3, *new.head], dtype="<f8")
+        head = np.asarray([self.frames, wall_ns() / 1e6, *new.head], dtype="<f8")
         frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
         # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
         with self._widget.updating():

@@ -13,10 +13,10 @@ import functools
 import logging
 import math
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from aries_nb.model.clock import elapsed
 from aries_nb.widgets.cell_watch import BusySince, cell_watch
 from aries_nb.widgets.pacing import FramePacing, MessageBudget, SentFrame, next_frame_at
 
@@ -98,8 +98,8 @@ class _Watched:
         self.seen_version: int | None = None
         self.looked_at = -math.inf
         # A row is timed once, and only if it was received while the view was visible: the time that the browser needs
-        # to load a view, and that a quiet stream has been quiet when a view is displayed, is no latency. Wall clock,
-        # ns.
+        # to load a view, and that a quiet stream has been quiet when a view is displayed, is no latency. By the
+        # clock of the source, ns.
         self.timed_upto: int | None = None  # None until the first report of the browser
         self.lags = view.lags
 
@@ -118,20 +118,18 @@ class Painter:
     """Draws all live views on a thread of its own, each at its pace, and sends their pictures to the browser.
 
     `watch`, `forget`, `report` and `statistics` may be called on any thread; `step` belongs to the painter's
-    thread, or to a test that passes `clock` (s), `wall` (ns since the epoch) and `busy` and starts no thread
+    thread, or to a test that passes `clock` (s) and `busy` and starts no thread
     (`is_threaded=False`).
     """
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed,
         busy: BusySince | None = None,
         *,
         is_threaded: bool = True,
-        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self._clock = clock
-        self._wall = wall
         self._busy = busy if busy is not None else cell_watch(clock)
         self._is_threaded = is_threaded
         # Guards `_watched`, the pacing states and `_thread`; never held while a view draws.
@@ -198,11 +196,12 @@ class Painter:
                 if is_visible and not pace.is_visible:
                     watched.seen_version = watched.timed_upto = None
                 pace.is_visible = is_visible
+            lags = watched.lags
             if watched.timed_upto is None:
-                watched.timed_upto = self._wall()
+                watched.timed_upto = 0 if lags is None else lags.now_ns()
             painted = pace.reported(self._clock(), unanswered)
-            if painted is not None and watched.lags is not None and self._is_prompt(painted):
-                watched.lags.painted(painted.received, self._wall() - int(painted_s_ago * 1e9))
+            if painted is not None and lags is not None and self._is_prompt(painted):
+                lags.painted(painted.received, lags.now_ns() - int(painted_s_ago * 1e9))
             self._wake()
 
     def stop(self) -> None:

@@ -73,6 +73,9 @@ class PaintTimings(Protocol):
     newest: int
     """Time of receipt of the newest row; 0 before the first."""
 
+    def now_ns(self) -> int:
+        """Return the present time, by the clock of these times."""
+
     def painted(self, received: int, at: int) -> None:
         """Record when a row was received and when it was painted, both in ns since the epoch.
 

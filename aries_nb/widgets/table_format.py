@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -16,6 +15,7 @@ import numpy as np
 
 from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
+from aries_nb.model.clock import wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, average_decimals, column_kind, column_label
 from aries_nb.widgets.static_html import clock_time
@@ -149,7 +149,7 @@ class TableFormatter:
         if has_progress:
             names = [name for name in names if name != "quantity"]
         headings = tuple(heading_of(data.columns[places[name]], has_progress=has_progress) for name in names)
-        today = settings.local_ns(time.time_ns()) // NS_A_DAY
+        today = settings.local_ns(wall_ns()) // NS_A_DAY
         looks = (data.columns, data.key, today, settings.timezone)
         if looks != self._looks:
             self._looks, self._rows = looks, {}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import logging
 import threading
-import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.errors import BoundToProcess
+from aries_nb.model.clock import wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
@@ -149,7 +149,7 @@ class View(BoundToProcess, ABC):
     def _static_html(self) -> str:
         """Return the view's static picture, with the time that it is of."""
         try:
-            local = datetime.fromtimestamp(settings.local_ns(time.time_ns()) // 1_000_000_000, UTC)
+            local = datetime.fromtimestamp(settings.local_ns(wall_ns()) // 1_000_000_000, UTC)
             taken = html.escape(f"{local:%Y-%m-%d %H:%M:%S} {settings.timezone}")
             return f'{self._picture()}<div style="{NOTE}">picture of {taken}</div>'
         except Exception as error:

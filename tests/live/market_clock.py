@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from aries_nb.net import lag
+from aries_nb.net import exchange_clock, lag
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ def run_fast(monkeypatch: pytest.MonkeyPatch, *, since: pd.Timestamp, speed: int
     monkeypatch.setattr(time, "time_ns", time_ns)
     monkeypatch.setattr(time, "time", lambda: time_ns() / 1e9)
     monkeypatch.setattr(lag, "_clocks", lambda: (time.monotonic(), time.monotonic()))
+    monkeypatch.setattr(exchange_clock, "steady_ns", time_ns)
 
 
 def minutes_of(trades: np.ndarray) -> pd.DataFrame:

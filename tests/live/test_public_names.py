@@ -24,8 +24,8 @@ STREAMED = f"{LIVE} gaps ledger on_gap"
 TABLE = f"{STREAMED} columns df is_stale log on_update rows"
 NAMES = {
     anb.Feed: (
-        "account accounts bars book close gaps instruments ledger market_status news on_gap options quotes reference"
-        " state stats tables trades unreadable url wait_open watchlists"
+        "account accounts bars book card clock close gaps instruments ledger market_status news on_gap options quotes"
+        " reference state stats tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} candles chart df evicted lag last latest on_update received silent tail time_weighted_mean wide"

@@ -14,6 +14,7 @@ from aries_nb.live import Feed
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import Column, Resumed
+from aries_nb.model.clock import WallClock
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog, RollingFrame
@@ -80,6 +81,7 @@ class Station:
     """What a frame's silence needs of its connection; its market never closes."""
 
     hours = BROKERS["sim"].market.hours
+    clock = WallClock()
     market_status: ClassVar[dict[str, str | float | bool]] = {}
 
 

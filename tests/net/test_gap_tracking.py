@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from aries_nb.net import gap_tracking
 from aries_nb.net.gap_tracking import GapTracker
 from aries_nb.store import GapLog
 
@@ -16,20 +15,17 @@ SECOND = 1_000_000_000
 
 
 @pytest.mark.parametrize(("later", "expected"), [(80_000, 80_000), (0, 0), (-3_600 * SECOND, -3_600 * SECOND)])
-def test_gap_does_not_begin_before_the_end_of_the_one_before(
-    later: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gap_does_not_begin_before_the_end_of_the_one_before(later: int, expected: int) -> None:
     intake: Any = SimpleNamespace(last_received=NOW, subscriptions=())
     log = GapLog()
-    tracker = GapTracker(intake, log.stream("market"))
-    clock = SimpleNamespace(time_ns=lambda: NOW + abs(later))
-    monkeypatch.setattr(gap_tracking, "time", clock)
+    clock = SimpleNamespace(now_ns=lambda: NOW + abs(later))
+    tracker = GapTracker(intake, log.stream("market"), clock)
 
     tracker.opened("cut", "cut")
     tracker.completed()  # a moment after the message that shows it
     intake.last_received = NOW + min(later, 0)  # or the clock was set back
     tracker.opened("cut again", "cut")
-    clock.time_ns = lambda: NOW + later + SECOND
+    clock.now_ns = lambda: NOW + later + SECOND
     tracker.closed()
 
     first, second = log.all()

@@ -286,11 +286,11 @@ class Clocks:
         (9.0, 9.0, 0.0),
         (11.0, 11.0, 11.0),
         (HOUR, HOUR, HOUR),
-        (0.25, HOUR, HOUR),
+        (0.25, HOUR, 0.0),
         (0.25, -HOUR, 0.0),
     ],
 )
-def test_a_turn_that_comes_too_late_by_either_clock_is_a_standstill(
+def test_a_turn_that_comes_too_late_is_a_standstill_and_a_clock_that_was_set_is_none(
     machine: float, wall: float, expected: float
 ) -> None:
     clocks = Clocks()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import numpy as np
 from comm.base_comm import BaseComm
 
 from aries_nb.model import BoardData, BookLevels, CardData, FrameRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class CountingComm(BaseComm):
@@ -50,8 +56,9 @@ class Busy:
 class Notes:
     """Keeps what is noted of painted rows, in ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.newest = 0
+        self.now_ns = now_ns
         self.lags_ms: list[float] = []
 
     def painted(self, received: int, at: int) -> None:

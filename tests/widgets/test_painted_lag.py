@@ -17,8 +17,8 @@ class Screen:
     def __init__(self, clock: Clock, busy: Busy) -> None:
         self.clock, self.busy = clock, busy
         self.source = Boards()
-        self.notes = self.source.lags = Notes()
-        self.painter = Painter(clock, busy, is_threaded=False, wall=lambda: self.now)
+        self.notes = self.source.lags = Notes(lambda: self.now)
+        self.painter = Painter(clock, busy, is_threaded=False)
         self.board = Board(self.source)
         self.board.widget.open()
         self.board.watch(self.painter)

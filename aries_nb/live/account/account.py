@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -152,7 +152,7 @@ class Account(BoundToProcess):
         """
         is_reported = self._has("pnl")
         length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_reported else tuple(INTERVALS))
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        midnight = pd.Timestamp(self._link.clock.now_ns(), tz="UTC").normalize()
         since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:
             since = pd.Timestamp(since, unit="ns").normalize().replace(day=1).as_unit("ns").value
@@ -173,7 +173,7 @@ class Account(BoundToProcess):
             if self._equity is None or not (self._equity.is_open or self._is_closed):
                 if self._equity is not None:
                     self._equity.close()
-                self._equity = LiveEquity(self.positions, self.balances, self.fills)
+                self._equity = LiveEquity(self.positions, self.balances, self.fills, self._link.clock)
             return self._equity
 
     def chart(self, *, height: int = 380) -> EquityChart:
@@ -275,7 +275,7 @@ class Account(BoundToProcess):
         closed.
         """
         self._check_open()
-        first, last = checked_period(start, end)
+        first, last = checked_period(start, end, self._link.clock)
         return first.value, last.value
 
     def _has(self, kind: Kind) -> bool:

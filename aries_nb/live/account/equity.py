@@ -21,6 +21,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
+from aries_nb.model.clock import Clock, elapsed
 from aries_nb.model.settings import settings
 from aries_nb.store import (
     CASH,
@@ -96,8 +97,8 @@ class LiveEquity(BoundToProcess):
     has the causes of its change. Any thread may read.
     """
 
-    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
-        self._source = EquitySource(positions, balances, fills)
+    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock) -> None:
+        self._source = EquitySource(positions, balances, fills, clock)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -217,7 +218,8 @@ class EquitySource:
     None before attribution begins. `known` is the number of computations since then whose equity is known.
     """
 
-    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills) -> None:
+    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock) -> None:
+        self._clock = clock
         self._positions = positions
         self._balances = balances
         self._fills = fills
@@ -229,7 +231,7 @@ class EquitySource:
         self._observers = Observers()
         self._guard = threading.Lock()
         self._sampled_at = 0.0
-        self._made_at = time.monotonic()
+        self._made_at = elapsed()
         self._reconciliation: Reconciliation | None = None
         self.opening: _Moment | None = None  # from when on there is an attribution
         self.now: _Moment | None = None  # the newest moment after it
@@ -346,12 +348,12 @@ class EquitySource:
     def _sample(self) -> None:
         if not len(self._balances):
             return
-        is_early = time.monotonic() - self._made_at < FIRST_SECONDS
+        is_early = elapsed() - self._made_at < FIRST_SECONDS
         if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
             return  # cash without positions is not the equity
         # Delayed, not skipped: the last change before a quiet time counts.
-        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - time.monotonic(), 0))
-        self._sampled_at = time.monotonic()
+        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - elapsed(), 0))
+        self._sampled_at = elapsed()
         now = self.now
         fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
         books, marks = self.books(), self.marks.now()
@@ -359,7 +361,7 @@ class EquitySource:
         ours = equity(books, marks)
         missing = unmarked(books, marks)
         reasons = self._reasons(books, missing)
-        now = _Moment(time.time_ns(), ours, theirs, books.cash, Attribution({}), taken)
+        now = _Moment(self._clock.now_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
         elif (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -18,6 +17,7 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
+from aries_nb.model.clock import elapsed
 from aries_nb.store import UNKNOWN, ZERO, exactly
 
 __all__ = ["LivePositions", "PositionsSource", "is_money", "multiplier_of"]
@@ -48,7 +48,7 @@ class LivePositions(LiveTable):
         **options: Any,  # noqa: ANN401 - those of every table
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
-        self._made_at = time.monotonic()
+        self._made_at = elapsed()
         self._marks = LiveMarks(self._held, self._watches[0], quotes)
 
     @property
@@ -75,7 +75,7 @@ class LivePositions(LiveTable):
         limit; returns this object. Raises WaitTimeoutError where rows are missing, not for prices; ClosedError, or the
         error that ended the feed.
         """
-        begun = time.monotonic()
+        begun = elapsed()
         super().wait(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
             left = self._marks_left(begun, timeout)
@@ -89,7 +89,7 @@ class LivePositions(LiveTable):
         made at most. `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError where
         rows are missing, not for prices; ClosedError, or the error that ended the feed.
         """
-        begun = time.monotonic()
+        begun = elapsed()
         await super().until(changes=changes, timeout=timeout)
         with suppress(WaitTimeoutError):
             left = self._marks_left(begun, timeout)
@@ -111,7 +111,7 @@ class LivePositions(LiveTable):
 
         `begun` is the time by the monotonic clock at which it was called, `timeout` its argument.
         """
-        now = time.monotonic()
+        now = elapsed()
         until = self._made_at + FIRST_MARKS_SECONDS if timeout is None else begun + timeout
         return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
 

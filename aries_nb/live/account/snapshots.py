@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -107,7 +106,7 @@ class Snapshots:
             return live
         fields = tuple(column.name for column in live.columns)
         subscription = Subscription(live.kind, live.account, fields, live._source.options)
-        now = time.time_ns()
+        now = self._link.clock.now_ns()
         with self._guard:
             # Orders that end before the connection is back are missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
@@ -132,7 +131,7 @@ class Snapshots:
             advice = "`orders.df` has the orders of the session."
             raise UsageError("this broker has no history of orders", where=self._http.base, advice=advice)
         rows, _ = self._requested(subscription, queries)
-        received = time.time_ns()
+        received = self._link.clock.now_ns()
         flat = [(ts or received, received, account, *values) for ts, values in rows]
         frame = frame_of((*RECEIPT, *columns), flat)
         # Two requested spans share their common end.
@@ -151,7 +150,7 @@ class Snapshots:
         columns = self._link.table_columns("fills")
         subscription = Subscription("fills", account, tuple(column.name for column in columns))
         rows, _ = self._requested(subscription, queries)
-        received = time.time_ns()
+        received = self._link.clock.now_ns()
         return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
 
     def close(self) -> None:
@@ -182,7 +181,7 @@ class Snapshots:
         """
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
-        since = time.time_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
+        since = self._link.clock.now_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
         if orders.kind != "orders":
             return _Missing(since)
         names = [column.name for column in orders.columns]
@@ -277,13 +276,13 @@ class Snapshots:
             queries = self._history_of(account, missing)
             return not queries or self._ask_for(filled, queries, missing)
         # Beyond both ends, as clocks differ; known executions are recognised by their number.
-        rows = self.fill_history(account, missing.since - MARGIN_NS, time.time_ns() + MARGIN_NS)
+        rows = self.fill_history(account, missing.since - MARGIN_NS, self._link.clock.now_ns() + MARGIN_NS)
         on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
         return True
 
     def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
         assert self._reference is not None, "without it no table is filled"
-        now = time.time_ns()
+        now = self._link.clock.now_ns()
         # The broker selects orders by when they were placed, which may be long before the break for working ones.
         start = max(min(missing.since, missing.placed) - MARGIN_NS, now - OLDEST_NS)
         return self._reference.order_history(account, start, now + MARGIN_NS)
@@ -294,13 +293,13 @@ class Snapshots:
         With `missing`, only rows of orders that may have ended in that interruption; None inserts all. Returns False,
         and inserts nothing, where the stream is not live or broke after the request; else True.
         """
-        breaks, asked = filled.live._source.store.breaks, time.time_ns()
+        breaks, asked = filled.live._source.store.breaks, self._link.clock.now_ns()
         if self._link.state != "live":
             return False  # changes between the reply and the stream would be missed; it is requested again then
         rows, is_full = self._requested(filled.subscription, queries)
         if missing is not None:
             rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
-        received = time.time_ns()
+        received = self._link.clock.now_ns()
         completed = self._completing(filled)
         timed = [(ts or received, completed(values)) for ts, values in rows]
         answer = FetchedRows(timed, asked, received, breaks, is_full)

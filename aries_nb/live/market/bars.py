@@ -6,7 +6,6 @@ import logging
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import compress
@@ -22,6 +21,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
+from aries_nb.model.clock import elapsed
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
@@ -137,7 +137,7 @@ class LiveBars(LiveObject):
         joined exactly) or "estimate" (both joined as far as known); `complete` bool: the bar has ended and no trade of
         it is missing. A time without trades has no bar.
         """
-        return self._upkeep.series.frame(time.time_ns() - GRACE_NS)
+        return self._upkeep.series.frame(self._upkeep.clock.now_ns() - GRACE_NS)
 
     def __len__(self) -> int:
         return len(self._upkeep.series)
@@ -210,7 +210,7 @@ class BarsSource:
 
     def table(self) -> TableData:
         """Return the newest 20 bars as a table for a view, the newest first."""
-        newest = self._upkeep.series.frame(time.time_ns() - GRACE_NS, newest=TABLE_ROWS).iloc[::-1]
+        newest = self._upkeep.series.frame(self._upkeep.clock.now_ns() - GRACE_NS, newest=TABLE_ROWS).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
         title = f"{self._bars.interval} bars of {self._bars.symbol}"
@@ -226,10 +226,12 @@ class _BarUpdater:
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
         self.observers = Observers()
+        self.clock = link.clock
+        self._clock_base = link.clock.base
         self._link = link
         self._gaps = gaps
         self._history = history
-        self._begun = self._told_until = time.time_ns()
+        self._begun = self._told_until = self.clock.now_ns()
         self._lasting: dict[int, Gap] = {}  # by number
         self._over = {
             gap.number for gap in gaps.all() if gap.ended is not None
@@ -238,7 +240,7 @@ class _BarUpdater:
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
         self._position = 0
-        self._running = CurrentBar(self._tape, self.series, history, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
+        self._running = CurrentBar(self._tape, self.series, history, link.clock, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
         self._closed = threading.Event()
@@ -251,13 +253,13 @@ class _BarUpdater:
         `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises FeedError, ConnectError
         or TokenError where the history could not be requested.
         """
-        live_from = time.time_ns() - MARGIN_NS
+        live_from = self.clock.now_ns() - MARGIN_NS
         start = self._history.start_of(max(live_from - span_ns, 0))
-        end = time.time_ns() + MARGIN_NS
+        end = self.clock.now_ns() + MARGIN_NS
         with LoadProgress(name, start, end) as loading:
             bars = self._history.ask(start, end, reached=loading.reached)
         self._position = self._tape.version  # the reply counts these trades (assumed)
-        self.series.mark_incomplete(live_from, max([time.time_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
+        self.series.mark_incomplete(live_from, max([self.clock.now_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(live_from))
         threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
@@ -266,7 +268,7 @@ class _BarUpdater:
 
         Only gaps that lasted until after this object was made.
         """
-        now = time.time_ns()
+        now = self.clock.now_ns()
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
             for gap in self._gaps.all()
@@ -286,8 +288,9 @@ class _BarUpdater:
         while not self._closed.wait(PACE_SECONDS) and self._link.state != "closed":
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
-            before, now = self.series.version, time.time_ns()
+            before, now = self.series.version, self.clock.now_ns()
             try:
+                self._follow_clock()
                 self._take_gaps()
                 self._take_trades()
                 self._ask_again()
@@ -297,8 +300,16 @@ class _BarUpdater:
             if self.series.version != before:
                 self.observers.notify()
 
+    def _follow_clock(self) -> None:
+        """Ask again for all bars since the beginning if market time was corrected: trades may lie in the wrong ones."""
+        moved, self._clock_base = self.clock.base - self._clock_base, self.clock.base
+        if moved:
+            self.series.mark_incomplete(self._begun + min(moved, 0) - MARGIN_NS, self.clock.now_ns() + MARGIN_NS)
+            self._begun, self._told_until = self._begun + moved, self._told_until + moved
+            self._running.restart(self._tape.version)
+
     def _take_gaps(self) -> None:
-        now = time.time_ns()
+        now = self.clock.now_ns()
         ours = {gap.number: gap for gap in self._gaps.all() if _is_ours(gap)}
         lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
         over = {number: gap for number, gap in ours.items() if number not in lasting}
@@ -329,7 +340,7 @@ class _BarUpdater:
         expected = self._position
         rows, self._position = self._tape.frame_since(expected)
         if self._position - expected > len(rows):  # this thread was delayed until trades had left the window
-            self.series.mark_incomplete(self._told_until, time.time_ns() + MARGIN_NS)
+            self.series.mark_incomplete(self._told_until, self.clock.now_ns() + MARGIN_NS)
             self._running.restart(self._position)
         if not len(rows):
             return
@@ -342,8 +353,8 @@ class _BarUpdater:
         self.series.trades(zip(ts, prices, sizes, strict=True))
 
     def _ask_again(self) -> None:
-        now = time.monotonic()
-        due = self.series.bars_to_fetch(time.time_ns() - GRACE_NS)
+        now = elapsed()
+        due = self.series.bars_to_fetch(self.clock.now_ns() - GRACE_NS)
         if due is None:
             self._pause = LOOK_SECONDS
         elif now >= self._ask_at:
@@ -416,7 +427,7 @@ class LoadProgress:
     def __init__(self, name: str, start: int, end: int) -> None:
         self._name = name
         self._start, self._end = start, end
-        self._began = time.monotonic()
+        self._began = elapsed()
         self._progress: Progress | None = None
 
     def reached(self, back_to: int) -> None:
@@ -425,7 +436,7 @@ class LoadProgress:
         Shows nothing while the speed so far makes the whole load take less than a second.
         """
         done = (self._end - back_to) / (self._end - self._start)
-        if self._progress is None and time.monotonic() - self._began <= LONG_SECONDS * done:
+        if self._progress is None and elapsed() - self._began <= LONG_SECONDS * done:
             return
         text = f"{self._name}: back to {pd.Timestamp(back_to, tz='UTC'):%Y-%m-%d}"
         if self._progress is None and _runs_a_cell():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -252,7 +251,7 @@ class BookSource:
 
         `integrity` says that: "ok", "empty", "crossed", "stale" or "gap" (see `BookLevels`); "gap" while not live.
         """
-        now = self._book.levels(depth, now=time.time_ns())
+        now = self._book.levels(depth, now=self._book.lags.now_ns())
         return now if self._live.is_live or not now.ts else replace(now, integrity="gap")
 
     def marks(self) -> BookMarks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import BarPage
+from aries_nb.model.clock import Clock, elapsed
 from aries_nb.net.background import run_on_thread
 from aries_nb.store import RollingFrame
 from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
@@ -79,12 +79,16 @@ class CurrentBar:
     It requests the broker's bar every few seconds, then more rarely, down to once a minute, and stops once the replies
     leave only one way to join them. Requests wait on threads of their own. While a backfill (insertion of missed
     trades) is in progress nothing is requested; after it, earlier replies are discarded, and only later trades are
-    used. `tape` has the live trades, `series` is the series of bars that it writes to, `history` requests the broker's
-    bars. `lag_ns` is the largest difference in delay between the broker's history and its live trades, `margin_ns` that
-    between the broker's clock and this computer's. Used by one thread, that which updates the bars.
+    used. `clock` is market time, `tape` has the live trades, `series` is the series of bars that it writes to,
+    `history` requests the broker's bars. `lag_ns` is the largest difference in delay between the broker's history and
+    its live trades, `margin_ns` that between the broker's clock and this computer's. Used by one thread, that which
+    updates the bars.
     """
 
-    def __init__(self, tape: RollingFrame, series: BarSeries, history: Asked, *, lag_ns: int, margin_ns: int) -> None:
+    def __init__(
+        self, tape: RollingFrame, series: BarSeries, history: Asked, clock: Clock, *, lag_ns: int, margin_ns: int
+    ) -> None:
+        self._clock = clock
         self._tape = tape
         self._series = series
         self._history = history
@@ -103,7 +107,7 @@ class CurrentBar:
         The caller must know that none of the trades from there on is missing.
         """
         self._first = first
-        self._since = time.time_ns()
+        self._since = self._clock.now_ns()
         self._turn_to(self._start)
 
     def look(self, now: int, end: int) -> None:
@@ -133,7 +137,7 @@ class CurrentBar:
                 return
             self._asked = None
         # A reply from right after the beginning may not count all earlier trades.
-        if now > self._since + self._lag_ns and time.monotonic() >= self._ask_at:
+        if now > self._since + self._lag_ns and elapsed() >= self._ask_at:
             self._ask(start, now)
 
     def _turn_to(self, start: int) -> None:
@@ -145,10 +149,10 @@ class CurrentBar:
         self._pause = PAUSE_SECONDS
 
     def _ask(self, start: int, now: int) -> None:
-        self._ask_at = time.monotonic() + self._pause
+        self._ask_at = elapsed() + self._pause
         self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
-        history, end = self._history, now + self._margin_ns
-        work: Callable[[], tuple[BarPage, int]] = lambda: (history.ask(start, end), time.time_ns())  # noqa: E731
+        history, clock, end = self._history, self._clock, now + self._margin_ns
+        work: Callable[[], tuple[BarPage, int]] = lambda: (history.ask(start, end), clock.now_ns())  # noqa: E731
         self._request = _Request(now, run_on_thread(work, name="aries-nb-bars-request"))
 
     def _take(self, request: _Request) -> None:

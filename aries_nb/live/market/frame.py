@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -146,7 +145,7 @@ class LiveFrame(StreamedObject):
 
         Empty while the feed is not live.
         """
-        return self._staleness.silent(time.time_ns()) if self.is_live else ()
+        return self._staleness.silent(self._link.clock.now_ns()) if self.is_live else ()
 
     def time_weighted_mean(
         self, column: str, *, symbol: str | None = None, over_gaps: Literal["refuse", "skip"] = "refuse"
@@ -391,7 +390,7 @@ class FrameSource:
         """Return the symbols whose newest row is not current; all of them while the feed is not live."""
         if not self._frame.is_live:
             return self.symbols
-        flags = self._staleness.stale(time.time_ns())
+        flags = self._staleness.stale(self._link.clock.now_ns())
         refused = self.refused()
         return tuple(
             symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused

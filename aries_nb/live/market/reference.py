@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -23,6 +22,7 @@ from aries_nb.errors import (
     UsageError,
 )
 from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
+from aries_nb.model.clock import Clock, WallClock, wall_ns
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
 
@@ -61,8 +61,9 @@ class MarketReference(BoundToProcess):
     TokenError without a reply.
     """
 
-    def __init__(self, http: HttpClient, lookup: Lookup | None) -> None:
+    def __init__(self, http: HttpClient, lookup: Lookup | None, clock: Clock | None = None) -> None:
         self._http = http
+        self._clock = clock or WallClock()
         self._lookup = lookup
 
     def details(self, *symbols: str) -> pd.DataFrame:
@@ -130,7 +131,7 @@ class MarketReference(BoundToProcess):
             checked_count(count, "count", "trades", or_none=", or None for all")
         if start is None and end is not None:
             raise UsageError("end= was given without start=", advice="Pass start= as well.")
-        period = None if start is None else checked_period(start, end)
+        period = None if start is None else checked_period(start, end, self._clock)
         span: dict[str, Argument] = {} if period is None else {"start_ms": _ms(period[0]), "end_ms": _ms(period[1])}
         # Without a period the newest come first.
         most = count if period is None else None
@@ -160,9 +161,9 @@ class MarketReference(BoundToProcess):
 
     def server_time(self) -> ServerTime:
         """Return the time of the server's clock, and by how many seconds it is ahead of ours."""
-        asked = time.time()
+        asked = wall_ns() / 1e9
         reply = self._single("server_time", {}, about="the time")
-        answered = time.time()
+        answered = wall_ns() / 1e9
         ts, step = reply["ts"], reply["resolution_s"]
         assert isinstance(ts, pd.Timestamp)
         assert isinstance(step, float)
@@ -239,7 +240,7 @@ class MarketReference(BoundToProcess):
         found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
         if found is None:
             raise UsageError(f"interval={interval!r} is no length of a bar", advice='Write it like "5min" or "1d".')
-        first, last = checked_period(start, end)
+        first, last = checked_period(start, end, self._clock)
         arguments: dict[str, Argument] = {
             "symbol": name,
             "multiplier": int(found[1]),

@@ -10,6 +10,7 @@ import pytest
 from aries_nb.errors import FeedError
 from aries_nb.live.market.current_bar import CurrentBar
 from aries_nb.model import BarPage, Column
+from aries_nb.model.clock import WallClock
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
@@ -62,7 +63,7 @@ def make(history: History, clock: Clock) -> tuple[CurrentBar, BarSeries, Rolling
     tape = RollingFrame([Column("price"), Column("size")], ["AAPL"], limit=100)
     series = BarSeries(history.start_of)
     series.mark_incomplete(clock.now(), clock.now())
-    return CurrentBar(tape, series, history, lag_ns=LAG, margin_ns=SECOND), series, tape
+    return CurrentBar(tape, series, history, WallClock(), lag_ns=LAG, margin_ns=SECOND), series, tape
 
 
 def look(running: CurrentBar, clock: Clock, tape: RollingFrame, *, seconds: int) -> None:

@@ -1,0 +1,139 @@
+"""Market time of a live feed: this computer's time, corrected where it is far from the exchange's.
+
+The correction is found in two ways. The server's answer to the WebSocket handshake names its time, to the second. And
+messages carry exchange times: those that arrive one after the other with one and the same difference to the time of
+their receipt show it, as data of the past (a snapshot, a late print) or single wrong times do not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from typing import NamedTuple
+
+from aries_nb.model.clock import steady_ns, wall_ns
+
+__all__ = ["ExchangeClock"]
+
+SECOND = 1_000_000_000
+BELIEVED_NS = 5 * SECOND  # a smaller difference is latency, or a late message, and corrected by nothing
+MOST_BEHIND_NS = 26 * 3_600 * SECOND  # exchange times further in the past are recorded data, no wrong clock
+SPREAD_NS = SECOND  # of lags that are one and the same difference
+LEAST_SPAN_NS = SECOND  # for which it must last
+FEWEST = 3
+MANY, MANY_SPAN_NS = 50, SECOND // 4  # or, of times ahead of this clock, many in a shorter span
+SAMPLES = 256
+ON_TIME_NS = 600 * SECOND  # after a message on time, later ones are late, and the clock is right
+
+
+class _Sample(NamedTuple):
+    received: int
+    lag: int
+
+
+class ExchangeClock:
+    """Market time of all connections of a feed; any thread may ask it, the network's thread corrects it.
+
+    It starts with this computer's clock, and from then on does not follow when that is set. `base` is what it adds to
+    the steady clock, in ns: by how much it differs from an earlier value, times of receipt before and after a
+    correction differ. `corrections` counts the corrections.
+    """
+
+    def __init__(self) -> None:
+        self.base = wall_ns() - steady_ns()
+        self.corrections = 0
+        self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
+        self._on_time_at: int | None = None  # market time at which a message was last on time
+
+    def now_ns(self) -> int:
+        """Return the market time in ns since the epoch, UTC."""
+        return steady_ns() + self.base
+
+    @property
+    def offset_s(self) -> float:
+        """By how many seconds the exchange's clock is ahead of this computer's; 0.0 for less than five seconds."""
+        offset = self.now_ns() - wall_ns()
+        return round(offset / SECOND, 3) if abs(offset) > BELIEVED_NS else 0.0
+
+    def __str__(self) -> str:
+        """What to say of this computer's clock, "" where it is right."""
+        return described(self.offset_s)
+
+    def handshake(self, date: str) -> bool:
+        """Take the header `Date` of a server's answer that has just arrived; return whether it corrected the clock.
+
+        It counts only until messages show the exchange's time; "" or an invalid one does not count.
+        """
+        if self._on_time_at is not None or self.corrections:
+            return False
+        try:
+            offset = round(parsedate_to_datetime(date).timestamp() * SECOND) + SECOND // 2 - self.now_ns()
+        except (ValueError, OverflowError):
+            return False
+        if abs(offset) <= BELIEVED_NS:
+            return False
+        self._correct(offset)
+        return True
+
+    def observe(self, lags: Sequence[int]) -> bool:
+        """Take the lags (receipt minus exchange time) of the newest messages; return whether they correct the clock.
+
+        Lags are in ns. To be called a few times a second with the messages since the last call.
+        """
+        now = self.now_ns()
+        self._samples.extend(_Sample(now, lag) for lag in lags)
+        if any(-BELIEVED_NS <= lag <= BELIEVED_NS for lag in lags):
+            self._on_time_at = now
+        if not lags or min(map(abs, lags)) <= BELIEVED_NS:
+            return False
+        offset = self._offset(now)
+        if offset is None:
+            return False
+        self._correct(offset)
+        return True
+
+    def _offset(self, now: int) -> int | None:
+        """Return by how much the exchange is ahead of this clock, as most of the newest messages show; None if none.
+
+        The future has sent no message: times ahead of this clock show that it is slow. Times in the past may be of
+        data that come late, or of a recording; they show that it is fast only where none has been on time.
+        """
+        newest = self._samples[-1].lag
+        close = [each for each in self._samples if abs(each.lag - newest) <= SPREAD_NS]
+        span = close[-1].received - close[0].received
+        since = sum(each.received >= close[0].received for each in self._samples)
+        is_ahead = newest < 0
+        is_long = span >= LEAST_SPAN_NS or (is_ahead and len(close) >= MANY and span >= MANY_SPAN_NS)
+        if len(close) < FEWEST or not is_long or 2 * len(close) <= since or not _advance(close):
+            return None
+        least = min(each.lag for each in close)
+        was_on_time = self._on_time_at is not None and now - self._on_time_at < ON_TIME_NS
+        if not is_ahead and (was_on_time or least > MOST_BEHIND_NS):
+            return None
+        return -least
+
+    def _correct(self, offset: int) -> None:
+        self.base += offset
+        if abs(self.now_ns() - wall_ns()) <= BELIEVED_NS:  # this computer's clock was set right
+            self.base = wall_ns() - steady_ns()
+        self.corrections += 1
+        self._samples.clear()
+
+
+def described(offset_s: float) -> str:
+    """Return a text about a computer's clock that the exchange's is ahead of by so many seconds; "" for 0.0."""
+    if not offset_s:
+        return ""
+    hours, rest = divmod(round(abs(offset_s)), 3_600)
+    parts = [f"{number} {unit}" for number, unit in ((hours, "h"), (rest // 60, "min"), (rest % 60, "s")) if number]
+    side = "behind" if offset_s > 0 else "ahead of"
+    return f"this computer's clock is {' '.join(parts[:2])} {side} the exchange's: set it; market time is corrected"
+
+
+def _advance(samples: Sequence[_Sample]) -> bool:
+    """Return whether the exchange times go on from message to message, as those of one moment in the past do not."""
+    times = [each.received - each.lag for each in samples]
+    forward = sum(later > earlier for earlier, later in zip(times, islice(times, 1, None), strict=False))
+    return 2 * forward >= len(times) - 1
