@@ -15,6 +15,7 @@ import pandas as pd
 from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.account import Account
+from aries_nb.live.account.marks import mark_fields
 from aries_nb.live.account.user_data import UserData, tables_at
 from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
 from aries_nb.live.callbacks import Callbacks, Registrations
@@ -95,7 +96,7 @@ class Feed(BoundToProcess):
             self._http,
             broker.reference,
             self._callbacks,
-            lambda symbols: self.quotes(*symbols, rows=20_000),
+            lambda symbols: self.quotes(*symbols, rows=20_000, fields=mark_fields(self._link.columns("quotes"))),
             account_reference=broker.account_reference,
         )
         self._account_endpoint = broker.accounts

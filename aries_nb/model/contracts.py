@@ -14,7 +14,8 @@ __all__ = ["OPTION_MULTIPLIER", "implied_multiplier", "is_option_symbol", "optio
 # OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit.
 OPTION_SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,5} *\d{6}[CP]\d{8}")
 OPTION_MULTIPLIER = Decimal(100)
-WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known
+WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known,
+WIDEST_OF_TEN = Decimal("0.1")  # except a power of ten
 _UNKNOWN = Decimal("NaN")
 _CONTEXT = Context(prec=60, traps=[])  # absurd amounts become NaN
 
@@ -37,7 +38,8 @@ def implied_multiplier(value: Decimal, quantity: Decimal, price: Decimal, *, is_
 
     `value` and `price` are rounded to their last digit, so many multipliers are possible: 1 if it is one of them, else
     the one with the fewest digits, and of these the nearest to the quotient. `is_exact`: the price is that of a trade,
-    not an average. NaN where an amount is 0 or unknown, and where the price is too coarse to determine m to 0.5 %.
+    not an average. NaN where an amount is 0 or unknown, and where the price is too coarse to determine m to 0.5 %, or
+    to 10 % if a power of ten is possible.
     """
     with localcontext(_CONTEXT):
         value, units, price = abs(value), abs(quantity), abs(price)
@@ -52,15 +54,20 @@ def implied_multiplier(value: Decimal, quantity: Decimal, price: Decimal, *, is_
             return Decimal(1)
         middle = value / (units * price)
         if not middle.is_finite() or high - low > WIDEST * middle:
-            return _UNKNOWN
+            power = Decimal(1).scaleb(round(middle.log10())) if middle.is_finite() else _UNKNOWN
+            return _plain(power) if low <= power <= high and high - low <= WIDEST_OF_TEN * middle else _UNKNOWN
         for digits in range(1, 30):
             rounded = round(middle, digits - 1 - middle.adjusted())
             if low <= rounded <= high:
-                return rounded.quantize(Decimal(1)) if rounded == rounded.to_integral_value() else rounded.normalize()
+                return _plain(rounded)
         return middle
 
 
+def _plain(number: Decimal) -> Decimal:
+    return number.quantize(Decimal(1)) if number == number.to_integral_value() else number.normalize()
+
+
 def _half_step(amount: Decimal) -> Decimal:
-    """Return half a unit of the last digit of an amount; of a whole number half of 1."""
+    """Return half a unit of the last digit of an amount, half a cent at most: zeros at its end may be left out."""
     exponent = amount.as_tuple().exponent
-    return Decimal("0.5").scaleb(min(exponent, 0) if isinstance(exponent, int) else 0)
+    return Decimal("0.5").scaleb(min(exponent, -2) if isinstance(exponent, int) else -2)

@@ -1,7 +1,8 @@
 """Attribution of a change of equity to instruments and causes; the contributions add up to the change exactly.
 
 The input is a sequence of fills (own executions) and marks (prices at which an instrument is valued) in their order. A
-mark that moves contributes to "price", by the quantity held at that time. A fill contributes to "trade", by as much as
+mark that moves contributes to "price", by the quantity held at that time; so do a multiplier that changes, as of a
+contract quoted in another currency, and accrued interest. A fill contributes to "trade", by as much as
 its price is better than `Fill.mid`, the middle of our quotes at that time, and to "fee"; from the middle on it moves
 with the mark. Without a middle, "trade" is 0, and the fill moves from its own price on. So a sequence cut in two has
 the same contributions as the whole, cause by cause. What comes from no such event is "unexplained":
@@ -16,10 +17,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from aries_nb.store.fills import Fill
-from aries_nb.store.valuation import Marks, Portfolio, Position
+from aries_nb.store.valuation import Marks, Portfolio, paid_for, worth
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
-__all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "attribute"]
+__all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "Trade", "Worth", "attribute", "trade_of"]
 
 
 class MarkUpdate(NamedTuple):
@@ -27,6 +28,36 @@ class MarkUpdate(NamedTuple):
 
     symbol: str
     price: Decimal
+
+
+class Worth(NamedTuple):
+    """One unit of quantity of an instrument is worth `worth` in the account's currency from here on; NaN: unknown."""
+
+    symbol: str
+    worth: Decimal
+
+
+class Trade(NamedTuple):
+    """A change of the quantity held for which `fair` is paid at the middle of our quotes, below 0 for a sale.
+
+    `gain` is by how much less was paid, `fee` what was paid in addition. In the account's currency.
+    """
+
+    symbol: str
+    quantity: Decimal
+    fair: Decimal
+    gain: Decimal = ZERO
+    fee: Decimal = ZERO
+
+
+def trade_of(fill: Fill, multiplier: Decimal) -> Trade:
+    """Return an own execution in the account's currency. A fee that is not known counts as 0: the cash has it.
+
+    To be called within `exactly()`.
+    """
+    paid = paid_for(fill, multiplier)
+    fair = paid_for(fill._replace(price=fill.mid), multiplier) if fill.mid.is_finite() else paid
+    return Trade(fill.symbol, fill.signed, fair, fair - paid, fill.fee if fill.fee.is_finite() else ZERO)
 
 
 class Contribution(NamedTuple):
@@ -89,7 +120,13 @@ def attribute(portfolio: Portfolio, marks: Marks, events: Iterable[Fill | MarkUp
     with an unknown price (NaN) makes "trade" of its instrument unknown, and if its `mid` is unknown too, also "price".
     """
     running = RunningAttribution(portfolio, marks)
-    running.take(events)
+    with exactly():
+        for event in events:
+            if isinstance(event, MarkUpdate):
+                running.take([Worth(event.symbol, worth(portfolio, event.symbol, event.price))])
+            else:
+                known = portfolio.multiplier(event.symbol) if event.multiplier is None else event.multiplier
+                running.take([trade_of(event, known)])
     return running.attribution()
 
 
@@ -100,32 +137,18 @@ class RunningAttribution:
     """
 
     def __init__(self, portfolio: Portfolio, marks: Marks) -> None:
-        self._portfolio = portfolio
-        self._marks = marks
-        self._multipliers = dict(portfolio.multipliers)
         self._instruments: dict[str, _Instrument] = {}
         with exactly():
-            for symbol in portfolio.positions:
-                self._instrument(symbol)
+            self._worths = {symbol: worth(portfolio, symbol, price) for symbol, price in marks.items()}
+            for symbol, held in portfolio.positions.items():
+                self._instruments[symbol] = _Instrument(held.quantity, self._worth(symbol), is_held=True)
 
-    def add_multipliers(self, multipliers: Mapping[str, Decimal]) -> None:
-        """Set the multipliers of instruments that were not held or traded yet.
-
-        A multiplier is what one unit of quantity stands for, such as 100 shares for an option contract.
-        """
-        self._multipliers |= multipliers
-
-    def multiplier(self, symbol: str) -> Decimal:
-        """Return what one unit of quantity of this instrument stands for, 1 where that is unknown."""
-        known = self._instruments.get(symbol)
-        return self._multipliers.get(symbol, Decimal(1)) if known is None else known.multiplier
-
-    def take(self, events: Iterable[Fill | MarkUpdate]) -> None:
+    def take(self, events: Iterable[Trade | Worth]) -> None:
         """Apply the next events, which are own executions and changes of prices, in their order."""
         with exactly():
             for event in events:
-                if isinstance(event, MarkUpdate):
-                    self._instrument(event.symbol).revalue(event.price)
+                if isinstance(event, Worth):
+                    self._instrument(event.symbol).revalue(event.worth)
                 else:
                     self._instrument(event.symbol).trade(event)
 
@@ -134,13 +157,9 @@ class RunningAttribution:
         known = {symbol: each.contribution() for symbol, each in self._instruments.items() if each.is_held_or_traded}
         return Attribution(known)
 
-    def quantities(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Return the current quantity and multiplier of each instrument; quantity 0 of one that is no longer held."""
-        return {
-            symbol: (each.quantity, each.multiplier)
-            for symbol, each in self._instruments.items()
-            if each.is_held_or_traded
-        }
+    def quantities(self) -> dict[str, Decimal]:
+        """Return the current quantity of each instrument, 0 of one that is no longer held."""
+        return {symbol: each.quantity for symbol, each in self._instruments.items() if each.is_held_or_traded}
 
     def charge(self, symbol: str, fee: Decimal) -> None:
         """Add a fee that was in no fill to an instrument's contribution, in the account's currency.
@@ -150,71 +169,68 @@ class RunningAttribution:
         with exactly():
             self._instrument(symbol).charge(fee)
 
-    def correct(self, symbol: str, held: tuple[Decimal, Decimal], value: Decimal) -> None:
-        """Set the quantity and multiplier of an instrument that are held from here on: the pair `held`.
+    def correct(self, symbol: str, quantity: Decimal, value: Decimal) -> None:
+        """Set the quantity of an instrument that is held from here on.
 
-        `value`, what the difference to those before is worth in the account's currency, is added to "unexplained".
+        `value`, what the difference to that before is worth in the account's currency, is added to "unexplained".
         """
         with exactly():
-            self._instrument(symbol).correct(held, value)
+            self._instrument(symbol).correct(quantity, value)
 
     def _instrument(self, symbol: str) -> _Instrument:
         if symbol not in self._instruments:
-            held, mark = self._portfolio.positions.get(symbol), self._marks.get(symbol, UNKNOWN)
-            self._instruments[symbol] = _Instrument(held, self.multiplier(symbol), mark)
+            self._instruments[symbol] = _Instrument(ZERO, self._worth(symbol), is_held=False)
         return self._instruments[symbol]
+
+    def _worth(self, symbol: str) -> Decimal:
+        return self._worths.get(symbol, UNKNOWN)
 
 
 class _Instrument:
     """The running attribution of one instrument; its methods are to be called within `exactly()`, for exact decimals.
 
-    `_mark` is the last known price at which it is valued, None before one; `_is_marked`: that price is still valid.
-    Trades before any price have no price move yet: `_unmarked_trades` has their net quantity, and their worth when
-    traded.
+    `_mark` is what a unit was worth when that was last known, None before; `_is_marked`: it is still valid. Trades
+    before that have no price move yet: `_unmarked_trades` has their net quantity, and their worth when traded.
     """
 
-    def __init__(self, held: Position | None, multiplier: Decimal, mark: Decimal) -> None:
-        self.quantity = ZERO if held is None else held.quantity
-        self.multiplier = multiplier
+    def __init__(self, quantity: Decimal, mark: Decimal, *, is_held: bool) -> None:
+        self.quantity = quantity
         self._is_marked = mark.is_finite()
         self._mark = mark if self._is_marked else None
         self._unmarked_trades = (ZERO, ZERO)
         self._contribution = Contribution()
-        self.is_held_or_traded = held is not None
-        if held is not None and not self._is_marked:
+        self.is_held_or_traded = is_held
+        if is_held and not self._is_marked:
             self._contribution = Contribution(price=UNKNOWN)  # and so is any sum with it
 
-    def revalue(self, price: Decimal) -> None:
-        self._is_marked = price.is_finite()
+    def revalue(self, mark: Decimal) -> None:
+        self._is_marked = mark.is_finite()
         if self._is_marked:
             if self._mark is None:
-                self._settle(price)
+                self._settle(mark)
             else:
-                self._add(price=self.quantity * (price - self._mark))
-            self._mark = price
+                self._add(price=self.quantity * (mark - self._mark))
+            self._mark = mark
         self._reset_when_flat()
 
-    def trade(self, fill: Fill) -> None:
+    def trade(self, trade: Trade) -> None:
         self.is_held_or_traded = True
-        self.quantity += fill.signed
-        if fill.fee.is_finite():  # else it is found in the cash
-            self._contribution = self._contribution._replace(fee=self._contribution.fee - fill.fee)
-        fair = fill.mid if fill.mid.is_finite() else fill.price
-        self._add(trade=fill.signed * (fair - fill.price))
+        self.quantity += trade.quantity
+        self._add(trade=trade.gain, fee=-trade.fee)
         if self._mark is None:
-            quantity, worth = self._unmarked_trades
-            self._unmarked_trades = quantity + fill.signed, worth + fill.signed * fair
+            quantity, fair = self._unmarked_trades
+            self._unmarked_trades = quantity + trade.quantity, fair + trade.fair
         else:
-            self._add(price=fill.signed * (self._mark - fair))
+            self._add(price=trade.quantity * self._mark - trade.fair)
         self._reset_when_flat()
 
     def charge(self, fee: Decimal) -> None:
         self.is_held_or_traded = True
-        self._contribution = self._contribution._replace(fee=self._contribution.fee + fee)
+        self._add(fee=fee)
 
-    def correct(self, held: tuple[Decimal, Decimal], value: Decimal) -> None:
+    def correct(self, quantity: Decimal, value: Decimal) -> None:
         self.is_held_or_traded = True
-        self.quantity, self.multiplier = held
+        self.quantity = quantity
         self._contribution = self._contribution._replace(unexplained=self._contribution.unexplained + value)
         self._reset_when_flat()
 
@@ -223,22 +239,22 @@ class _Instrument:
             return self._contribution._replace(price=UNKNOWN)
         return self._contribution
 
-    def _settle(self, price: Decimal) -> None:
-        quantity, worth = self._unmarked_trades
-        self._add(price=quantity * price - worth)
+    def _settle(self, mark: Decimal) -> None:
+        quantity, fair = self._unmarked_trades
+        self._add(price=quantity * mark - fair)
         self._unmarked_trades = (ZERO, ZERO)
 
     def _reset_when_flat(self) -> None:
-        """Forget the last price if nothing is held and the price is unknown now.
+        """Forget the last worth if nothing is held and it is unknown now.
 
-        Later events do not depend on that price.
+        Later events do not depend on it.
         """
         if not self.quantity and not self._is_marked:
-            self._settle(ZERO)  # as much was bought as sold: the price at which it is valued makes no difference
+            self._settle(ZERO)  # as much was bought as sold: what a unit is worth makes no difference
             self._mark = None
 
-    def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO) -> None:
+    def _add(self, *, price: Decimal = ZERO, trade: Decimal = ZERO, fee: Decimal = ZERO) -> None:
         before = self._contribution
         self._contribution = before._replace(
-            price=before.price + price * self.multiplier, trade=before.trade + trade * self.multiplier
+            price=before.price + price, trade=before.trade + trade, fee=before.fee + fee
         )

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, Column, Value
-from aries_nb.model.contracts import option_multiplier
+from aries_nb.model.contracts import implied_multiplier, is_option_symbol, option_multiplier
 from aries_nb.store.log import LOG_LIMIT, Log, RowChange, TableRow
-from aries_nb.store.values import RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
+from aries_nb.store.values import MOST_DIGITS, RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
 
 __all__ = ["FILL_COLUMNS", "DerivedFillLog", "Fill", "FillLog", "OrderState", "ReportedFillLog", "fill_between"]
 
@@ -52,8 +52,8 @@ class Fill(NamedTuple):
     all fills, so it may be older than fills before it. `source`: reported as it happened ("stream"), in such a list
     ("list"), or by a request for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it
     was not looked up or there was no quote; set by the code that values fills. `multiplier` is what one unit of the
-    price is worth for one unit of quantity, NaN where the broker does not say; that of the position counts then.
-    `accrued` is the accrued interest paid in addition to the price, in all.
+    price is worth for one unit of quantity, None for that of the position, NaN where only that of the position, when it
+    comes, can say. `accrued` is the accrued interest paid in addition to the price, in all.
     """
 
     ts: int
@@ -68,7 +68,7 @@ class Fill(NamedTuple):
     is_listed: bool = False
     source: Literal["stream", "list", "history"] = "stream"
     mid: Decimal = UNKNOWN
-    multiplier: Decimal = UNKNOWN
+    multiplier: Decimal | None = None
     accrued: Decimal = ZERO
 
     @property
@@ -82,8 +82,8 @@ class OrderState(NamedTuple):
 
     `ts` is in ns since the epoch; of two states of one order the one with the later `ts` is the later state if
     `is_timed`, the order's own time. `replaces` is the id of the order that this one replaced, "" for none. `side` is
-    the broker's text; `average_price` is NaN where the broker gave none, `quantity` (ordered) and `multiplier` as well.
-    `is_done`: by its status it is filled entirely. `leg` is the symbol of the leg, "" of an order without legs.
+    the broker's text; `average_price` is NaN where the broker gave none, `quantity` (ordered) as well. `is_done`: by
+    its status it is filled entirely. `leg` is the symbol of the leg, "" of an order without legs.
     """
 
     ts: int
@@ -95,7 +95,6 @@ class OrderState(NamedTuple):
     average_price: Decimal
     replaces: str = ""
     quantity: Decimal = UNKNOWN
-    multiplier: Decimal = UNKNOWN
     is_timed: bool = True
     is_done: bool = False
     leg: str = ""
@@ -138,7 +137,7 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
         fee=UNKNOWN,  # an order has none
         is_combined=is_combined,
         source=source,
-        multiplier=now.multiplier,
+        multiplier=_option_multiplier(now.symbol),
     )
 
 
@@ -334,7 +333,6 @@ class DerivedFillLog(FillLog):
             average_price=_price(value["average_price"]),
             replaces=str(value.get("replaces", "")),
             quantity=quantity if is_usable(quantity) else UNKNOWN,
-            multiplier=Decimal(value.get("multiplier", UNKNOWN)),
             is_timed=isinstance(updated, int) and NOT_A_TIME < updated < row.received + MOST_AHEAD_NS,
             is_done=str(value.get("status", "")).lower() == "filled",
         )
@@ -342,7 +340,7 @@ class DerivedFillLog(FillLog):
         if legs:
             yield from (_leg_state(state, leg, is_only=len(legs) == 1) for leg in legs)
         elif legs is None or str(value.get("category", "")).upper() == "MULTI_LEG":
-            yield state._replace(symbol=COMBINATION.format(state.symbol), average_price=UNKNOWN, multiplier=UNKNOWN)
+            yield state._replace(symbol=COMBINATION.format(state.symbol), average_price=UNKNOWN)
         else:
             yield state
 
@@ -383,7 +381,6 @@ def _leg_state(order: OrderState, leg: _Leg, *, is_only: bool) -> OrderState:
             filled=order.filled * leg.ratio,
             quantity=order.quantity * leg.ratio,
             average_price=order.average_price if is_only and leg.average_price.is_nan() else leg.average_price,
-            multiplier=option_multiplier(leg.symbol),
         )
 
 
@@ -399,6 +396,7 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
         return None
     price, fee = Decimal(value["price"]), Decimal(value["fee"])
     accrued = Decimal(value.get("accrued_interest", ZERO))
+    accrued = accrued if is_usable(accrued) else ZERO
     return Fill(
         ts=change.row.ts,
         account=change.row.account,
@@ -410,9 +408,30 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
         fee=fee if is_usable(fee) else UNKNOWN,
         is_listed=change.is_snapshot,
         source="list" if change.is_snapshot else "stream",
-        multiplier=Decimal(value.get("multiplier", UNKNOWN)),
-        accrued=accrued if is_usable(accrued) else ZERO,
+        multiplier=_fill_multiplier(value, quantity, price, accrued),
+        accrued=accrued,
     )
+
+
+def _option_multiplier(symbol: str) -> Decimal | None:
+    return option_multiplier(symbol) if is_option_symbol(symbol) else None
+
+
+def _fill_multiplier(value: Mapping[str, Value], quantity: Decimal, price: Decimal, accrued: Decimal) -> Decimal | None:
+    """Return the multiplier of an execution by its value, if the broker says that, else by its symbol.
+
+    Whether the value contains the accrued interest is not known: of the two multipliers the one with fewer digits
+    counts (assumed).
+    """
+    if "fill_value" not in value:
+        return _option_multiplier(str(value["symbol"]))
+    amount = abs(Decimal(value["fill_value"]))
+    if not (is_usable(amount) and is_usable(price)):
+        return UNKNOWN
+    with exactly():
+        amounts = (amount, amount - accrued) if accrued else (amount,)
+    found = [implied_multiplier(each, quantity, price, is_exact=True) for each in amounts]
+    return min(found, key=lambda each: len(each.as_tuple().digits) if each.is_finite() else MOST_DIGITS)
 
 
 def _is_later(before: OrderState, now: OrderState) -> bool:

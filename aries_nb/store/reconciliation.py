@@ -8,11 +8,12 @@ Decimal.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
-from aries_nb.store.attribution import Attribution, Contribution, MarkUpdate, RunningAttribution
+from aries_nb.store.attribution import Attribution, Contribution, RunningAttribution, Worth, trade_of
 from aries_nb.store.fills import Fill
-from aries_nb.store.valuation import Marks, Portfolio
+from aries_nb.store.valuation import Marks, Portfolio, worth
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["CASH", "Reconciliation"]
@@ -38,12 +39,15 @@ class Reconciliation:
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
         self._reported = reported
+        self._terms = reported  # what is known of every instrument so far, if only from a fill
         self._marks = marks
         self._attribution = RunningAttribution(reported, marks)
-        self._cash = reported.cash
+        with exactly():
+            self._worths = self._worths_at(marks)
+            self._cash = _cash_of(reported)
         self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
         self._differs_since: int | None = None
-        self._unpriced: list[Fill] = []  # fills without a price, middle or mark
+        self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._is_guessed = False  # whether we set the price of a pending fill
 
     def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
@@ -53,16 +57,15 @@ class Reconciliation:
         executions, in their order.
         """
         with exactly():
-            self._attribution.add_multipliers(reported.multipliers)
-            priced = self._priced((*self._unpriced, *fills), marks)
-            for fill in priced:
+            self._learn(reported, fills)
+            for fill in self._priced((*self._unpriced, *fills), marks):
                 self._trade(fill)
-            self._attribution.take(priced)
-            for symbol in dict.fromkeys((*self._marks, *marks)):
-                price = marks.get(symbol, UNKNOWN)
-                if not _is_same(price, self._marks.get(symbol, UNKNOWN)):
-                    self._attribution.take([MarkUpdate(symbol, price)])
-            self._reported, self._marks = reported, marks
+            worths = self._worths_at(marks)
+            for symbol in dict.fromkeys((*self._worths, *worths)):
+                now_worth = worths.get(symbol, UNKNOWN)
+                if not _is_same(now_worth, self._worths.get(symbol, UNKNOWN)):
+                    self._attribution.take([Worth(symbol, now_worth)])
+            self._reported, self._marks, self._worths = reported, marks, worths
             self._settle(now)
 
     def attribution(self) -> Attribution:
@@ -74,18 +77,42 @@ class Reconciliation:
             rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
             return self._attribution.attribution() + Attribution(rest)
 
+    def _learn(self, reported: Portfolio, fills: Sequence[Fill]) -> None:
+        """Remember multipliers and accrued interest, also of instruments that are not held yet or no more.
+
+        The multiplier of a position counts rather than that of a fill, as it is the newer one.
+        """
+        multipliers: dict[str, Decimal] = {}
+        traded = {fill.symbol: fill.multiplier for fill in fills if fill.multiplier is not None}
+        for source in (traded, self._terms.multipliers, reported.multipliers):
+            multipliers |= {
+                symbol: each for symbol, each in source.items() if each.is_finite() or symbol not in multipliers
+            }
+        accrued = {**self._terms.accrued, **reported.accrued}
+        self._terms = replace(reported, multipliers=multipliers, accrued=accrued)
+
+    def _worths_at(self, marks: Marks) -> dict[str, Decimal]:
+        return {symbol: worth(self._terms, symbol, price) for symbol, price in marks.items()}
+
+    def _multiplier(self, fill: Fill) -> Decimal:
+        """Return the multiplier of a fill: its own, else that of its instrument, NaN while it is unknown."""
+        if fill.multiplier is not None and fill.multiplier.is_finite():
+            return fill.multiplier
+        return self._terms.multiplier(fill.symbol)
+
     def _priced(self, fills: Sequence[Fill], marks: Marks) -> list[Fill]:
         """Return those of `fills` that have a price: their own, else their `mid`, else the new or the last mark.
 
-        A mark is the price at which an instrument is valued. Fills without any of these are kept in `_unpriced` for the
-        next call, the newest 1,000 only; one that is dropped becomes part of what is unexplained.
+        A mark is the price at which an instrument is valued. Fills without any of these, or of which it is not known
+        what a price is worth, are kept in `_unpriced` for the next call, the newest 1,000 only; one that is dropped
+        becomes part of what is unexplained.
         """
         self._unpriced = []
         priced = []
         for fill in fills:
             known = (fill.price, fill.mid, marks.get(fill.symbol, UNKNOWN), self._marks.get(fill.symbol, UNKNOWN))
             price = next((each for each in known if each.is_finite()), None)
-            if price is None:
+            if price is None or not self._multiplier(fill).is_finite():
                 self._unpriced.append(fill)
             else:
                 self._is_guessed = self._is_guessed or not fill.price.is_finite()
@@ -94,10 +121,13 @@ class Reconciliation:
         return priced
 
     def _trade(self, fill: Fill) -> None:
-        value = fill.signed * fill.price * self._attribution.multiplier(fill.symbol)
-        self._cash -= value + (fill.fee if fill.fee.is_finite() else ZERO)
-        fee = max(abs(value) * MOST_FEE_SHARE, MOST_SMALL_FEE) if value.is_finite() else ZERO
-        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
+        trade = trade_of(fill, self._multiplier(fill))
+        paid = trade.fair - trade.gain
+        self._attribution.take([trade])
+        self._cash -= paid + trade.fee
+        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + max(
+            abs(paid) * MOST_FEE_SHARE, MOST_SMALL_FEE
+        )
 
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
@@ -117,21 +147,19 @@ class Reconciliation:
         elif now - self._differs_since >= SETTLING_NS and all(map(Decimal.is_finite, (*differences.values(), rest))):
             for symbol, value in differences.items():
                 held = self._reported.positions.get(symbol)
-                quantity = ZERO if held is None else held.quantity
-                self._attribution.correct(symbol, (quantity, self._reported.multiplier(symbol)), value)
+                self._attribution.correct(symbol, ZERO if held is None else held.quantity, value)
             if rest:
-                self._attribution.correct(CASH, (ZERO, Decimal(1)), rest)
+                self._attribution.correct(CASH, ZERO, rest)
             self._reset()
 
     def _charge(self, symbol: str, rest: Decimal) -> None:
         if self._is_guessed:
-            held = self._attribution.quantities().get(symbol, (ZERO, Decimal(1)))
-            self._attribution.correct(symbol, held, rest)
+            self._attribution.correct(symbol, self._attribution.quantities().get(symbol, ZERO), rest)
         else:
             self._attribution.charge(symbol, rest)
 
     def _reset(self) -> None:
-        self._cash = self._reported.cash
+        self._cash = _cash_of(self._reported)
         self._pending.clear()
         self._is_guessed = False
         self._differs_since = None
@@ -144,15 +172,18 @@ class Reconciliation:
         held = self._attribution.quantities()
         found = {}
         for symbol in dict.fromkeys((*held, *self._reported.positions)):
-            quantity, multiplier = held.get(symbol, (ZERO, ZERO))
             theirs = self._reported.positions.get(symbol)
-            units = -quantity * multiplier
-            if theirs is not None:
-                units += theirs.quantity * self._reported.multiplier(symbol)
+            units = (ZERO if theirs is None else theirs.quantity) - held.get(symbol, ZERO)
             if units:
-                found[symbol] = units * self._marks.get(symbol, UNKNOWN)
-        rest = self._reported.cash - self._cash
+                found[symbol] = units * self._worths.get(symbol, UNKNOWN)
+        rest = _cash_of(self._reported) - self._cash
         return {**found, CASH: rest} if rest or not rest.is_finite() else found
+
+
+def _cash_of(portfolio: Portfolio) -> Decimal:
+    """Return the cash that there would be if margined positions had been paid for: then all positions are alike."""
+    margined = (held.cost for symbol, held in portfolio.positions.items() if symbol in portfolio.margined)
+    return portfolio.cash - sum(margined, ZERO)
 
 
 def _is_same(a: Decimal, b: Decimal) -> bool:

@@ -7,6 +7,9 @@ change of (realised + unrealised - fees) = change of equity
 
 Costs are kept as sums paid, never as averages. What is not known is `Decimal("NaN")`, and so is everything computed
 from it; nothing unknown counts as zero.
+
+A margined instrument, such as a future, is not paid for: its value is its variation margin, that is the value of the
+quantity held less its cost. Accrued interest of a bond is part of its value, and paid in addition to its price.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ __all__ = [
     "market_value",
     "middle_of",
     "open_portfolio",
+    "paid_for",
     "unmarked",
     "unrealized",
+    "worth",
 ]
 
 COST_STEP = Decimal("1e-12")  # the cost of a part of a position is rounded to this
@@ -44,10 +49,14 @@ Marks: TypeAlias = Mapping[str, Decimal]
 
 
 class Mark(NamedTuple):
-    """The price at which an instrument is valued; NaN with the reason where there is none, "" otherwise."""
+    """The price at which an instrument is valued; NaN with the reason where there is none, "" otherwise.
+
+    `accrued` is the accrued interest of one unit of quantity, NaN where the quotes have none.
+    """
 
     price: Decimal
     reason: str = ""
+    accrued: Decimal = UNKNOWN
 
 
 class Position(NamedTuple):
@@ -65,7 +74,8 @@ class Portfolio:
     """An account's cash and positions at one time. `positions` has no entry for an instrument with quantity 0.
 
     `realized` is before fees; it and `fees` count from when the portfolio was opened. `multipliers` are what one unit
-    of quantity stands for, where it is not 1 (100 for most options).
+    of quantity stands for, where it is not 1 (100 for most options); NaN where that is not known. `margined` are the
+    instruments that are not paid for; `accrued` is the accrued interest of one unit of quantity, where there is any.
     """
 
     cash: Decimal
@@ -73,6 +83,8 @@ class Portfolio:
     realized: Decimal = ZERO
     fees: Decimal = ZERO
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
+    margined: frozenset[str] = frozenset()
+    accrued: Mapping[str, Decimal] = field(default_factory=dict)
 
     def average_price(self, symbol: str) -> Decimal:
         """Return the average price paid for what is held, as prices are quoted: its cost by quantity and multiplier.
@@ -119,13 +131,18 @@ def open_portfolio(
     holdings: Mapping[str, tuple[Decimal, Decimal]] | None = None,
     *,
     multipliers: Mapping[str, Decimal] | None = None,
+    margined: Iterable[str] = (),
+    accrued: Mapping[str, Decimal] | None = None,
 ) -> Portfolio:
     """Return a portfolio to begin with: cash, and quantity and average price of each instrument held.
 
-    An average price of NaN makes cost and realised P&L of the instrument unknown, equity not. A quantity that is not a
-    number makes equity unknown, and `unmarked` names the instrument.
+    An average price of NaN makes cost and realised P&L of the instrument unknown, equity only if it is margined. A
+    quantity or a multiplier that is not a number makes equity unknown. `unmarked` names the instrument. The other
+    arguments are those of `Portfolio`; accrued interest is not part of an average price, nor of the cost.
     """
-    portfolio = Portfolio(cash, multipliers=dict(multipliers or {}))
+    portfolio = Portfolio(
+        cash, multipliers=dict(multipliers or {}), margined=frozenset(margined), accrued=dict(accrued or {})
+    )
     positions: dict[str, Position] = {}
     with exactly():
         for symbol, (quantity, average_price) in (holdings or {}).items():
@@ -139,26 +156,40 @@ def open_portfolio(
 def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
     """Return the portfolio after a fill, at average cost; the given one is unchanged.
 
-    A fill that goes through zero closes the position first and opens a new one with the rest.
+    A fill that goes through zero closes the position first and opens a new one with the rest. The fill's own multiplier
+    counts, where it has one; a fee that is not known makes cash and fees unknown.
     """
     with exactly():
-        unit = fill.price * portfolio.multiplier(fill.symbol)  # price of one unit of quantity
+        multiplier = portfolio.multiplier(fill.symbol) if fill.multiplier is None else fill.multiplier
+        paid = paid_for(fill, multiplier)
         held = portfolio.positions.get(fill.symbol, Position(ZERO, ZERO))
         closing = _closing(held.quantity, fill.signed)
         opening = fill.signed - closing
         cost_closed = _cost_share(held, -closing)
-        opened = opening * unit if opening else ZERO
+        paid_to_close = _cost_share(Position(fill.signed, paid), closing)
+        opened = paid - paid_to_close if opening else ZERO
         after = Position(held.quantity + fill.signed, held.cost - cost_closed + opened)
         positions = {**portfolio.positions, fill.symbol: after}
         if not after.quantity:
             del positions[fill.symbol]
+        gained = -paid_to_close - cost_closed if closing else ZERO
+        known = fill.multiplier is not None and fill.multiplier != portfolio.multiplier(fill.symbol)
         return replace(
             portfolio,
-            cash=portfolio.cash - fill.signed * unit - fill.fee,
+            cash=portfolio.cash + (gained if fill.symbol in portfolio.margined else -paid) - fill.fee,
             positions=positions,
-            realized=portfolio.realized - closing * unit - cost_closed if closing else portfolio.realized,
+            realized=portfolio.realized + gained,
             fees=portfolio.fees + fill.fee,
+            multipliers={**portfolio.multipliers, fill.symbol: multiplier} if known else portfolio.multipliers,
         )
+
+
+def paid_for(fill: Fill, multiplier: Decimal) -> Decimal:
+    """Return what is paid for a fill without its fee, below 0 for a sale: price and accrued interest.
+
+    To be called within `exactly()`.
+    """
+    return fill.signed * fill.price * multiplier + (fill.accrued if fill.signed > 0 else -fill.accrued)
 
 
 def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:
@@ -169,7 +200,9 @@ def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:
 
 
 def market_value(portfolio: Portfolio, marks: Marks) -> Decimal:
-    """Return the value of the positions (a short one below 0); NaN while the mark of any is unknown.
+    """Return the value of the positions (a short one below 0); NaN while that of any is unknown.
+
+    Of a margined position it is the variation margin since its average price.
 
     A mark is the price at which an instrument is valued.
     """
@@ -183,7 +216,8 @@ def unrealized(portfolio: Portfolio, marks: Marks) -> Decimal:
     A mark is the price at which an instrument is valued.
     """
     with exactly():
-        return market_value(portfolio, marks) - sum((held.cost for held in portfolio.positions.values()), ZERO)
+        paid = (held.cost for symbol, held in portfolio.positions.items() if symbol not in portfolio.margined)
+        return market_value(portfolio, marks) - sum(paid, ZERO)
 
 
 def equity(portfolio: Portfolio, marks: Marks) -> Decimal:
@@ -196,12 +230,20 @@ def equity(portfolio: Portfolio, marks: Marks) -> Decimal:
 
 
 def unmarked(portfolio: Portfolio, marks: Marks) -> tuple[str, ...]:
-    """Return the instruments held whose mark (valuation price) or quantity is unknown: the reason why equity is NaN."""
-    return tuple(
-        symbol
-        for symbol, held in portfolio.positions.items()
-        if not (held.quantity.is_finite() and marks.get(symbol, UNKNOWN).is_finite())
-    )
+    """Return the instruments held of unknown value, because of which equity is NaN.
+
+    Of unknown mark (valuation price), quantity or multiplier; a margined one of unknown cost as well.
+    """
+    with exactly():
+        return tuple(symbol for symbol in portfolio.positions if not _value(portfolio, symbol, marks).is_finite())
+
+
+def worth(portfolio: Portfolio, symbol: str, price: Decimal) -> Decimal:
+    """Return what one unit of quantity of an instrument is worth at a price, with the accrued interest.
+
+    In the account's currency; NaN where the price or the multiplier is unknown. To be called within `exactly()`.
+    """
+    return price * portfolio.multiplier(symbol) + portfolio.accrued.get(symbol, ZERO)
 
 
 def _closing(held: Decimal, change: Decimal) -> Decimal:
@@ -221,5 +263,6 @@ def _cost_share(held: Position, quantity: Decimal) -> Decimal:
 
 
 def _value(portfolio: Portfolio, symbol: str, marks: Marks) -> Decimal:
-    mark = marks.get(symbol, UNKNOWN)
-    return portfolio.positions[symbol].quantity * portfolio.multiplier(symbol) * (mark if mark.is_finite() else UNKNOWN)
+    held, mark = portfolio.positions[symbol], marks.get(symbol, UNKNOWN)
+    value = held.quantity * worth(portfolio, symbol, mark if mark.is_finite() else UNKNOWN)
+    return value - held.cost if symbol in portfolio.margined else value

@@ -244,3 +244,49 @@ def test_a_mark_is_the_middle_or_the_last_price_or_unknown_with_a_reason(bid: fl
         beyond = [is_price(bid) and last < bid, is_price(ask) and last > ask]
         assert not any(beyond) or ask <= last <= bid  # or crossed, and between
     assert mark_of(bid, ask, last, is_fresh=True).price.is_finite() or not is_price(last)
+
+
+# Margined instruments, and bonds.
+
+
+def futures(cash: str, **held: tuple[str, str]) -> Portfolio:
+    holdings = {symbol: (Decimal(quantity), Decimal(average)) for symbol, (quantity, average) in held.items()}
+    return open_portfolio(Decimal(cash), holdings, multipliers={"RTS": Decimal("1.62")}, margined=["RTS"])
+
+
+def test_a_margined_position_is_worth_its_variation_margin() -> None:
+    portfolio = futures("500000", RTS=("-2", "110000"))
+
+    assert equity(portfolio, {"RTS": Decimal(112_000)}) == 500_000 - 2 * 2000 * Decimal("1.62")
+    assert unrealized(portfolio, {"RTS": Decimal(112_000)}) == -6480
+
+
+def test_a_margined_position_is_not_paid_for_and_pays_what_it_realises() -> None:
+    fills = [fill(4, 110_000, "RTS"), fill(-1, 111_000, "RTS"), fill(-5, 109_000, "RTS"), fill(2, 108_000, "RTS")]
+    portfolio = apply_fills(futures("500000"), fills)
+
+    assert portfolio.positions == {}
+    assert portfolio.realized == (1000 - 3 * 1000 + 2 * 1000) * Decimal("1.62")
+    assert portfolio.cash == 500_000 + portfolio.realized
+
+
+def test_a_margined_position_without_average_price_has_no_value() -> None:
+    portfolio = futures("500000", RTS=("2", "NaN"))
+
+    assert unmarked(portfolio, {"RTS": Decimal(112_000)}) == ("RTS",)
+
+
+def test_accrued_interest_is_paid_and_owned() -> None:
+    before = open_portfolio(Decimal(20_000), multipliers={"BOND": Decimal(10)}, accrued={"BOND": Decimal("5.7")})
+
+    after = apply_fills(before, [fill(10, "98.5", "BOND")._replace(accrued=Decimal(57))])
+
+    assert after.cash == 20_000 - 9850 - 57
+    assert equity(after, {"BOND": Decimal("98.5")}) == 20_000
+    assert unrealized(after, {"BOND": Decimal("99.5")}) == 100
+
+
+def test_a_multiplier_that_is_not_known_makes_the_value_unknown() -> None:
+    portfolio = open_portfolio(Decimal(0), {"X": (Decimal(1), Decimal(1))}, multipliers={"X": NAN})
+
+    assert unmarked(portfolio, {"X": Decimal(1)}) == ("X",)

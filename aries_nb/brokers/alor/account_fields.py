@@ -80,6 +80,8 @@ _POSITIONS = {  # §7.5; no price: it is computed from `market_value`, which is 
     "quantity_future": "qtyTFuture qf qtyTFuture",
     "is_currency": "isCurrency cur isCurrency",
     "exchange": "exchange ex exchange",
+    "multiplier": "-",  # computed, like the price
+    "is_margined": "-",
 }
 # §7.6. Equity is the portfolio's value (assumed); cash is taken from the positions: see `SummaryWithCash`.
 _BALANCES = {
@@ -127,7 +129,7 @@ _DERIVATIVE_RISKS = {  # §7.8
     "has_limits": "isLimitsSet lim isLimitsSet",
 }
 _FLAGS: dict[str, FieldType] = dict.fromkeys(
-    ("is_currency", "has_forbidden_positions", "has_negative_quantity", "has_limits"), "flag"
+    ("is_currency", "is_margined", "has_forbidden_positions", "has_negative_quantity", "has_limits"), "flag"
 )
 _JSON: dict[str, FieldType] = dict.fromkeys(("iceberg", "repo", "buying_power_by_currency"), "json")
 _TIMES: dict[str, FieldType] = dict.fromkeys(("created", "updated", "expires", "calculated"), "iso")

@@ -6,6 +6,7 @@ The present rows of a table come one per frame, marked as existing; they are emi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, localcontext
 from typing import Any, TypeAlias
@@ -33,15 +34,21 @@ from aries_nb.model import (
     Unreadable,
     Value,
 )
+from aries_nb.model.contracts import implied_multiplier
 from aries_nb.model.prices import is_price_column
 
-__all__ = ["InstrumentStream", "PortfolioStream", "price_of"]
+__all__ = ["InstrumentStream", "PortfolioStream", "multiplier_of", "price_of"]
 
 TableRow: TypeAlias = dict[str, Value]
 TRADING: frozenset[Kind] = frozenset({"orders", "stop_orders", "fills"})
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
 PRICE_STEP = Decimal("1e-8")  # computed prices are rounded to this
-PLAIN_SHARE = Decimal("0.001")  # tolerance of cost = quantity × average price, as the latter is rounded
+DERIVATIVES = "75"  # the beginning of the code of a derivatives portfolio
+# Futures and options on futures by their short codes, SiZ6 and Si92500BL6, or their long ones, Si-12.26.
+FUTURE = re.compile(
+    r"[A-Za-z][A-Za-z0-9][FGHJKMNQUVXZ]\d{1,2}|[A-Za-z]\w*-\d{1,2}\.\d{2}\S*|[A-Z][A-Za-z0-9]-?\d+(\.\d+)?[A-C][A-X]\d[A-E]?"
+)
+PERPETUAL = frozenset({"USDRUBF", "EURRUBF", "CNYRUBF", "GLDRUBF", "IMOEXF", "SBERF", "GAZPF"})
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
 
@@ -221,10 +228,17 @@ class PortfolioStream(_TableStream):
             return None, problems
         if required is not None and not row.get(required):
             return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
+        code = str(row.get("symbol", ""))
         if "symbol" in row and row.get("is_currency") != "true":
             row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.exchange)
         if self.kind == "positions":
+            if row.get("average_price") == 0:
+                row["average_price"] = Decimal("NaN")  # of a closed position: there is none
             row["price"] = price_of(row)
+            row["multiplier"] = multiplier_of(row)
+            exchange, portfolio, _ = instrument_of(self.symbol, self.exchange)
+            is_margined = row.get("is_currency") != "true" and _is_margined(code, exchange, portfolio)
+            row["is_margined"] = "true" if is_margined else "false"
         return row, problems
 
     def _list(self, received: int) -> list[Record]:
@@ -236,25 +250,43 @@ class PortfolioStream(_TableStream):
         return records
 
 
+def multiplier_of(row: Mapping[str, Value]) -> Decimal:
+    """Return what one unit of the price of the position in `row` is worth for one piece, in the portfolio's currency.
+
+    Computed from the cost, the quantity and the average price: 1 of a share, a hundredth of the face value of a bond
+    quoted in percent, the value of a point of a future, the exchange rate of a share in another currency (assumed; ALOR
+    protocol page §7.5 explains none of them). NaN if it cannot be computed, as of a closed position.
+    """
+    return implied_multiplier(*(_amount(row, name) for name in ("cost_basis", "quantity", "average_price")))
+
+
 def price_of(row: Mapping[str, Value]) -> Decimal:
     """Return the current price of the position in `row`, computed from its value, since the broker sends none.
 
-    It is in the units of the average price: if the cost differs from quantity times average price, it is the value
-    divided by cost / average price, not by the quantity (assumed, of bonds and derivatives; ALOR protocol page §7.5
-    explains neither). NaN if it cannot be computed.
+    It is in the units of the average price (see `multiplier_of`). NaN if it cannot be computed.
     """
-    names = ("quantity", "average_price", "market_value", "cost_basis")
-    known = [value for name in names if isinstance(value := row.get(name), Decimal)]
-    if len(known) < len(names) or not all(value.is_finite() and value for value in known):
-        return Decimal("NaN")
-    quantity, average_price, value, cost = known
+    quantity, value = _amount(row, "quantity"), _amount(row, "market_value")
     with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
-        units = cost / average_price
-        is_plain = abs(units - quantity) <= abs(quantity) * PLAIN_SHARE
-        price = (value / (quantity if is_plain else units)).quantize(PRICE_STEP).normalize()
-        if not price.is_finite():
+        price = (value / (quantity * multiplier_of(row))).quantize(PRICE_STEP).normalize()
+        if not price.is_finite() or not value:
             return Decimal("NaN")
         return price.quantize(Decimal(1)) if price == price.to_integral_value() else price
+
+
+def _amount(row: Mapping[str, Value], name: str) -> Decimal:
+    value = row.get(name)
+    return value if isinstance(value, Decimal) and value.is_finite() else Decimal("NaN")
+
+
+def _is_margined(code: str, exchange: str, portfolio: str) -> bool:
+    """Return whether an instrument is margined: a future or an option on one, by its code or its portfolio.
+
+    Assumed: the broker names neither (ALOR protocol page §7.5). All instruments of a derivatives portfolio are, whose
+    code begins with 75 (§7.8).
+    """
+    if portfolio.startswith(DERIVATIVES):
+        return True
+    return exchange == "MOEX" and (code in PERPETUAL or FUTURE.fullmatch(code) is not None)
 
 
 def _value(type_: FieldType, value: object) -> Value | None:

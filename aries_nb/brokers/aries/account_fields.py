@@ -70,6 +70,7 @@ _POSITION = {
     "cost_basis": "costBasis",
     "today_realized_pnl": "todayRealizedPnL todayRealizedPl",
     "created": "createdAt",
+    "multiplier": "",  # computed
 }
 # After equity (assumed: `balance` is it, U16) and cash.
 _BALANCE_KEYS = [

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 from aries_nb.brokers.aries.account_fields import FIELDS, INFO_KEYS, REQUIRED, UNUSED_PRICES, folded
 from aries_nb.brokers.parsing import MOST_NOTED, decimal, excerpt, integer, nanoseconds, number, text, writable
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Kind, Unreadable, Value
+from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
 
 __all__ = ["AccountRow", "AccountRows", "kind_of", "row_of", "rows_of", "snapshot_in", "watchlist_rows"]
 
 AccountRow: TypeAlias = dict[str, Value]
 ZERO_TIME = "0001-01-01"  # Go's zero time: not set
+ADJUSTED = Decimal(2)  # an option's multiplier that differs from 100 by more is another one; by less it is a commission
+# Columns in which 0 means that there is none (§5.4).
+UNTOLD: Mapping[Kind, tuple[str, ...]] = {"orders": ("average_price",), "positions": ("average_price", "price")}
 
 
 # The keys that identify an object's kind; keys that several kinds have do not.
@@ -58,11 +63,40 @@ def row_of(kind: Kind, item: object, line: bytes) -> tuple[AccountRow | None, li
         # "0" or "" where an order type has no such price (§5.4); any other value stays.
         if row[column] == 0:
             row[column] = MISSING["decimal"]
+    for column in UNTOLD.get(kind, ()):
+        if row[column] == 0:
+            row[column] = MISSING["decimal"]  # an average or a price of 0 is none
+    if kind == "positions":
+        row["multiplier"] = _multiplier(row)
     absent = [name for name in REQUIRED.get(kind, ()) if row[name] in ("", NOT_A_TIME) or _is_unset(kind, name, said)]
     if absent:
         problems.append(Unreadable(f"{kind} without a usable {absent[0]}", excerpt(line)))
         return None, problems
     return row, problems
+
+
+def _multiplier(row: AccountRow) -> Decimal:
+    """Return the multiplier of a position's instrument: 100 of an option, 1 of a share.
+
+    An option of which the broker's own value says something else was adjusted (assumed). Of anything else it is what
+    the value implies, NaN where that does not say it.
+    """
+    kind = str(row["security_type"]).upper()
+    is_option = kind == "OPTION" or is_option_symbol(str(row["symbol"]))
+    if not is_option and kind in ("", "EQUITY"):
+        return Decimal(1)
+    pairs = (("cost_basis", "average_price"), ("market_value", "price"))
+    implied = [
+        implied_multiplier(*(_amount(row[name]) for name in (value, "quantity", price))) for value, price in pairs
+    ]
+    known = [each for each in implied if each.is_finite()]
+    if is_option and not (known and all(abs(each - OPTION_MULTIPLIER) > ADJUSTED for each in known)):
+        return OPTION_MULTIPLIER
+    return known[0] if known else Decimal("NaN")
+
+
+def _amount(value: Value) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal("NaN")
 
 
 def watchlist_rows(item: object, line: bytes) -> tuple[list[AccountRow], list[Unreadable]]:

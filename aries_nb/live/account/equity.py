@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple, Self
 
@@ -16,7 +16,7 @@ from pandas.api.typing import NaTType
 
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.positions import LivePositions, is_money, multiplier_of
+from aries_nb.live.account.positions import LivePositions, is_margined, is_money, multiplier_of
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for
@@ -26,6 +26,7 @@ from aries_nb.model.settings import settings
 from aries_nb.store import (
     CASH,
     UNKNOWN,
+    ZERO,
     Attribution,
     Contribution,
     Fill,
@@ -33,6 +34,7 @@ from aries_nb.store import (
     Portfolio,
     Reconciliation,
     equity,
+    exactly,
     open_portfolio,
     unmarked,
 )
@@ -44,6 +46,8 @@ SAMPLE_SECONDS = 0.2  # the shortest time between two moments
 MOST_SAMPLES = 20_000
 FIRST_SECONDS = 3.0  # the longest wait for lists of positions and orders and for a price of each instrument
 TOTAL = "total"
+ACCRUED_STEP = Decimal("1e-12")  # the accrued interest of one unit, out of that of a fill, is rounded to this
+_NO_QUOTE = Mark(UNKNOWN, "no quote yet")
 CAUSES = ("price_move", "trade", "fee", "unexplained")
 
 
@@ -55,7 +59,7 @@ class EquityMoment:
     unknown. `broker_equity` is the broker's own figure at `ts`. `fills` are the own executions between the two times,
     in the columns of `account.fills.df`. `explained` is `LiveEquity.explained` at `ts`, with `equity` -
     `opening_equity` as its total; `cash` - `opening_cash` is the sum of the fills' proceeds, their fees and the
-    unexplained part.
+    unexplained part; of fills of what is margined, it is what they realised.
     """
 
     since: pd.Timestamp
@@ -86,6 +90,9 @@ class _Moment(NamedTuple):
 
 class LiveEquity(BoundToProcess):
     """The broker's cash and positions, with the positions valued at the feed's own quotes.
+
+    What is not paid for, such as a future, counts with its variation margin: the quantity at the mark less the broker's
+    value at the average price. A bond counts with its accrued interest, where the quotes or an own execution have it.
 
     The mark of an instrument is the middle of bid and ask where both are there and believable: not crossed, and no stub
     quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
@@ -118,13 +125,14 @@ class LiveEquity(BoundToProcess):
         """The change of equity since `since` by cause: one row an instrument, one "cash" for other sums, and "total".
 
         Columns price_move, trade, fee, unexplained and total, float64, in the account's currency. `price_move`: the
-        change of prices times the quantity held. `trade`: how much better fills (own executions) were than the
-        mid-price of our quotes at their exchange time; 0 without such a quote (before the instrument was held, or after
-        a gap), and the price move counts from the fill's own price then. `fee`: fees that the broker names, and cash
-        that left with fills beyond their value, up to 1 % of it. `unexplained`: the rest, so that each total is right.
-        A fill without a price counts at that mid-price, or at the current one, and the difference to cash is
-        unexplained; `unpriced` names the instrument. NaN where a price or a quantity is unknown. The difference of two
-        of these explains the time between them: `after.sub(before, fill_value=0)`.
+        change of prices times the quantity held, and of accrued interest and the exchange rate of what is quoted in
+        another currency. `trade`: how much better fills (own executions) were than the mid-price of our quotes at their
+        exchange time; 0 without such a quote (before the instrument was held, or after a gap), and the price move
+        counts from the fill's own price then. `fee`: fees that the broker names, and cash that left with fills beyond
+        their value, up to 1 % of it. `unexplained`: the rest, so that each total is right. A fill without a price
+        counts at that mid-price, or at the current one, and the difference to cash is unexplained; `unpriced` names the
+        instrument. NaN where a price or a quantity is unknown. The difference of two of these explains the time between
+        them: `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
 
@@ -225,6 +233,9 @@ class EquitySource:
         self._fills = fills
         self.marks = positions._source.marks
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
+        # What fills say of their instruments, where neither the position nor the quotes say it.
+        self._multipliers: dict[str, Decimal] = {}
+        self._accrued: dict[str, Decimal] = {}
         self.unmarked: tuple[str, ...] = ()
         self.reasons: dict[str, str] = {}
         self.known = 0  # moments
@@ -307,13 +318,27 @@ class EquitySource:
         sources = (self._positions, self._balances, self._fills, self._fills.source)
         return not self._is_closed and all(source.is_open for source in sources)
 
-    def books(self) -> Portfolio:
-        """Return the broker's current cash and positions in exact decimals."""
+    def books(self, marks: Mapping[str, Mark] | None = None) -> Portfolio:
+        """Return the broker's current cash and positions in exact decimals.
+
+        `marks` are those of the instruments, None for the current ones: they have the accrued interest.
+        """
         cash, _ = self._broker_sums()
+        marks = self.marks.all() if marks is None else marks
         rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
-        multipliers = {symbol: multiplier_of(row) for symbol, row in rows.items()}
-        return open_portfolio(cash, holdings, multipliers=multipliers)
+        multipliers, accrued = {}, {}
+        for symbol, row in rows.items():
+            multiplier, interest = multiplier_of(row), marks.get(symbol, _NO_QUOTE).accrued
+            multipliers[symbol] = multiplier if multiplier.is_finite() else self._multipliers.get(symbol, multiplier)
+            accrued[symbol] = interest if interest.is_finite() else self._accrued.get(symbol, ZERO)
+        margined = [symbol for symbol, row in rows.items() if is_margined(row)]
+        books = open_portfolio(cash, holdings, multipliers=multipliers, margined=margined, accrued=accrued)
+        positions = dict(books.positions)
+        for symbol in books.margined & positions.keys():
+            cost = _cost_of(rows[symbol])
+            positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
+        return replace(books, positions=positions)
 
     def check_coming(self) -> None:
         """Raise the error that ended the feed, or ClosedError, if no more changes can arrive; else return."""
@@ -356,11 +381,14 @@ class EquitySource:
         self._sampled_at = elapsed()
         now = self.now
         fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
-        books, marks = self.books(), self.marks.now()
+        self._learn(fills)
+        every = self.marks.all()  # read once: a quote in between would leave a missing mark without its reason
+        marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
+        books = self.books(every)
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
         missing = unmarked(books, marks)
-        reasons = self._reasons(books, missing)
+        reasons = _reasons(books, missing, every)
         now = _Moment(self._clock.now_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
@@ -378,13 +406,14 @@ class EquitySource:
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
 
-    def _reasons(self, books: Portfolio, missing: Sequence[str]) -> dict[str, str]:
-        marks = self.marks.all() if missing else {}
-        nothing = Mark(UNKNOWN, "no quote yet")
-        return {
-            symbol: marks.get(symbol, nothing).reason if books.positions[symbol].quantity.is_finite() else "no quantity"
-            for symbol in missing
-        }
+    def _learn(self, fills: Sequence[Fill]) -> None:
+        """Remember what fills say of their instruments: the multiplier, and the accrued interest of one unit."""
+        for fill in fills:
+            if fill.multiplier is not None and fill.multiplier.is_finite():
+                self._multipliers[fill.symbol] = fill.multiplier
+            if fill.accrued:
+                with exactly():
+                    self._accrued[fill.symbol] = abs(fill.accrued / fill.quantity).quantize(ACCRUED_STEP)
 
     def _can_begin(self, books: Portfolio, missing: Sequence[str], *, is_early: bool) -> bool:
         """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
@@ -420,6 +449,32 @@ class EquitySource:
         """Return the broker's newest cash and equity; NaN where it has sent none."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
+
+
+def _cost_of(row: Mapping[str, object]) -> Decimal | None:
+    """Return the broker's value of a position at its average price, which is not rounded as the average is.
+
+    None where it has none.
+    """
+    cost, quantity, price = row.get("cost_basis"), _decimal(row["quantity"]), _decimal(row["average_price"])
+    if not isinstance(cost, Decimal) or not (cost.is_finite() and quantity.is_finite()) or not cost:
+        return None
+    is_negative = (quantity < 0) != (price.is_finite() and price < 0)
+    return -abs(cost) if is_negative else abs(cost)
+
+
+def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
+    """Return why the value of each missing instrument is unknown."""
+    return {symbol: _reason(books, symbol, marks.get(symbol, _NO_QUOTE)) for symbol in missing}
+
+
+def _reason(books: Portfolio, symbol: str, mark: Mark) -> str:
+    held = books.positions[symbol]
+    if not held.quantity.is_finite():
+        return "no quantity"
+    if not mark.price.is_finite():
+        return mark.reason
+    return "no average price" if books.multiplier(symbol).is_finite() else "not known what its price is worth"
 
 
 def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +14,16 @@ from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbol
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import FrameRows, GapSpan, Observers
+from aries_nb.model import QUOTE_COLUMNS, FrameRows, GapSpan, Observers
 from aries_nb.model.prices import is_price
 from aries_nb.store import UNKNOWN, Mark, mark_of, middle_of
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
-__all__ = ["LiveMarks"]
+__all__ = ["LiveMarks", "mark_fields"]
 
+ACCRUED = "accrued_interest"  # of one bond, where the broker's quotes have it
 MOST_LEFT = 4
 OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
@@ -68,14 +70,17 @@ class LiveMarks:
             board = frame._source.board()
             old = board.symbols if board.is_stale else frame._source.from_before_a_gap()
             prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
-            for symbol, row in zip(board.symbols, board.numbers[:, prices].tolist(), strict=True):
+            accrued = board.columns.index(ACCRUED) if ACCRUED in board.columns else None
+            interests = [nan] * len(board.symbols) if accrued is None else board.numbers[:, accrued].tolist()
+            quoted = zip(board.symbols, board.numbers[:, prices].tolist(), interests, strict=True)
+            for symbol, row, interest in quoted:
                 mark = mark_of(*row)
                 if symbol in old:
                     mark = Mark(UNKNOWN, "no quote since the feed was interrupted")
                 elif not mark.price.is_finite() and is_price(row[2]) and _is_last_newer(frame._source.rows(0), symbol):
                     mark = mark_of(*row, is_fresh=True)
                 if symbol not in marks or mark.price.is_finite():
-                    marks[symbol] = mark
+                    marks[symbol] = mark._replace(accrued=_exact(interest))
         return marks
 
     def at(self, symbol: str, ts: int) -> Decimal:
@@ -159,6 +164,15 @@ class LiveMarks:
     def _quoted_again(self) -> None:
         self.version += 1
         self._observers.notify()
+
+
+def mark_fields(columns: Collection[str]) -> tuple[str, ...] | None:
+    """Return the fields of quotes from which marks are made, of those that a broker has; None for the usual ones."""
+    return (*(column.name for column in QUOTE_COLUMNS), ACCRUED) if ACCRUED in columns else None
+
+
+def _exact(value: float) -> Decimal:
+    return Decimal(repr(value)) if isfinite(value) else UNKNOWN
 
 
 def _is_last_newer(rows: FrameRows, symbol: str) -> bool:

@@ -18,9 +18,10 @@ from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
+from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
 from aries_nb.store import UNKNOWN, ZERO, exactly
 
-__all__ = ["LivePositions", "PositionsSource", "is_money", "multiplier_of"]
+__all__ = ["LivePositions", "PositionsSource", "is_margined", "is_money", "multiplier_of"]
 
 FIRST_MARKS_SECONDS = 3.0  # since it was made: the longest wait for quotes of the instruments held
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
@@ -155,14 +156,23 @@ def is_money(row: Mapping[str, object]) -> bool:
 
 
 def multiplier_of(row: Mapping[str, Any]) -> Decimal:
-    """Return the contract multiplier of a position: how many units of the underlying one contract stands for.
+    """Return the contract multiplier of a position: what one unit of its price is worth, for one unit of quantity.
 
-    Derived from the broker's value of the position, as a whole number; 1 where that is unknown.
+    The broker's column `multiplier`, NaN where it is not known. Where the broker has none: that of the symbol of an
+    option, else what the broker's price and value imply, else 1.
     """
-    quantity, price, value = (Decimal(row[name]) for name in ("quantity", "price", "market_value"))
-    if not all(each.is_finite() and each for each in (quantity, price, value)):
-        return Decimal(1)
-    return max((value / (quantity * price)).quantize(Decimal(1)), Decimal(1))
+    told = row.get("multiplier")
+    if isinstance(told, Decimal):
+        return told
+    if is_option_symbol(str(row["symbol"])):
+        return OPTION_MULTIPLIER
+    found = implied_multiplier(*(Decimal(row[name]) for name in ("market_value", "quantity", "price")))
+    return found if found.is_finite() else Decimal(1)
+
+
+def is_margined(row: Mapping[str, object]) -> bool:
+    """Return whether a row of a table of positions is of an instrument that is not paid for, such as a future."""
+    return row.get("is_margined") == "true"
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:

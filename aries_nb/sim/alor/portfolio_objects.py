@@ -212,12 +212,16 @@ def position_values(
     }
 
 
-def cash_values(currency: str, exchange: str, portfolio: str, figures: AccountFigures, *, is_existing: bool) -> Values:
+def cash_values(
+    currency: str, exchange: str, portfolio: str, figures: AccountFigures, futures: Decimal, *, is_existing: bool
+) -> Values:
     """Return the money of an account as a position, a dict with the field names of ALOR's Simple format.
 
-    `is_existing` is True in the initial snapshot, False in an update. Source: ALOR's protocol page §7.5.
+    `futures` is the cost of the futures held. The account's cash is without it, but futures are not paid for: what was
+    realised is in the money at once, the variation margin of what is held is not (assumed). `is_existing` is True in
+    the initial snapshot, False in an update. Source: ALOR's protocol page §7.5.
     """
-    cash, started = _number(figures.cash), _number(figures.starting_cash)
+    cash, started = _number(figures.cash + futures), _number(figures.starting_cash)
     of_now = ("volume", "currentVolume", "qtyUnits", "qtyT0", "qtyT1", "qtyT2", "qtyTFuture", "qtyT0Batch",
               "qtyT1Batch", "qtyT2Batch", "qtyTFutureBatch", "qtyBatch", "qty")  # fmt: skip
     return {

@@ -246,7 +246,12 @@ class Portfolios:
 
     def _money(self, figures: AccountFigures, *, is_existing: bool = False) -> dict[str, Any]:
         exchange, portfolio = figures.account.split(":")
-        return objects.cash_values(EXCHANGES[exchange].currency, exchange, portfolio, figures, is_existing=is_existing)
+        held = (holding.position for holding in figures.positions)
+        futures = sum(
+            (each.cost for each in held if self._security(figures.account, each.symbol).is_future), Decimal(0)
+        )
+        currency = EXCHANGES[exchange].currency
+        return objects.cash_values(currency, exchange, portfolio, figures, futures, is_existing=is_existing)
 
     def _sums(self, kind: Kind, figures: AccountFigures, now: float) -> dict[str, Any]:
         exchange, portfolio = figures.account.split(":")
