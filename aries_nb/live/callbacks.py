@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+from weakref import WeakSet
 
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.model import Observers
@@ -84,6 +85,7 @@ class Callbacks:
         self._guard = threading.Lock()  # of `_thread`
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._workers: WeakSet[Callbacks] = WeakSet()
         self.errors = 0
         self.last_error = ""
 
@@ -101,15 +103,28 @@ class Callbacks:
         self.wake()
         return remove
 
+    def worker(self) -> Callbacks:
+        """Return callbacks with a thread of their own, which ends with this object's at the latest.
+
+        An interrupt may end the call that needs the worker before anything else could close it.
+        """
+        worker = Callbacks()
+        self._workers.add(worker)
+        if self._is_closed:
+            worker.close()
+        return worker
+
     def report(self, problem: str) -> None:
         """Log a problem that a job found, as a warning, and keep it as `last_error`."""
         self.last_error = problem
         log.warning(problem)
 
     def close(self) -> None:
-        """End the thread; returns at once. Jobs may run once more before it ends."""
+        """End the thread, and those of the workers; returns at once. Jobs may run once more before it ends."""
         self._is_closed = True
         self.wake()
+        for worker in list(self._workers):
+            worker.close()
 
     def _run(self) -> None:
         while not self._is_closed:

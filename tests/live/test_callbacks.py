@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import aries_nb as anb
+from aries_nb.live.callbacks import Callbacks
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -320,3 +321,19 @@ def test_an_order_is_told_once_however_often_the_cell_ran(serve: Callable[..., S
     orders.close()
 
     assert pd.concat(calls).index.is_unique
+
+
+def test_the_thread_of_a_worker_ends_with_the_callbacks_that_made_it() -> None:
+    callbacks = Callbacks()
+    worker = callbacks.worker()
+    worker.add(lambda: None)
+    thread = worker._thread
+    assert thread is not None
+
+    callbacks.close()
+    thread.join(5)
+    late = callbacks.worker()
+    late.add(lambda: None)
+
+    assert not thread.is_alive()
+    assert late._thread is None

@@ -104,8 +104,10 @@ class LiveEquity(BoundToProcess):
     has the causes of its change. Any thread may read.
     """
 
-    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock) -> None:
-        self._source = EquitySource(positions, balances, fills, clock)
+    def __init__(
+        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
+    ) -> None:
+        self._source = EquitySource(positions, balances, fills, clock, callbacks)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -226,7 +228,9 @@ class EquitySource:
     None before attribution begins. `known` is the number of computations since then whose equity is known.
     """
 
-    def __init__(self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock) -> None:
+    def __init__(
+        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
+    ) -> None:
         self._clock = clock
         self._positions = positions
         self._balances = balances
@@ -249,12 +253,16 @@ class EquitySource:
         self.unpriced: tuple[str, ...] = ()
         self._is_closed = False
         # A thread of its own: a user's callbacks may block.
-        self._callbacks = Callbacks()
+        self._callbacks = callbacks.worker()
         self._callbacks.add(self._sample)
         self._undo = [
             source.watch(self._callbacks.wake)
             for source in (positions._source, balances._source, fills._source, self.marks)
         ]
+
+    def worker(self) -> Callbacks:
+        """Return callbacks with a thread of their own, for work on the computed values; it ends with the feed."""
+        return self._callbacks.worker()
 
     @property
     def version(self) -> int:

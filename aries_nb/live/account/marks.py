@@ -33,6 +33,7 @@ class LiveMarks:
 
     `held` returns the symbols held. `watch` registers a function to be called when they may have changed, and returns
     one that ends the calls. `quotes` subscribes to quotes of some symbols and returns their frame. Any thread may read.
+    The thread of `worker` subscribes.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LiveMarks:
         held: Callable[[], Collection[str]],
         watch: Callable[[Callable[[], None]], Callable[[], None]],
         quotes: Callable[[Sequence[str]], LiveFrame],
+        worker: Callbacks,
     ) -> None:
         self.version = 0  # grows with every quote
         self._held = held
@@ -51,7 +53,7 @@ class LiveMarks:
         self._subscribed: frozenset[str] = frozenset()
         self._observers = Observers()
         # A thread of its own: subscribing may take a moment.
-        self._callbacks = Callbacks()
+        self._callbacks = worker
         self._callbacks.add(self._follow)
         self._undo = watch(self._callbacks.wake)
 

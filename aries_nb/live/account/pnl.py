@@ -224,7 +224,7 @@ class DerivedCandles(CandleSource):
         if self._stop is not None:
             return
         self._compute()  # the moments so far: the first view is not empty
-        worker = Callbacks()
+        worker = self.equity._source.worker()
         worker.add(self._compute)
         forget_equity = self.equity._source.watch(worker.wake)
 

@@ -50,7 +50,7 @@ class LivePositions(LiveTable):
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
         self._made_at = elapsed()
-        self._marks = LiveMarks(self._held, self._watches[0], quotes)
+        self._marks = LiveMarks(self._held, self._watches[0], quotes, callbacks.worker())
 
     @property
     def df(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aries_nb.live.account.marks import LiveMarks
+from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
@@ -58,7 +59,7 @@ class Held:
     def __init__(self) -> None:
         self.quotes = Quotes(["MSFT", "SPX"])
         stand_in: Any = self.quotes
-        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, lambda _: stand_in)
+        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, lambda _: stand_in, Callbacks())
         self._ring()
         eventually(lambda: bool(self.marks._frames))
 
