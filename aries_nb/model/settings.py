@@ -7,13 +7,17 @@ from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from aries_nb.errors import UsageError
 
-__all__ = ["Settings", "settings"]
+__all__ = ["Engine", "Settings", "checked_engine", "settings"]
 
 SECOND = 1_000_000_000
-ENGINES = ("plotly",)
+
+
+Engine: TypeAlias = Literal["plotly", "light"]
+ENGINES: tuple[Engine, ...] = ("plotly", "light")
 
 
 class Settings:
@@ -26,11 +30,12 @@ class Settings:
     A wrong value, or a name that is no setting, raises UsageError and changes nothing. Any thread may read and assign.
     """
 
-    __slots__ = ("_template", "_timezone", "_zone")
+    __slots__ = ("_engine", "_template", "_timezone", "_zone")
 
     def __init__(self) -> None:
         self._timezone = "UTC"
         self._zone: tzinfo = UTC
+        self._engine: Engine = "plotly"
         self._template: str | None = None
 
     @property
@@ -39,7 +44,8 @@ class Settings:
 
         It acts on the time columns of tables (orders, fills, bars, news), on the received time in a board's static
         picture, and on the notes that say since when equity and P&L are computed; in a table on display, from its next
-        change on. The time axes of charts and the times in DataFrames and arguments are UTC whatever is set here.
+        change on; and on the time axes of light charts. The time axes of Plotly's charts and the times in DataFrames
+        and arguments are UTC whatever is set here.
         """
         return self._timezone
 
@@ -49,15 +55,17 @@ class Settings:
         self._timezone = name
 
     @property
-    def engine(self) -> str:
-        """The library that draws charts: "plotly", which is the only one in this version."""
-        return ENGINES[0]
+    def engine(self) -> Engine:
+        """The library that draws charts made from now on without a choice of their own; "plotly" by default.
+
+        "plotly" makes figures to be styled, saved and exported. "light" draws lines, candles and equity on a canvas,
+        for many charts on a page; other charts, as bars with nights left out, stay on Plotly.
+        """
+        return self._engine
 
     @engine.setter
-    def engine(self, name: str) -> None:
-        if name not in ENGINES:
-            known = ", ".join(map(repr, ENGINES))
-            raise UsageError(f"engine={name!r} does not exist in this version", advice=f"There is {known} alone.")
+    def engine(self, name: Engine) -> None:
+        self._engine = _known_engine(name)
 
     @property
     def template(self) -> str | None:
@@ -131,3 +139,16 @@ def _templates() -> set[str]:
 
 
 settings = Settings()
+
+
+def checked_engine(name: str | None) -> Engine:
+    """Return the engine that draws a chart: `name`, or `settings.engine` for None. Raises UsageError for any other."""
+    return settings.engine if name is None else _known_engine(name)
+
+
+def _known_engine(name: object) -> Engine:
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    known = " and ".join(f'"{each}"' for each in ENGINES)
+    raise UsageError(f"engine={name!r} does not exist", advice=f"There are {known}.")

@@ -25,6 +25,7 @@ __all__ = [
     "BookMarks",
     "CardData",
     "EquityData",
+    "FillMark",
     "FrameRows",
     "GapSpan",
     "RestingOrder",
@@ -211,3 +212,15 @@ class EquityData:
     theirs: Numbers
     causes: tuple[str, ...] = ()
     by_cause: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+
+class FillMark(NamedTuple):
+    """An own execution as a chart marks it: exchange time in ns since the epoch, symbol, signed quantity and price.
+
+    `quantity` is in shares or contracts, below 0 for a sale; `price` is in the instrument's currency.
+    """
+
+    ts: int
+    symbol: str
+    quantity: float
+    price: float

@@ -4,6 +4,7 @@ from aries_nb.widgets.charts.candles import BarCandles, Candles
 from aries_nb.widgets.charts.chart import Chart
 from aries_nb.widgets.charts.depth import DepthChart
 from aries_nb.widgets.charts.equity import EquityChart
+from aries_nb.widgets.charts.light import LightCandles, LightChart, LightEquity, LightLines
 from aries_nb.widgets.painter import Painter, PainterStatistics, get_painter
 from aries_nb.widgets.panels.blotter import Blotter, Strip
 from aries_nb.widgets.panels.board import Board
@@ -38,6 +39,10 @@ __all__ = [
     "EquityChart",
     "EquitySource",
     "Ladder",
+    "LightCandles",
+    "LightChart",
+    "LightEquity",
+    "LightLines",
     "Painter",
     "PainterStatistics",
     "Progress",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from aries_nb.widgets.row_updates import RowUpdate
     from aries_nb.widgets.sources import VersionedSource
 
-__all__ = ["Panel", "PanelFrame", "PanelWidget", "panel_class"]
+__all__ = ["Panel", "PanelFrame", "PanelWidget", "ScriptView", "panel_class"]
 
 DISPLAYS_KEPT = 16
 WINDOWED = ("blotter", "tape")  # of their tables the page holds the rows in sight alone
@@ -102,49 +102,24 @@ class PanelFrame:
     rows: RowUpdate | None = None
 
 
-class Panel(View):
-    """A view drawn by a script of our own; `script` is the name of its files in static/, without ".js" and ".css"."""
+class ScriptView(View):
+    """A view drawn by a script of our own, whose widget is a PanelWidget; base of panels and of light charts."""
 
-    script: ClassVar[str]
-
-    def __init__(self, source: VersionedSource) -> None:
+    def __init__(self, source: VersionedSource, widget: PanelWidget) -> None:
         super().__init__(source)
-        self._content: object = None
         self._displays: dict[str, None] = {}
         self._is_answered = False
-        self._widget = panel_class(self.script)()
-        self._widget.belongs_to(self.lock, self.draw, self._repr_mimebundle_)
-        self._widget.on_msg(self._on_message)
+        self._widget = widget
+        widget.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
+        widget.on_msg(self._on_message)
 
     @property
     def widget(self) -> PanelWidget:
         """The anywidget that shows this view."""
         return self._widget
 
-    @abstractmethod
-    def _compose(self) -> PanelFrame:
-        """Return the frame (description and numbers) that shows the source's present data; called with `lock` held."""
-
-    def _draw(self) -> int:
-        new = self._compose()
-        content = (new.head, new.body.tobytes())
-        if content == self._content and new.description == self._widget.description and new.rows is None:
-            return 0
-        self._content = content
-        self.frames += 1
-        head = np.asarray([self.frames, wall_ns() / 1e6, *new.head], dtype="<f8")
-        frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
-        # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
-        with self._widget.updating():
-            if new.description != self._widget.description:
-                self._widget.description = new.description
-            elif not self._is_answered:
-                # The page may have lost the message with the description while it started.
-                self._widget.send_again("description")
-            if new.rows is not None:
-                self._widget.rows = new.rows
-            self._widget.frame = frame
-        return 1
+    def _before_open(self) -> None:
+        self.draw()
 
     def _show_problem(self, text: str) -> int:
         self._widget.problem = text
@@ -185,3 +160,38 @@ class Panel(View):
                 if len(self._displays) > DISPLAYS_KEPT:
                     del self._displays[next(iter(self._displays))]
             return bool(self._displays)
+
+
+class Panel(ScriptView):
+    """A view drawn by a script of our own; `script` is the name of its files in static/, without ".js" and ".css"."""
+
+    script: ClassVar[str]
+
+    def __init__(self, source: VersionedSource) -> None:
+        super().__init__(source, panel_class(self.script)())
+        self._content: object = None
+
+    @abstractmethod
+    def _compose(self) -> PanelFrame:
+        """Return the frame (description and numbers) that shows the source's present data; called with `lock` held."""
+
+    def _draw(self) -> int:
+        new = self._compose()
+        content = (new.head, new.body.tobytes())
+        if content == self._content and new.description == self._widget.description and new.rows is None:
+            return 0
+        self._content = content
+        self.frames += 1
+        head = np.asarray([self.frames, wall_ns() / 1e6, *new.head], dtype="<f8")
+        frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
+        # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
+        with self._widget.updating():
+            if new.description != self._widget.description:
+                self._widget.description = new.description
+            elif not self._is_answered:
+                # The page may have lost the message with the description while it started.
+                self._widget.send_again("description")
+            if new.rows is not None:
+                self._widget.rows = new.rows
+            self._widget.frame = frame
+        return 1

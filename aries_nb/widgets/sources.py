@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from aries_nb.model import (
         BarsData,
         BoardData,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         BookMarks,
         CardData,
         EquityData,
+        FillMark,
         FrameRows,
         GapSpan,
         TableData,
@@ -31,6 +34,7 @@ __all__ = [
     "CardSource",
     "ChainSource",
     "EquitySource",
+    "FillsOverlaySource",
     "GapSource",
     "MarkedSource",
     "PaintTimings",
@@ -108,6 +112,17 @@ class GapSource(Protocol):
         Those whose missing rows were requested later and inserted are left out. One that has not ended is the
         last.
         """
+
+
+@runtime_checkable
+class FillsOverlaySource(Protocol):
+    """Interface of a source that knows the user's own fills, to be marked in a chart of market data.
+
+    A source is the data of a view, a live display in a notebook.
+    """
+
+    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
+        """Return the newest fills (own executions) in these symbols, in the order of their arrival."""
 
 
 class BoardSource(VersionedSource, Protocol):

@@ -240,9 +240,10 @@ class ScriptedModel(LateModel):
     def _opened(self) -> None:
         if not _was_sent(self.script_key).is_set():
             _was_sent(self.script_key).set()
-            self._send_script()
+            self.send_script()
 
-    def _send_script(self) -> None:
+    def send_script(self) -> None:
+        """Send the script to the pages that show this model."""
         self.send({"script": self.script_key}, buffers=[type(self).script()])
 
 
@@ -341,7 +342,8 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         self._batch = MessageBatch(self.comm)
         super()._opened()
 
-    def _send_script(self) -> None:
+    def send_script(self) -> None:
+        """Send plotly's script, and ours that displays figures, to the pages that show this figure."""
         self.send({"script": self.script_key}, buffers=[plotly_script(), static_text("figure_display.js").encode()])
 
     def _handle_own(self, msg: dict[str, Any]) -> None:
@@ -360,7 +362,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         if not isinstance(content, dict):
             return
         if content.get("want") == "script":
-            self._send_script()
+            self.send_script()
         elif content.get("want") == "state":
             with self.hold_sync():
                 self.state_number += 1

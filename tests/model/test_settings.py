@@ -13,7 +13,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.model import Column, TableData
-from aries_nb.model.settings import settings
+from aries_nb.model.settings import checked_engine, settings
 from aries_nb.widgets import Blotter, Board, Chart
 from aries_nb.widgets.plotly_view import CLEAR
 from tests.widgets.sources import Boards, RollingRows
@@ -27,7 +27,7 @@ NOON = 1_780_315_200_000_000_000  # 2026-06-01T12:00:00Z
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     yield
-    settings.timezone, settings.template = "UTC", None
+    settings.timezone, settings.engine, settings.template = "UTC", "plotly", None
 
 
 class Trades:
@@ -66,14 +66,23 @@ def test_a_misspelt_zone_is_answered_with_the_nearest_one() -> None:
         settings.timezone = "Europe/Moskow"
 
 
-@pytest.mark.parametrize("wrong", ["light", "bokeh", None, 1])
-def test_another_engine_than_plotly_is_refused(wrong: Any) -> None:
-    settings.engine = "plotly"
+@pytest.mark.parametrize("wrong", ["Light", "bokeh", None, 1])
+def test_an_engine_that_does_not_exist_is_refused_and_changes_nothing(wrong: Any) -> None:
+    settings.engine = "light"
 
-    with pytest.raises(anb.UsageError, match=r"does not exist in this version\. There is 'plotly' alone"):
+    with pytest.raises(anb.UsageError, match=r'engine=.* does not exist\. There are "plotly" and "light"'):
         settings.engine = wrong
 
-    assert settings.engine == "plotly"
+    assert settings.engine == "light"
+
+
+def test_a_chart_without_an_engine_of_its_own_has_that_of_the_settings() -> None:
+    settings.engine = "light"
+
+    assert checked_engine(None) == "light"
+    assert checked_engine("plotly") == "plotly"
+    with pytest.raises(anb.UsageError, match="does not exist"):
+        checked_engine("bokeh")
 
 
 @pytest.mark.parametrize("wrong", ["plotly_darkk", "", "plotly_dark+x", 1, b"none", []])

@@ -23,10 +23,11 @@ from aries_nb.live.connection import Link
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
+from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import DerivedFillLog, ReportedFillLog, TableListener
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import Dashboard, EquityChart
+    from aries_nb.widgets import Dashboard, EquityChart, LightChart
 
 __all__ = ["Account"]
 
@@ -176,12 +177,23 @@ class Account(BoundToProcess):
                 self._equity = LiveEquity(self.positions, self.balances, self.fills, self._link.clock, self._callbacks)
             return self._equity
 
-    def chart(self, *, height: int = 380) -> EquityChart:
-        """Return a live equity curve, with bars of what moved it by instrument and cause; `height` is in pixels."""
-        from aries_nb.widgets import EquityChart
+    def chart(self, *, height: int = 380, engine: Engine | None = None) -> EquityChart | LightChart:
+        """Return a live equity curve, with bars of what moved it by instrument and cause; `height` is in pixels.
+
+        `engine` is "plotly", or "light" for the curve alone, without the bars, on a canvas; None for `settings.engine`.
+        Raises UsageError for an unknown engine.
+        """
+        from aries_nb.widgets import EquityChart, LightChart, LightEquity
 
         equity = self.equity
-        return self._view(("equity", height), equity, lambda: EquityChart(equity._source, height=height))
+        drawn_by = checked_engine(engine)
+
+        def make() -> EquityChart | LightChart:
+            if drawn_by == "plotly":
+                return EquityChart(equity._source, height=height)
+            return LightChart(equity._source, [LightEquity(equity._source, height=height)])
+
+        return self._view(("equity", height, drawn_by), equity, make)
 
     def dashboard(self) -> Dashboard:
         """Return one live view of balances, positions, working orders, the equity curve and what moved it."""

@@ -19,13 +19,14 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
+from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
 from aries_nb.store.values import utc_times
 from aries_nb.store.wide import MOST_INSTANTS, instants, wide
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import Board, Candles, Chart
+    from aries_nb.widgets import Board, Candles, Chart, LightChart
 
 __all__ = ["FrameSource", "LiveFrame"]
 
@@ -238,39 +239,102 @@ class LiveFrame(StreamedObject):
 
         return self._registrations.add("update", callback, job, self._tape.watch)
 
-    def chart(self, *columns: str, symbols: Sequence[str] | None = None, height: int = 320) -> Chart:
+    def chart(
+        self,
+        *columns: str,
+        symbols: Sequence[str] | None = None,
+        height: int = 320,
+        engine: Engine | None = None,
+    ) -> Chart | LightChart:
         """Return a live line chart of these columns.
 
         By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price. `symbols`
-        None shows all of the frame; `height` is in pixels. Raises UsageError for an unknown column or symbol.
+        None shows all of the frame; `height` is in pixels. `engine` is "plotly", a figure to be styled, or "light", a
+        canvas for many charts on a page; None for `settings.engine`. Raises UsageError for an unknown column, symbol or
+        engine.
         """
-        from aries_nb.widgets import Chart
+        from aries_nb.widgets import Chart, LightChart, LightLines
 
         names = columns or self._usual_columns()
         self._known_numbers(names)
         for symbol in symbols or ():
-            if symbol not in self.symbols:
-                raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
+            self._known_symbol(symbol)
         chosen = None if symbols is None else tuple(symbols)
         title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
-        make = lambda: Chart(  # noqa: E731
-            self._source, names, symbols=chosen, title=title, height=height, or_last=not columns
-        )
-        return self._view(("chart", names, chosen, height), make)
+        drawn_by = checked_engine(engine)
 
-    def candles(self, every: str = "5s", *, symbol: str | None = None, column: str | None = None) -> Candles:
+        def make() -> Chart | LightChart:
+            if drawn_by == "plotly":
+                return Chart(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
+            lines = LightLines(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
+            return LightChart(self._source, [lines])
+
+        return self._view(("chart", names, chosen, height, drawn_by), make)
+
+    def charts(
+        self,
+        *columns: str,
+        symbols: Sequence[str] | None = None,
+        every: str | None = None,
+        across: int = 3,
+        height: int = 200,
+    ) -> LightChart:
+        """Return one live sheet with a light chart for each symbol, at most 40, whose crosshairs move together.
+
+        The columns are drawn as lines, by default as in `chart`; or the price as candles of length `every`, as in
+        `candles`, with at most one column. `symbols` None shows all of the frame, `across` is the number of charts side
+        by side where there is room, `height` that of each in pixels. Raises UsageError for an unknown column or symbol,
+        for columns that `every` cannot use, and for fewer than 1 across.
+        """
+        from aries_nb.widgets import LightCandles, LightChart, LightLines
+
+        checked_count(across, "across", "charts")
+        if every is not None and len(columns) > 1:
+            raise UsageError(f"candles of {len(columns)} columns", advice="Pass at most one column with `every`.")
+        names = columns or self._usual_columns()
+        self._known_numbers(names)
+        chosen = tuple(map(self._known_symbol, self.symbols if symbols is None else symbols))
+        column = columns[0] if columns else None
+        source = self._source
+
+        def make() -> LightChart:
+            parts = [
+                LightLines(source, names, symbols=[symbol], title=symbol, height=height, or_last=not columns)
+                if every is None
+                else LightCandles(source, every, symbol=symbol, column=column, height=height)
+                for symbol in chosen
+            ]
+            return LightChart(source, parts, across=min(across, len(parts)))
+
+        return self._view(("charts", names, chosen, every, across, height), make)
+
+    def candles(
+        self,
+        every: str = "5s",
+        *,
+        symbol: str | None = None,
+        column: str | None = None,
+        engine: Engine | None = None,
+    ) -> Candles | LightChart:
         """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
 
         `column` is the price to use; None for the trade's, else the middle of bid and ask where both are believable,
-        and of an index, which has none, the last price. Raises UsageError for an unknown symbol or column.
+        and of an index, which has none, the last price. `engine` is "plotly" or "light", as in `chart`; None for
+        `settings.engine`. Raises UsageError for an unknown symbol, column or engine.
         """
-        from aries_nb.widgets import Candles
+        from aries_nb.widgets import Candles, LightCandles, LightChart
 
         shown = self._known_symbol(symbol)
         if column is not None:
             self._known_numbers((column,))
-        make = lambda: Candles(self._source, every=every, symbol=shown, column=column)  # noqa: E731
-        return self._view(("candles", every, shown, column), make)
+        drawn_by = checked_engine(engine)
+
+        def make() -> Candles | LightChart:
+            if drawn_by == "plotly":
+                return Candles(self._source, every=every, symbol=shown, column=column)
+            return LightChart(self._source, [LightCandles(self._source, every, symbol=shown, column=column)])
+
+        return self._view(("candles", every, shown, column, drawn_by), make)
 
     def close(self) -> None:
         """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from aries_nb.widgets.sources import RowsSource
 
-__all__ = ["Chart"]
+__all__ = ["STATIC_POINTS", "Chart", "lines_picture"]
 
 # A chart is some 900 pixels wide, and the browser's time to draw it grows with the number of all its points.
 POINTS_A_CHART = 2_400
@@ -84,11 +84,15 @@ class Chart(FigureView):
         return self._update(changes, "waiting for data" if lines.is_empty else "", layout_changes)
 
     def _picture(self) -> str:
-        lines = self._lines
-        drawn: dict[bool, list[Line]] = {False: [], True: []}
-        for place, (colour, is_size) in enumerate(zip(cycle(PALETTE), lines.are_sizes, strict=False)):
-            drawn[is_size].append((lines.label(place), colour, *lines.thin_line(place, STATIC_POINTS)))
-        return line_chart(self._title, drawn[False], left=drawn[True])
+        return lines_picture(self._title, self._lines)
+
+
+def lines_picture(title: str, lines: FrameLines) -> str:
+    """Return the lines of a rolling frame as HTML that needs no script, sizes on an axis of their own."""
+    drawn: dict[bool, list[Line]] = {False: [], True: []}
+    for place, (colour, is_size) in enumerate(zip(cycle(PALETTE), lines.are_sizes, strict=False)):
+        drawn[is_size].append((lines.label(place), colour, *lines.thin_line(place, STATIC_POINTS)))
+    return line_chart(title, drawn[False], left=drawn[True])
 
 
 def _figure(lines: FrameLines, title: str, height: int) -> LiveFigure:

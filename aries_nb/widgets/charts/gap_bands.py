@@ -24,6 +24,7 @@ __all__ = [
     "GapOverlay",
     "GapPlaces",
     "bands_between",
+    "gap_note",
     "over_candles",
     "shapes",
     "spans_of",
@@ -197,21 +198,26 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
 
 
 def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
-    """Return a figure's title as HTML, escaped, with a note on the gaps of its stream.
-
-    The note says since when data are missing and why, or when the last of `bands` was; without gaps there is none.
-    `spans` are the newest gaps, oldest first.
-    """
-    text = ""
-    if spans and spans[-1].ended is None:
-        text = f"no data since {clock_time(spans[-1].started)} ({spans[-1].cause})"
-    elif bands:
-        newest = bands[-1]
-        when = f"{clock_time(newest.first * 1e6)}, {newest.lasted} ({newest.cause})"
-        text = f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
+    """Return a figure's title as HTML, escaped, with the note on the gaps of its stream that `gap_note` returns."""
+    text = gap_note(bands, spans)
     if not text:
         return escape(title)
     return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(text)}</span>'
+
+
+def gap_note(bands: Sequence[GapBand], spans: Sequence[GapSpan], clock: Callable[[float], str] = clock_time) -> str:
+    """Return a note on the gaps of a stream as text: "" without gaps.
+
+    It says since when data are missing and why, or when the last of `bands` was. `spans` are the newest gaps, oldest
+    first. `clock` returns a time in ns since the epoch as text; by default in UTC.
+    """
+    if spans and spans[-1].ended is None:
+        return f"no data since {clock(spans[-1].started)} ({spans[-1].cause})"
+    if not bands:
+        return ""
+    newest = bands[-1]
+    when = f"{clock(newest.first * 1e6)}, {newest.lasted} ({newest.cause})"
+    return f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
 
 
 def _band(first: float, last: float, cause: str) -> GapBand:
