@@ -61,7 +61,8 @@ TIMES = {
     # shown by a browser on the same computer.
     "wall_ns": {
         "net.exchange_clock", "net.lag", "net.http_client", "net.token_endpoint", "live.market.reference",
-        "store.latency", "store.order_book", "store.rolling", "widgets.anywidget_view", "widgets.table_format",
+        "store.latency", "store.order_book", "store.rolling", "widgets.anywidget_view", "widgets.light_view",
+        "widgets.table_format",
         "widgets.view",
     },
 }  # fmt: skip
