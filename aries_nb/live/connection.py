@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from math import isnan
+from typing import cast
 
 from aries_nb.brokers import Endpoint, Query
-from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError, UsageError
+from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError, UsageError, WaitTimeoutError
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import wait_for
@@ -34,6 +35,7 @@ from aries_nb.model import (
     Value,
 )
 from aries_nb.model.clock import elapsed
+from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.exchange_clock import ExchangeClock
 from aries_nb.net.intake import ArrivalCounter, Route
@@ -136,20 +138,29 @@ class Link:
         columns: Sequence[Column],
         *,
         options: tuple[tuple[str, str], ...] = (),
+        takes_over: bool = False,
         **window: int | None,
     ) -> RollingFrame:
         """Subscribe to these symbols, and return the rolling frame that their streams fill.
 
         `window` is `limit` (rows) or `window_ns` (nanoseconds) of the rolling frame, `options` are sent with the
-        subscriptions. Waits up to 5 s for the server's reply. Raises UnknownSymbolError or SubscriptionRefusedError
-        where the server refuses a symbol; then none is subscribed to.
+        subscriptions. With `takes_over` it begins with the rows that other frames have of equal subscriptions, as when
+        a user asks for a longer window. Waits up to 5 s for the server's reply. Raises UnknownSymbolError or
+        SubscriptionRefusedError where the server refuses a symbol; then none is subscribed to.
         """
         tape = RollingFrame(columns, symbols, clock=self.clock.now_ns, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
+        lenders = self._lenders(streams) if takes_over else []
         self._subscribe(streams, tape)
+        if lenders:
+            watches = tuple(lender.watch for lender, _ in lenders)
+            is_ready = lambda: not any(lender.is_backfilling for lender, _ in lenders)  # noqa: E731
+            with suppress(WaitTimeoutError, FutureTimeoutError):  # it goes on without their rows
+                wait_for(is_ready, watches, timeout=ANSWER_SECONDS, what="the backfill of the rows")
+                on_network(lambda: tape.take_over(lenders)).result(ANSWER_SECONDS)
         return tape
 
     def table_columns(self, kind: Kind) -> tuple[Column, ...]:
@@ -274,12 +285,16 @@ class Link:
         self._pool.on_trade_gap = lambda number, hole, streams: fill(hole, streams, self._gaps.of_connection(number))
 
     def gaps_of(self, store: RecordSink) -> GapSelection:
-        """Return the interruptions of the streams that fill `store`, from now until the result is closed."""
+        """Return the interruptions of the streams that fill `store`, from now until the result is closed.
+
+        Where `store` took over rows of another one, from its oldest row.
+        """
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
             places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
-        return GapSelection(self._gaps.log, places)
+        since = store.first_taken_ns if isinstance(store, RollingFrame) else None
+        return GapSelection(self._gaps.log, places, since=since)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
         """Return a tuple for each store that is filled now: stream's name, kind, symbols as one text, counts.
@@ -420,6 +435,24 @@ class Link:
             return UnknownSymbolError(symbols, where=self.address, reason=reason)
         kind = next(iter(refused)).kind.replace("_", " ")
         return SubscriptionRefusedError(kind, symbols, where=self.address, reason=reason)
+
+    def _lenders(self, streams: Sequence[Route]) -> list[tuple[RollingFrame, dict[int, int]]]:
+        """Return the frames with rows of these subscriptions: of each subscription the frame with the most rows.
+
+        Each with the codes of the symbols there, and their codes in the frame of `streams`.
+        """
+        wanted = {stream.subscription: stream.code for stream in streams}
+        found: dict[Subscription, Route] = {}
+        frames = [routes for routes in list(self._streams.values()) if isinstance(routes[0].sink, RollingFrame)]
+        for routes in sorted(frames, key=lambda routes: len(cast("RollingFrame", routes[0].sink)), reverse=True):
+            for route in routes:
+                if route.subscription in wanted:
+                    found.setdefault(route.subscription, route)
+        lenders: dict[int, tuple[RollingFrame, dict[int, int]]] = {}
+        for subscription, route in found.items():
+            _, codes = lenders.setdefault(id(route.sink), (cast("RollingFrame", route.sink), {}))
+            codes[route.code] = wanted[subscription]
+        return list(lenders.values())
 
     def _subscribe(self, streams: list[Route], store: RecordSink) -> None:
         self.check()

@@ -124,7 +124,8 @@ class Feed(BoundToProcess):
         `endpoint` "charts" is a second source, where the broker has one: it has a connection of its own, made with its
         first frame, and no sizes. `min_interval_ms` is the shortest time between two quotes of a symbol, for brokers
         that then send only the newest: whole milliseconds, None for the broker's own interval. A call with equal
-        arguments returns the same frame while that is open.
+        arguments returns the same frame while that is open; one with another window or other symbols begins with the
+        rows that the feed has of them.
 
         Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server refuses, ConnectError
         or TokenError where there is no connection to that endpoint.
@@ -153,7 +154,8 @@ class Feed(BoundToProcess):
         are kept. `fields` chooses the columns by name, "*" all that the broker has. `endpoint` "charts" is a second
         source, where the broker has one. Sizes are in the unit of quotes: shares, or lots where the broker counts lots.
         `side` is that of the aggressor, "unknown" where the broker does not send it. A call with equal arguments
-        returns the same frame while that is open.
+        returns the same frame while that is open; one with another window or other symbols begins with the rows that
+        the feed has of them.
 
         Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server refuses, ConnectError
         or TokenError where there is no connection to that endpoint.

@@ -23,13 +23,13 @@ class GapSelection:
     """The gaps (interruptions) of the whole feed, where `places` is None, or of the symbols in it. Any thread.
 
     `places` has symbols by the connection's name and the kind of stream. Gaps of symbols are those that lasted until
-    after this object was made, and began before it was closed.
+    after `since` (ns since the epoch, None: now), and began before this object was closed.
     """
 
-    def __init__(self, log: GapLog, places: StreamSymbols | None = None) -> None:
+    def __init__(self, log: GapLog, places: StreamSymbols | None = None, *, since: int | None = None) -> None:
         self._log = log
         self._places = places
-        self._made = self._log.clock.now_ns()
+        self._made = self._log.clock.now_ns() if since is None else since
         self._closed: int | None = None
 
     def all(self) -> list[Gap]:

@@ -27,6 +27,7 @@ from aries_nb.store.wide import Ticks
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
+    from aries_nb.store.slab import AnyArray
 
 __all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
 
@@ -81,6 +82,7 @@ class RollingFrame:
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
         self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
+        self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
         self._texts: dict[str, list[str]] = {name: [] for name, kind in self.columns if kind == "text"}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in self._texts}  # of the texts, by column
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
@@ -167,6 +169,34 @@ class RollingFrame:
             self._insert(place, rows, received, seq)
         self.publish()
         return True
+
+    def take_over(self, lenders: Sequence[tuple[RollingFrame, Mapping[int, int]]]) -> None:
+        """Put the rows of other frames before the first ones of this frame, in the order of arrival.
+
+        `lenders` are frames of the same columns with the codes of the symbols to take, each with its code here. Of a
+        symbol the rows are taken that were received before the first one here. They count as `filled`. The network's
+        thread only, before anyone has read this frame: its rows get other numbers.
+        """
+        slab, start, end, filled = self._published
+        pieces = [self._taken(lender, codes) for lender, codes in lenders]
+        received = np.concatenate([piece["received"] for piece in pieces])
+        newest = np.argsort(received, kind="stable")[-self._limit :]
+        if not len(newest):
+            return
+        own = {name: column[start:end] for name, column in slab.all_arrays().items()}
+        pieces = [{name: np.concatenate([piece[name] for piece in pieces])[newest] for name in own}, own]
+        count = len(newest) + end - start
+        capacity = max(2 * (count if self._window_us is not None else self._limit), FIRST_CAPACITY, count)
+        new = self._new_slab(min(capacity, 2 * MAX_ROWS), 0)
+        for name, column in new.all_arrays().items():
+            column[:count] = np.concatenate([piece[name] for piece in pieces])
+        self.first_taken_ns = int(received[newest[0]]) * 1_000
+        self.buffer.counted["filled"] += len(newest)
+        self._published = _PublishedRows(new, self._first(new, 0, count, 0), count, filled + len(newest))
+        for lender, codes in lenders:
+            for code, own_code in codes.items():
+                self._latest[own_code] = self._latest[own_code] or lender._latest[code]  # noqa: SLF001 - of this class
+        self._observers.notify()
 
     def interrupted(self) -> None:
         """Start the latency statistics anew, as the stream broke; the rows stay as they are.
@@ -304,6 +334,27 @@ class RollingFrame:
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)
+
+    def _taken(self, lender: RollingFrame, codes: Mapping[int, int]) -> dict[str, AnyArray]:
+        """Return the columns of a lender's rows that `take_over` takes, with the codes that they have here."""
+        slab, start, end, _ = lender._published
+        mine, first, last, _ = self._published
+        own_codes, until = np.full(len(lender.symbols), -1), np.full(len(lender.symbols), np.iinfo("int64").max)
+        codes_here = self.buffer.codes
+        received = _receipt_times(self.buffer.marks, len(codes_here))
+        waiting = dict(zip(codes_here[::-1], received[::-1], strict=True))  # the first of each
+        for code, own_code in codes.items():
+            own_codes[code] = own_code
+            rows = np.flatnonzero(mine.codes[first:last] == own_code)
+            until[code] = mine.received[first + rows[0]] if len(rows) else waiting.get(own_code, until[code])
+        theirs = slab.codes[start:end]
+        places = start + np.flatnonzero((own_codes[theirs] >= 0) & (slab.received[start:end] < until[theirs]))
+        taken = {name: column[places] for name, column in slab.all_arrays().items()}
+        taken["symbol"] = own_codes[taken["symbol"]]
+        for name, texts in lender._texts.items():
+            occurring, numbers = np.unique(taken[name], return_inverse=True)
+            taken[name] = np.array([self._code(name, texts[code]) for code in occurring.tolist()], "int32")[numbers]
+        return taken
 
     def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int, seq: int) -> None:
         buffer, count, width = self.buffer, len(rows), len(self.columns)

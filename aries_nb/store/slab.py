@@ -72,7 +72,7 @@ class Slab:
         self._texts = texts
         own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
         self._memory = {name: (column.data, column.data.format) for name, column in (own | self.arrays).items()}
-        columns_to_show = {name: self._shown(name, _read_only(array)) for name, array in self._all_arrays().items()}
+        columns_to_show = {name: self._shown(name, _read_only(array)) for name, array in self._columns().items()}
         self._shared = SharedFrame(_read_only(self.ts), columns_to_show, times=self._times)
 
     @property
@@ -80,9 +80,13 @@ class Slab:
         """The DataFrame of all rows, those not yet written included, without `seq`; no user can write to its memory."""
         return self._shared.frame
 
+    def all_arrays(self) -> dict[str, AnyArray]:
+        """Return the memory of all columns by name: also `ts`, `received`, `seq` and `symbol` (codes)."""
+        return {"ts": self.ts, "seq": self.seq, **self._columns()}
+
     def sorted(self, positions: NDArray[np.intp]) -> SharedFrame:
         """Return the rows at these positions in memory of their own, which no user can write to."""
-        columns = {name: self._shown(name, _locked(array[positions])) for name, array in self._all_arrays().items()}
+        columns = {name: self._shown(name, _locked(array[positions])) for name, array in self._columns().items()}
         return SharedFrame(_locked(self.ts[positions]), columns, times=self._times)
 
     def write(self, name: str, at: int, values: Iterable[Value]) -> None:
@@ -140,7 +144,7 @@ class Slab:
     def _times(self) -> tuple[str, ...]:
         return ("received", *(name for name, kind in self.columns if kind == "time"))
 
-    def _all_arrays(self) -> dict[str, AnyArray]:
+    def _columns(self) -> dict[str, AnyArray]:
         return {"received": self.received, "symbol": self.codes, **self.arrays}
 
     def _shown(self, name: str, array: AnyArray) -> AnyArray | CodedTexts:

@@ -37,7 +37,8 @@ class LiveFrame(StreamedObject):
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (str) and the fields:
     numbers float64 (NaN missing), texts str ("" missing). Sizes are in shares, or in lots where the broker
     counts lots. Any thread may read. `window` is `limit` (rows) or `window_ns` (ns) of the `RollingFrame`; `options`
-    (pairs of name and text) are sent with the subscriptions.
+    (pairs of name and text) are sent with the subscriptions. It begins with the rows that open frames of the feed have
+    of the same symbols, fields and options; they count as `filled`, and as rows that have arrived.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LiveFrame(StreamedObject):
     ) -> None:
         self.kind = kind
         self.symbols = tuple(symbols)
-        self._tape = link.tape(kind, symbols, columns, options=options, **window)
+        self._tape = link.tape(kind, symbols, columns, options=options, takes_over=True, **window)
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
