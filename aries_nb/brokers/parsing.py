@@ -21,7 +21,9 @@ from aries_nb.model import BarPage, Unreadable
 __all__ = [
     "MAX_INTEGER",
     "MAX_MS",
+    "MOST_AHEAD_NS",
     "MOST_NOTED",
+    "SECONDS_AS_MS_NS",
     "RequestRefused",
     "SymbolSpellings",
     "decimal",
@@ -39,6 +41,7 @@ __all__ = [
     "shown",
     "text",
     "timed_bars",
+    "unix_ns",
     "writable",
 ]
 
@@ -49,7 +52,12 @@ EXCERPT_CHARACTERS = 200
 MOST_NOTED = 100  # unusable rows of one message that become notices; there may be a million
 MOST_DIGITS = 60  # either side of the point; more is no real amount and makes arithmetic slow
 MOST_CHARACTERS = 4_300  # of a number with a point; Python's limit for whole numbers
-MS_FROM = 10**11  # a larger Unix time is in ms, a smaller one in s (protocol page §4.2)
+LARGEST_NS = MAX_MS * 1_000_000
+# A Unix time below this number is in the unit of so many ns. A larger one than 10¹¹ is not in s (protocol page §4.2).
+_UNITS = ((1_000_000_000, 10**11), (1_000_000, 10**14), (1_000, 10**17), (1, math.inf))
+# An exchange time further ahead of its receipt is wrong: no clock is an hour off once market time is corrected.
+MOST_AHEAD_NS = 3_600_000_000_000
+SECONDS_AS_MS_NS = 10**17  # a number of seconds that was read as ms gives a time before this, in March 1973
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
@@ -148,38 +156,51 @@ def number(value: object) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def millis(value: object) -> int | None:
-    """Return `value` as a Unix time in ms: a number of ms, numeric text or ISO 8601 text; None for anything else.
+def unix_ns(value: float) -> int:
+    """Return a Unix time in s, ms, us or ns as ns since the epoch, exactly where it is whole; 0 if it is out of range.
 
-    ISO text without a time zone is taken as UTC. Aries sends times in all of these forms (Aries protocol page,
-    deviation D11).
+    The unit is recognised by the size, whatever the broker's documents say of the field: a number of ms below 10¹¹
+    would be a time before March 1973.
+    """
+    if not 0 < value < LARGEST_NS:
+        return 0
+    unit = next(unit for unit, end in _UNITS if value < end)
+    ns = int(value) * unit if isinstance(value, int) or value.is_integer() else round(value * unit)
+    return ns if ns < LARGEST_NS else 0
+
+
+def millis(value: object) -> int | None:
+    """Return `value` as a Unix time in ms, from a number, numeric text or ISO 8601 text; None for anything else.
+
+    A number may be in s, ms, us or ns (`unix_ns`). ISO text without a time zone is taken as UTC. Aries sends times in
+    several forms (Aries protocol page, deviation D11).
     """
     result = number(value)
-    if result is None and isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        result = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
-    return round(result) if result is not None and 1 <= result < MAX_MS else None
+    if result is not None:
+        return round(unix_ns(result) / 1e6) or None if result == result else None
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    result = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    return round(result) if 1 <= result < MAX_MS else None
 
 
 def nanoseconds(value: object) -> int | None:
     """Return a time as ns since the epoch, to the microsecond; None if it is unusable.
 
-    `value` is a Unix time in s or ms, as a number or text, or ISO 8601 text, which is UTC if it names no time zone.
+    `value` is a Unix time in s, ms, us or ns, as a number or text, or ISO 8601 text, which is UTC if it names no zone.
     """
     result = number(value)
     if result is not None:
-        if not 0 < result < MAX_MS:
-            return None
-        micros = round(result * (1_000 if result > MS_FROM else 1_000_000))
-    else:
-        try:
-            moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-        except ValueError:
-            return None
-        micros = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+        return round(unix_ns(result) / 1e3) * 1_000 or None if result == result else None
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        return None
+    micros = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
     return micros * 1_000 if 0 < micros < MAX_MS * 1_000 else None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aries_nb.brokers.alor.streams import Key, ShapedStream, frequency_of, instrument_body, ns_of, text_option
+from aries_nb.brokers.parsing import MOST_AHEAD_NS
 from aries_nb.errors import UsageError
 from aries_nb.model import Record
 
@@ -98,11 +99,12 @@ class BarStream(ShapedStream):
         neither makes a record. A missing price or volume is NaN.
         """
         self.has_received = True
-        start = data.start
-        if start is None and self.is_unusable():
+        start = ns_of(data.start) // SECOND
+        if data.start is None and self.is_unusable():
             return ()
-        if not ns_of(start, SECOND) or start < self._newest:
-            self.count("duplicated" if ns_of(start, SECOND) else "unreadable")
+        is_usable = 0 < start * SECOND <= received + MOST_AHEAD_NS  # later ones must not wait for one of next month
+        if not is_usable or start < self._newest:
+            self.count("duplicated" if is_usable else "unreadable")
             return ()
         if start > self._newest:
             self._closed = max(self._newest, self._closed)

@@ -74,7 +74,7 @@ class BookStream(ShapedStream):
         values: list[float] = []
         for price in changed:
             values += (price, bids.get(price, 0.0), asks.get(price, 0.0))
-        ts = ns_of(data.time, 1_000_000) or received
+        ts = ns_of(data.time) or received
         return [(subscription, ts, tuple(values)) for subscription in self.subscriptions]
 
     def read(self, data: Mapping[str, Any], received: int, line: bytes) -> Found:

@@ -19,12 +19,11 @@ from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType, column_types
 from aries_nb.brokers.alor.streams import AlorStream, Key, ShapedStream, frequency_of, instrument_body, ns_of, reader_of
 from aries_nb.brokers.alor.tables import InstrumentStream
 from aries_nb.brokers.alor.trades import SOURCE, TradeStream
-from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import BOOK_COLUMNS, NOT_A_TIME, ColumnType, Counted, Kind, Record, Subscription, Value
 
 __all__ = ["AlorMarket", "QuoteStream"]
 
-_NS: Mapping[FieldType, int] = {"millis": 1_000_000, "seconds": 1_000_000_000}
+_TIMES: tuple[FieldType, ...] = ("millis", "seconds")
 # A subscription, the getter of its fields from a quote, and whether there are times among them.
 _Reader: TypeAlias = tuple[Subscription, Callable[[Any], tuple[Any, ...]], bool]
 
@@ -96,10 +95,7 @@ class QuoteStream(ShapedStream):
         ms, seconds = data.quote_timestamp, data.trade_timestamp
         if ms is None and seconds is None and self.is_unusable():
             return ()
-        if ms is not None and 0 < ms < MAX_MS:
-            ts = ms * 1_000_000
-        else:
-            ts = seconds * 1_000_000_000 if seconds is not None and 0 < seconds < MAX_MS // 1_000 else received
+        ts = ns_of(ms) or ns_of(seconds) or received
         self._ts = ts
         records = self._records(data, ts, self._readers)
         emitted, self._emitted = self._emitted, records
@@ -158,8 +154,8 @@ def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> 
     done: list[Value] = []
     for name, value in zip(fields, values, strict=True):
         type_ = MARKET_FIELDS[kind][name].type
-        if type_ in _NS:
-            done.append(ns_of(value, _NS[type_]) or NOT_A_TIME)
+        if type_ in _TIMES:
+            done.append(ns_of(value) or NOT_A_TIME)
         elif value is None:
             done.append(math.nan if type_ == "number" else 0 if type_ == "integer" else "")
         else:

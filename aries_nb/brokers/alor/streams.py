@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
 from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, TIMES, Format, format_for, instrument_of
 from aries_nb.brokers.alor.messages import BOOK_FIELDS, FormatNames, Shape, names_of, shape_for, shape_from
-from aries_nb.brokers.parsing import MAX_MS, excerpt, parse_line
+from aries_nb.brokers.parsing import excerpt, parse_line, unix_ns
 from aries_nb.model import (
     Counted,
     CountedAs,
@@ -211,9 +211,9 @@ class ShapedStream(AlorStream):
         return self.take(struct, received), problems
 
 
-def ns_of(value: int | None, unit: int) -> int:
-    """Return a Unix time, given in units of `unit` ns, as ns since the epoch; 0 if it is None or out of range."""
-    return value * unit if value is not None and 0 < value < MAX_MS * 1_000_000 // unit else 0
+def ns_of(value: int | None) -> int:
+    """Return a Unix time in s, ms, us or ns as ns since the epoch; 0 if it is None or out of range."""
+    return 0 if value is None else unix_ns(value)
 
 
 def reader_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aries_nb.brokers.alor.streams import Key, ShapedStream, instrument_body, reader_of
-from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS
+from aries_nb.brokers.alor.streams import Key, ShapedStream, instrument_body, ns_of, reader_of
+from aries_nb.brokers.parsing import MAX_INTEGER, MOST_AHEAD_NS
 from aries_nb.model import Record, Subscription, TradeGap, Value
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
@@ -61,7 +61,8 @@ class TradeStream(ShapedStream):
         self._readers: tuple[_Reader, ...] = ()
         self._seen: deque[int] = deque(maxlen=IDS_KEPT)
         self._last_id = 0
-        self._last_ts = 0
+        self._last_ts = 0  # without times too far ahead, which would make the trades missed in a break look known
+        self._latest_credible = 0
         self._known: frozenset[int] = frozenset()  # ids, and time and id of the newest trade, at the latest break
         self._known_until = (0, 0)
         self._since = 0  # first acceptance of the stream by our clock; 0 before
@@ -138,7 +139,8 @@ class TradeStream(ShapedStream):
         ms = data.time_ms
         if ms is None and self.is_unusable():
             return ()
-        ts = ms * 1_000_000 if ms is not None and 0 < ms < MAX_MS else received
+        self._latest_credible = received + MOST_AHEAD_NS
+        ts = ns_of(ms) or received
         records = self._records(ts, data)
         if data.existing:
             return self._take_past(_Trade(ts, trade_id, records))
@@ -150,7 +152,7 @@ class TradeStream(ShapedStream):
             self.count("duplicated")
             return records[: -len(self._readers)]
         self._seen.append(trade_id)
-        if ts > self._last_ts:
+        if self._last_ts < ts <= self._latest_credible:
             self._last_ts = ts
             self._since = self._since or received
         return records
@@ -217,7 +219,8 @@ class TradeStream(ShapedStream):
     def _note(self, trade: _Trade) -> None:
         self._seen.append(trade.trade_id)
         self._last_id = max(trade.trade_id, self._last_id)
-        self._last_ts = max(trade.ts, self._last_ts)
+        if trade.ts <= self._latest_credible:
+            self._last_ts = max(trade.ts, self._last_ts)
 
     def _records(self, ts: int, data: Any) -> list[Record]:  # noqa: ANN401
         if self._has_side and data.side not in _SIDES:

@@ -11,7 +11,7 @@ from msgspec import UNSET, MsgspecError
 from msgspec.json import Decoder
 
 from aries_nb.brokers.aries.messages import Depth, LevelTwoUpdate, SpoiltDepth
-from aries_nb.brokers.parsing import MAX_MS, MOST_NOTED, excerpt, shown
+from aries_nb.brokers.parsing import MOST_NOTED, excerpt, shown, unix_ns
 from aries_nb.model import CLEAR, PUT, Counted, CountedAs, Notice, Record, Subscription, Unreadable, Value
 from aries_nb.model.prices import is_price
 
@@ -64,7 +64,7 @@ class LevelTwoStreams:
         """
         book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
         ms = update.timestamp
-        ts = ms * 1_000_000 if 0 < ms < MAX_MS else received
+        ts = unix_ns(ms) or received
         rows = update.data.orderBook
         if book is not None and rows is not UNSET:
             values: list[float] = []

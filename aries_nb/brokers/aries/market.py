@@ -36,7 +36,7 @@ from aries_nb.brokers.aries.streams import (
     options_of,
 )
 from aries_nb.brokers.aries.tolerant import kind_of_update, update_from
-from aries_nb.brokers.parsing import RequestRefused, SymbolSpellings, excerpt, millis, shown
+from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, RequestRefused, SymbolSpellings, excerpt, millis, shown, unix_ns
 from aries_nb.model import (
     BOOK_COLUMNS,
     VENUE_COLUMNS,
@@ -190,7 +190,9 @@ class AriesMarket(AriesConnection[str]):
                     self._unrequested(update, notices)
                 continue
             # Always in bounds: the decoder refuses other times, and the tolerant path leaves them out.
-            ts = (ms or update.timestamp) * 1_000_000 or received
+            ts = (ms or update.timestamp) * 1_000_000
+            if ts < SECONDS_AS_MS_NS:
+                ts = unix_ns(ms or update.timestamp) or received
             for part in parts:
                 values = part.read(data)
                 if part.needs_merge or values.count(UNSET):  # half the cost of `in`, which compares twice

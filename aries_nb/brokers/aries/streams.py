@@ -29,6 +29,7 @@ from aries_nb.brokers.aries.messages import (
     TradeUpdate,
     field_types,
 )
+from aries_nb.brokers.parsing import unix_ns
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
 
 __all__ = [
@@ -169,7 +170,7 @@ class FieldsPart(StreamPart):
         values = list(new)
         for i in self.times:
             if values[i] is not UNSET:
-                values[i] = values[i] * 1_000_000 if 0 < values[i] < 9_000_000_000_000 else NOT_A_TIME
+                values[i] = unix_ns(values[i]) or NOT_A_TIME
         return tuple(values)
 
 

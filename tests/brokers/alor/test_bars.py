@@ -139,3 +139,11 @@ def test_value_that_is_missing_is_nan_and_a_bar_without_a_time_is_left_out() -> 
 
     assert starts(found) == [NOW]
     assert str(found[0][2][4]) == "nan"
+
+
+def test_a_bar_of_next_month_is_unreadable_and_later_bars_come_all_the_same() -> None:
+    protocol = opened(AlorMarket(), bars())
+
+    found = records(protocol, *frames(NOW, NOW + 30 * 86_400, NOW + 60))
+
+    assert starts(found) == [NOW, NOW + 60]

@@ -183,3 +183,23 @@ def test_trade_says_whether_it_came_live_or_out_of_the_past() -> None:
 
     emitted = [record[2][:2] for record in [*before, *after]]
     assert emitted == [(11, "live"), (12, "history"), (13, "live")]
+
+
+@pytest.mark.parametrize("ms", [CLOCK + 5, (CLOCK + 5) * 1_000, (CLOCK + 5) * 1_000_000])
+def test_time_of_a_trade_is_read_in_any_unit(ms: int) -> None:
+    protocol = opened(AlorMarket(), TAPE)
+
+    (record,) = records(protocol, data(GUID, trade(1, ms=ms)))
+
+    assert record[1] == (CLOCK + 5) * 1_000_000
+
+
+def test_a_trade_of_next_month_does_not_hide_those_missed_in_a_break() -> None:
+    protocol = opened(AlorMarket(), TAPE)
+    receive(protocol, *live(1, 2), data(GUID, trade(3, ms=CLOCK + 30 * 86_400_000)))
+
+    _, answer, pong = reopened(protocol)
+    found = records(protocol, *past(1, 2), data(GUID, trade(3, ms=CLOCK + 30 * 86_400_000, existing=True)), *past(4, 5))
+    found += records(protocol, answer, pong)
+
+    assert ids(found) == [4, 5]

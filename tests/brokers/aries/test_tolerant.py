@@ -178,7 +178,40 @@ def test_time_is_read_from_milliseconds_numeric_text_or_iso_8601(spelling: objec
 
 
 @pytest.mark.parametrize(
-    "absurd", [0, -1, MS * 1_000, 10**30, "0", "soon", "", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", 1e300]
+    ("spelling", "expected"),
+    [
+        (MS // 1_000, NS // 10**9 * 10**9),
+        (MS / 1_000, NS),
+        (MS * 1_000, NS),
+        (NS, NS),
+        (str(MS // 1_000), NS // 10**9 * 10**9),
+        (str(NS), NS),
+    ],
+)
+def test_a_time_in_seconds_or_micro_or_nanoseconds_is_read_as_such(spelling: object, expected: int) -> None:
+    market = opened(quotes(fields=("bid_price", "quote_timestamp")), prints(), book())
+
+    found, notices = market.receive(
+        [
+            frame(
+                quote(bidPrice=1.0, quoteTimestamp=spelling),
+                update("quote", {"bidPrice": 2.0}, timestamp=spelling),
+                update("timeAndSales", {"price": "3", "tradeTimestamp": spelling}),
+                update("level2", {"orderBook": ["1:10:1"]}, timestamp=spelling),
+            )
+        ],
+        RECEIVED,
+    )
+
+    assert list(notices) == []
+    assert [abs(record[1] - expected) < 1_000 for record in found] == [True] * 4
+    time = found[0][2][1]
+    assert isinstance(time, int)
+    assert abs(time - expected) < 1_000
+
+
+@pytest.mark.parametrize(
+    "absurd", [0, -1, 10**30, MS * 10**7, "0", "soon", "", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", 1e300]
 )
 def test_absurd_time_gives_way_to_the_payload_s_and_then_to_the_receipt(absurd: object) -> None:
     market = opened(quotes(fields=("bid_price", "quote_timestamp")), prints())
