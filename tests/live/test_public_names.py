@@ -38,7 +38,7 @@ NAMES = {
     LivePositions: TABLE,
     LivePnl: f"{TABLE} chart",
     LiveFills: f"{LIVE} df entries load_history on_update",
-    LiveEquity: "books close df explained is_open marks moment reasons since unmarked unpriced wait",
+    LiveEquity: "assumptions books close df explained is_open marks moment reasons since unmarked unpriced wait",
     anb.Account: (
         "balances chart close dashboard derivative_risks equity fills info is_open order_history orders pnl positions"
         " risks stop_orders"

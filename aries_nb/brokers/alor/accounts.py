@@ -7,7 +7,7 @@ column's name has "lots"; money is exact (`Decimal`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import ClassVar
 
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
@@ -21,7 +21,7 @@ from aries_nb.model import PUT, ColumnType, Counted, Kind, Notice, Received, Rec
 __all__ = ["AlorAccounts", "SummaryWithCash"]
 
 _UNKNOWN = Decimal("NaN")
-_FIELDS = ("symbol", "is_currency", "market_value")
+_FIELDS = ("symbol", "is_currency", "market_value", "quantity", "cost_basis", "is_margined")
 
 
 class AlorAccounts(AlorConnection):
@@ -139,7 +139,9 @@ class SummaryWithCash:
 
     `balances` is the subscription to the summary; `positions` is the one to the positions, which the connection adds.
     The broker's summary has no cash. It is computed as the sum of the currency positions at their current value, which
-    is taken to be in the portfolio's currency (assumed: the page does not say); NaN if there are none. No summary is
+    is taken to be in the portfolio's currency (assumed: the page does not say). Where no position is money, as in some
+    derivatives portfolios, it is the summary's value of the portfolio less the broker's value of the positions when the
+    summary came, of margined ones their variation margin (assumed); NaN where one of these is unknown. No summary is
     emitted before the list of positions has come.
     """
 
@@ -147,6 +149,7 @@ class SummaryWithCash:
         self.balances = balances
         self.positions = Subscription("positions", balances.symbol, _FIELDS)
         self._place = 1 + balances.fields.index("cash") if "cash" in balances.fields else None
+        self._equity_place = 1 + balances.fields.index("equity") if "equity" in balances.fields else None
         self._conflated = 0  # summaries not emitted, because a newer one or a break came first
         self._is_pending = False
         self.forget()
@@ -159,6 +162,8 @@ class SummaryWithCash:
         self._conflated += self._is_pending
         self._is_pending = False
         self._money: dict[Value, Decimal] | None = None
+        self._values: dict[Value, Decimal] = {}  # of the positions that are no money
+        self._rest: Decimal | None = None  # the newest summary's value of the portfolio less these
         self._latest: Record | None = None
         self._has_news = False
 
@@ -168,13 +173,28 @@ class SummaryWithCash:
         if subscription == self.balances:
             self._conflated += self._is_pending
             self._latest, self._has_news, self._is_pending = record, True, True
+            self._rest = None
         elif mark != PUT:
-            self._money, self._has_news = {}, True
+            self._money, self._has_news, self._values = {}, True, {}
         else:
-            symbol, is_currency, value = values
-            if is_currency == "true" and isinstance(value, Decimal):
-                self._money = {**(self._money or {}), symbol: value}
-                self._has_news = True
+            symbol, is_currency, value, *held = values
+            if is_currency == "true":
+                if isinstance(value, Decimal):
+                    self._money = {**(self._money or {}), symbol: value}
+                    self._has_news = True
+            else:
+                self._values[symbol] = _value_of(value, *held)
+
+    def _cash(self, values: Sequence[Value]) -> Decimal:
+        """Return the cash: the money among the positions, else what the summary's value leaves for it."""
+        if self._money or self._equity_place is None:
+            return sum((self._money or {}).values(), Decimal(0)) if self._money else _UNKNOWN
+        if self._rest is None:
+            equity = values[self._equity_place]
+            with localcontext(Context(prec=60, traps=[])):  # absurd amounts become NaN
+                taken = sum(self._values.values(), Decimal(0))
+                self._rest = equity - taken if isinstance(equity, Decimal) else _UNKNOWN
+        return self._rest if self._rest.is_finite() else _UNKNOWN
 
     def drained(self, received: int) -> Received:
         """Return the summary with its cash as the one record, if either has changed since the last call, and notices.
@@ -195,6 +215,19 @@ class SummaryWithCash:
         subscription, ts, values = self._latest
         self._latest = (subscription, received, values)  # later changes of cash have their own time
         if self._place is not None:
-            cash = sum(self._money.values(), Decimal(0)) if self._money else _UNKNOWN
-            values = (*values[: self._place], cash, *values[self._place + 1 :])
+            values = (*values[: self._place], self._cash(values), *values[self._place + 1 :])
         return [(subscription, ts, values)], counted
+
+
+def _value_of(value: Value, quantity: Value, cost: Value, is_margined: Value) -> Decimal:
+    """Return what a position adds to the value of its portfolio; of a margined one its variation margin.
+
+    The sign of both values is that of the quantity (assumed), whether the broker writes it or not.
+    """
+    if not (isinstance(quantity, Decimal) and isinstance(value, Decimal) and isinstance(cost, Decimal)):
+        return _UNKNOWN
+    if not quantity:
+        return Decimal(0)
+    with localcontext(Context(prec=60, traps=[])):
+        amount = abs(value) - abs(cost) if is_margined == "true" else abs(value)
+        return -amount if quantity < 0 else amount

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
-from aries_nb.errors import BoundToProcess, ClosedError, UsageError
+from aries_nb.errors import BoundToProcess, ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.positions import LivePositions, is_margined, is_money, multiplier_of
 from aries_nb.live.callbacks import Callbacks
@@ -47,6 +47,7 @@ MOST_SAMPLES = 20_000
 FIRST_SECONDS = 3.0  # the longest wait for lists of positions and orders and for a price of each instrument
 TOTAL = "total"
 ACCRUED_STEP = Decimal("1e-12")  # the accrued interest of one unit, out of that of a fill, is rounded to this
+SAME = Decimal("0.005")  # a smaller difference from the broker's equity is one of rounding
 _NO_QUOTE = Mark(UNKNOWN, "no quote yet")
 CAUSES = ("price_move", "trade", "fee", "unexplained")
 
@@ -169,13 +170,21 @@ class LiveEquity(BoundToProcess):
 
     @property
     def unmarked(self) -> tuple[str, ...]:
-        """The instruments whose price or quantity is unknown, which makes equity NaN."""
+        """What makes equity NaN: the instruments whose price or quantity is unknown, and "cash" where that is."""
         return self._source.unmarked
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Why each instrument of `unmarked` has no mark or no quantity, in a few words."""
+        """Why each instrument of `unmarked` has no mark or no quantity, in a few words; "cash" as well."""
         return dict(self._source.reasons)
+
+    @property
+    def assumptions(self) -> dict[str, str]:
+        """What our equity assumes where the broker's documents leave it open, by instrument, "cash" for the money.
+
+        A difference from the broker's equity may come from these.
+        """
+        return self._source.assumptions()
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -213,7 +222,15 @@ class LiveEquity(BoundToProcess):
                 raise ClosedError("the equity is closed", advice="Ask the account for it again.")
             return False
 
-        wait_for(is_done, (self._source.watch,), timeout=timeout, what=f"{moments} moments of a known equity")
+        what = f"{moments} moments of a known equity"
+        try:
+            wait_for(is_done, (self._source.watch,), timeout=timeout, what=what)
+        except WaitTimeoutError:
+            missing = "; ".join(f"{name}: {reason}" for name, reason in self._source.missing().items())
+            raise WaitTimeoutError(
+                f"{what} did not come within {timeout:g} s. What is missing: {missing or 'nothing now'}",
+                advice="Look at `account.equity.reasons` and the feed's status card, or wait longer.",
+            ) from None
         return self
 
     def close(self) -> None:
@@ -295,7 +312,8 @@ class EquitySource:
         rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
         opening, unpriced = self.opening, self.unpriced
         note = "" if opening is None else f"since {settings.clock(opening.ts)}"
-        note += "".join(f"; no mark of {symbol}: {reason}" for symbol, reason in self.reasons.items())
+        note += "".join(f"; {name} not known: {reason}" for name, reason in self.reasons.items())
+        note += "".join(f"; assumed of {name}: {text}" for name, text in self._assumed_now().items())
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
         return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
 
@@ -348,6 +366,36 @@ class EquitySource:
             positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
         return replace(books, positions=positions)
 
+    def missing(self) -> dict[str, str]:
+        """Return what makes equity unknown now, and why, in a few words."""
+        if not len(self._balances):
+            return {CASH: "the broker has sent no balance"}
+        if not self._positions._source.is_answered:
+            return {"positions": "the broker has sent none"}
+        return dict(self.reasons)
+
+    def assumptions(self) -> dict[str, str]:
+        """Return what equity assumes where the broker's documents leave it open, by instrument and "cash"."""
+        found = {}
+        rows, marks = self._positions.rows(), self.marks.all()
+        for row in rows:
+            symbol = str(row["symbol"])
+            has_interest = marks.get(symbol, _NO_QUOTE).accrued.is_finite()
+            if row["quantity"] and is_margined(row):
+                found[symbol] = "its variation margin counts from its average price"
+            elif row["quantity"] and self._accrued.get(symbol) and not has_interest:
+                found[symbol] = "its accrued interest is that of the newest own execution"
+        if any("is_currency" in row for row in rows) and not any(map(is_money, rows)):
+            found[CASH] = "the broker's value of the portfolio less that of its positions"
+        return found
+
+    def _assumed_now(self) -> dict[str, str]:
+        """Return what equity assumes, if it differs from the broker's."""
+        now = self.now
+        has_both = now is not None and now.equity.is_finite() and now.broker_equity.is_finite()
+        is_same = not has_both or now is None or abs(now.equity - now.broker_equity) < SAME
+        return {} if is_same else self.assumptions()
+
     def check_coming(self) -> None:
         """Raise the error that ended the feed, or ClosedError, if no more changes can arrive; else return."""
         self._balances._source.check_coming()
@@ -395,8 +443,8 @@ class EquitySource:
         books = self.books(every)
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
-        missing = unmarked(books, marks)
-        reasons = _reasons(books, missing, every)
+        reasons = _reasons(books, unmarked(books, marks), every)
+        missing = tuple(reasons)
         now = _Moment(self._clock.now_ns(), ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
             self._reconciliation.take(books, marks, self._measured(fills), now.ts)
@@ -472,8 +520,9 @@ def _cost_of(row: Mapping[str, object]) -> Decimal | None:
 
 
 def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
-    """Return why the value of each missing instrument is unknown."""
-    return {symbol: _reason(books, symbol, marks.get(symbol, _NO_QUOTE)) for symbol in missing}
+    """Return why the value of each missing instrument is unknown, and why the cash is, if it is."""
+    reasons = {symbol: _reason(books, symbol, marks.get(symbol, _NO_QUOTE)) for symbol in missing}
+    return reasons if books.cash.is_finite() else {**reasons, CASH: "the broker has sent none"}
 
 
 def _reason(books: Portfolio, symbol: str, mark: Mark) -> str:

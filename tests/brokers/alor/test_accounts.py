@@ -187,7 +187,7 @@ def test_fill_and_position_and_summary_are_in_our_words() -> None:
 
     assert shown(fill, "fill_id order_id quantity price fee") == "9200000001 55500011122 10 301.10 0.90330"
     assert shown(position, "quantity average_price price market_value unrealized_pnl") == "10 301.10 301.5 3015.0 4.00"
-    assert shown(balance, "equity cash buying_power fee") == "100004.10 NaN 96989 NaN"
+    assert shown(balance, "equity cash buying_power fee") == "100004.10 96989.10 96989 NaN"
     assert balance["buying_power_by_currency"] == '[{"currency":"RUB","buyingPower":96989}]'
 
 

@@ -72,17 +72,33 @@ def test_money_of_all_currencies_is_summed_up_at_its_value() -> None:
         protocol, data("balances-1", item("balances")), data(guid, money("100")), data(guid, money("2.5", "USD"))
     )
 
-    assert cash(found) == ["NaN", "100", "102.5"]
+    assert cash(found) == ["100004.10", "100", "102.5"]
 
 
-def test_what_is_no_money_is_no_cash() -> None:
-    protocol = opened(AlorAccounts(), BALANCES)
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ([{}], "96989.10"),  # a share worth 3,015
+        ([{"symbol": "SiZ6", "volume": Decimal(368_000), "currentVolume": Decimal(370_000)}], "98004.10"),
+        ([{"symbol": "SiZ6", "qtyUnits": -4, "volume": Decimal(-368_000), "currentVolume": Decimal(-370_000)}],
+         "102004.10"),
+        ([{"qtyUnits": -10, "currentVolume": Decimal(3015)}], "103019.10"),  # the sign is that of the quantity
+        ([{"qtyUnits": 0, "currentVolume": None}], "100004.10"),
+        ([{"currentVolume": None}], "NaN"),
+    ],
+)  # fmt: skip
+def test_cash_without_money_among_the_positions_is_what_the_value_of_the_portfolio_leaves(
+    held: list[dict[str, Any]], expected: str
+) -> None:
+    protocol, summary, positions, _ = asked()
 
-    found = records(
-        protocol, data("balances-1", item("balances")), data(guid_of(protocol, POSITIONS), item("positions"))
-    )
+    rows = [data(positions, item("positions", existing=True, **values)) for values in held]
+    records(protocol, *rows, reply(positions))
+    found = records(protocol, data(summary, item("balances")))
+    later = records(protocol, data(positions, item("positions", currentVolume=Decimal(9999))))
 
-    assert cash(found) == ["NaN"]
+    assert cash(found) == [expected]
+    assert cash(later) == []  # the summary that goes with it has not come
 
 
 def test_positions_that_are_wanted_besides_are_one_stream_with_the_cash() -> None:
@@ -112,7 +128,7 @@ def test_after_a_break_no_cash_from_before_it_is_emitted() -> None:
     found = records(protocol, *(reply(each["guid"]) for each in replies), data(positions, money("80")))
 
     assert early == []
-    assert cash(found) == ["NaN", "80"]
+    assert cash(found) == ["100004.10", "80"]
 
 
 def test_summary_given_up_gives_the_positions_up_as_well() -> None:
