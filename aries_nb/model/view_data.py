@@ -73,7 +73,9 @@ class BoardData:
 
     `columns` names the number columns. `received` is the time of receipt in ns since the epoch, 0 where no row has
     arrived. `rejected` maps each symbol that the server refused to the reason in two or three words. `stale` are the
-    symbols whose row is out of date; `is_stale` means all of them are, because the stream is not live.
+    symbols whose row is out of date; `is_stale` means all of them are, because the stream is not live. `states` maps
+    each symbol that does not trade as usual to its state in a few words, such as "halted"; `market` is the state of the
+    whole market, "" for the usual one.
     """
 
     symbols: tuple[str, ...]
@@ -83,6 +85,8 @@ class BoardData:
     is_stale: bool
     rejected: Mapping[str, str] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    market: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "PanelFrame", "PanelWidget", "ScriptView", "panel_class"]
 
 DISPLAYS_KEPT = 16
-WINDOWED = ("blotter", "tape")  # of their tables the page holds the rows in sight alone
+WINDOWED = ("blotter", "board", "tape")  # of their tables the page holds the rows in sight alone
 
 
 class PanelWidget(LateModel):

@@ -38,6 +38,8 @@ EXACT_DIGITS = 15
 # More digits than a price has: a quotient, or a float32 that was widened. It is cut, or one such number would give
 # its instrument fifteen decimals for good.
 MOST_DIGITS = 13
+# What is left of a small price when 0.01 was added and taken away is noise from the nineteenth decimal on.
+NOISE_DECIMALS, MOST_SMALL_DIGITS = 12, 9
 CUT_DECIMALS = 8
 CUT_DIGITS = 6
 # An average is a quotient: four decimals, and six digits of one that is smaller.
@@ -118,7 +120,8 @@ def shown_decimals(value: float | Decimal) -> int:
         return _decimals_to(value, MOST_DECIMALS)
     exact = Decimal(f"{value:.{EXACT_DIGITS - 1}e}")
     decimals = _decimals_to(exact, MOST_DECIMALS)
-    if exact.adjusted() + decimals < MOST_DIGITS:
+    digits = exact.adjusted() + decimals + 1
+    if digits <= (MOST_DIGITS if decimals <= NOISE_DECIMALS else MOST_SMALL_DIGITS):
         return decimals
     return _decimals_to(exact, max(CUT_DECIMALS, CUT_DIGITS - 1 - exact.adjusted()))
 

@@ -40,6 +40,7 @@ def test_a_frame_is_one_message_with_its_number_first(board):
     assert len(sent) == 2
     assert sent[1]["buffer_paths"] == [["frame"]]
     assert frame_of(board)[0] == 2
+    assert [row[0] for row in sent[1]["state"]["rows"]["put"]] == ['["AAPL"]']
 
 
 def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
@@ -47,7 +48,10 @@ def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
 
     names = [column["name"] for column in board.widget.description["columns"]]
     assert names == ["last_price", "bid_size", "bid_price", "ask_price", "ask_size", "spread"]
-    assert frame_of(board)[3:9].tolist() == [100.5, 500, 100.5, 100.75, 700, 0.25]
+    (first, *others) = board.widget.rows["put"]
+    assert first[2] == ["AAPL", "100.50", "500", "100.50", "100.75", "700", "0.25", ""]
+    assert first[3] == [None, 100.5, 500, 100.5, 100.75, 700, 0.25, 1.7e12]
+    assert [row[2][0] for row in others] == [EVIL, "NOPE<b>"]
 
 
 def test_nothing_new_sends_nothing(board):
@@ -223,8 +227,8 @@ def test_a_board_has_no_spread_of_a_side_that_is_not_there():
 
     board.draw()
 
-    spread = [column["name"] for column in board.widget.description["columns"]].index("spread")
-    assert np.isnan(board._compose().body[:, spread]).all()
+    spread = [column["name"] for column in board.widget.description["columns"]].index("spread") + 1
+    assert [row[2][spread] for row in board.widget.rows["put"]] == ["–", "–"]
     board.close()
 
 

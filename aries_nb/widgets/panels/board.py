@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +21,9 @@ from aries_nb.widgets.number_format import (
     grouped,
     signed,
 )
+from aries_nb.widgets.row_updates import RowUpdates
 from aries_nb.widgets.static_html import clock_time, table
+from aries_nb.widgets.table_format import FormattedRow
 
 if TYPE_CHECKING:
     from aries_nb.model import BoardData, Numbers
@@ -39,8 +43,8 @@ USUAL_ORDER = (
 class Board(Panel):
     """A live board with the newest row of each symbol. `title` is shown above it, "" for none.
 
-    Every update is one message with all numbers as float64; the browser compares and changes only cells that differ.
-    A row that is out of date is dimmed, except for its age.
+    The browser is sent the rows that changed, and has elements for those in sight alone. A row that is out of date is
+    marked, except for its age.
     """
 
     script = "board"
@@ -49,7 +53,11 @@ class Board(Panel):
         self._board_source = source
         self._title = title
         self._decimals: dict[tuple[str, str], Decimals] = {}  # by kind, and symbol or column
+        self._of_symbols: dict[str, tuple[tuple[str, ...], list[Decimals]]] = {}
+        self._rows: dict[str, tuple[bytes, FormattedRow]] = {}  # by symbol: what it shows, and how
+        self._updates = RowUpdates()
         super().__init__(source)
+        self.widget.whole_rows = self._updates.whole
 
     def __repr__(self) -> str:
         return f"Board({self._title!r})" if self._title else "Board()"
@@ -57,39 +65,64 @@ class Board(Panel):
     def _compose(self) -> PanelFrame:
         data = self._board_source.board()
         names, numbers = _arranged(data)
-        kinds = [column_kind(name) for name in names]
         description: dict[str, object] = {
             "title": self._title,
-            "symbols": list(data.symbols),
-            "columns": [
-                {"name": name, "label": column_label(name), "kind": kind}
-                for name, kind in zip(names, kinds, strict=True)
-            ],
-            "decimals": self._decimals_of(data.symbols, names, numbers),
+            "columns": [{"name": name, "label": column_label(name), "kind": column_kind(name)} for name in names],
             "rejected": dict(data.rejected),
             "stale": [] if data.is_stale else list(data.stale),
+            "states": dict(data.states),
+            "market": data.market,
         }
-        received_ms = data.received[:, np.newaxis] / 1e6
-        return PanelFrame(description, (float(data.is_stale),), np.hstack([numbers, received_ms]))
+        rows = self._formatted(data, names, numbers)
+        return PanelFrame(description, (float(data.is_stale),), np.empty(0), self._updates.update(rows))
 
-    def _decimals_of(self, symbols: tuple[str, ...], names: list[str], numbers: Numbers) -> list[list[int]]:
-        """Return how many decimals each cell is shown with, row by row as in `numbers`.
+    def _formatted(self, data: BoardData, names: list[str], numbers: Numbers) -> list[FormattedRow]:
+        """Return a row for each symbol, the refused ones behind; of an unchanged one the same object as before."""
+        decimals = self._decimals_of(data.symbols, names, numbers)
+        columns = "|".join(names).encode()
+        # The age is the column behind the others, which the browser shows by its own clock.
+        whole = np.hstack([numbers, data.received[:, np.newaxis] / 1e6])
+        content = np.hstack([whole, decimals]).tobytes()
+        width = len(content) // max(1, len(data.symbols))
+        rows = []
+        for place, symbol in enumerate(data.symbols):
+            shown = columns + content[place * width : (place + 1) * width]
+            known = self._rows.get(symbol)
+            if known is None or known[0] != shown:
+                values = whole[place].tolist()
+                texts = map(_text, names, values[:-1], decimals[place].astype(int).tolist())
+                key = json.dumps([symbol], ensure_ascii=False, separators=(",", ":"))
+                row = FormattedRow((), key, (symbol, *texts, ""), (math.nan, *values))
+                known = self._rows[symbol] = shown, row
+            rows.append(known[1])
+        for symbol in data.rejected:
+            if symbol not in data.symbols:
+                empty = FormattedRow(
+                    (), json.dumps([symbol]), (symbol, *[""] * (len(names) + 1)), (math.nan,) * (len(names) + 2)
+                )
+                rows.append(self._rows.setdefault(symbol, (columns, empty))[1])
+        return rows
+
+    def _decimals_of(self, symbols: tuple[str, ...], names: list[str], numbers: Numbers) -> Numbers:
+        """Return how many decimals each cell is shown with, an array like `numbers`.
 
         Prices have those of their instrument, and so have sizes; other numbers have those of their column.
         """
-        decimals = np.zeros(numbers.shape, dtype=np.int64)
+        decimals = np.zeros(numbers.shape)
         kinds = [column_kind(name) for name in names]
         for kind, like in (("price", ("price", "change")), ("size", ("size",))):
             own = [place for place, each in enumerate(kinds) if each in like]
             seen = numbers[:, [place for place in own if decimals_beyond(names[place]) is None]]
-            of_symbols = decimals_of_rows([self._known(kind, symbol) for symbol in symbols], seen)
+            if kind not in self._of_symbols or self._of_symbols[kind][0] != symbols:
+                self._of_symbols[kind] = symbols, [self._known(kind, symbol) for symbol in symbols]
+            of_symbols = decimals_of_rows(self._of_symbols[kind][1], seen)
             for place in own:
                 decimals[:, place] = np.array(of_symbols) + (decimals_beyond(names[place]) or 0)
         decimals[:, [kind == "percent" for kind in kinds]] = PERCENT_DECIMALS
         for place, (name, kind) in enumerate(zip(names, kinds, strict=True)):
             if kind == "number":
                 decimals[:, place] = self._known("number", name).of(numbers[:, place])
-        return decimals.astype(int).tolist()  # type: ignore[no-any-return]
+        return decimals
 
     def _known(self, kind: str, name: str) -> Decimals:
         return self._decimals.setdefault((kind, name), Decimals(is_price=kind == "price"))
@@ -97,10 +130,10 @@ class Board(Panel):
     def _picture(self) -> str:
         data = self._board_source.board()
         names, numbers = _arranged(data)
-        decimals = self._decimals_of(data.symbols, names, numbers)
+        decimals = self._decimals_of(data.symbols, names, numbers).astype(int).tolist()
         rows = [
             [
-                symbol,
+                _named(data, symbol),
                 *map(_text, names, numbers[row].tolist(), decimals[row]),
                 _received_text(data, row),
             ]
@@ -108,8 +141,12 @@ class Board(Panel):
         ]
         others = [symbol for symbol in data.rejected if symbol not in data.symbols]
         rows += [[symbol, *[""] * len(names), data.rejected[symbol]] for symbol in others]
-        caption = " · ".join(text for text in (self._title, "stale" if data.is_stale else "") if text)
+        caption = " · ".join(text for text in (self._title, data.market, "stale" if data.is_stale else "") if text)
         return table(caption, ["Symbol", *map(column_label, names), f"Received ({settings.timezone})"], rows)
+
+
+def _named(data: BoardData, symbol: str) -> str:
+    return f"{symbol} · {data.states[symbol]}" if data.states.get(symbol) else symbol
 
 
 def _text(name: str, value: float, decimals: int) -> str:

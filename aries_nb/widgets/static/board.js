@@ -1,195 +1,154 @@
-// Quote board. Frame: number, kernel clock in ms, is stale, then for each symbol its columns and its time of receipt in
-// ms.
+// Quote board. Frame: number, kernel clock in ms, is stale. The rows come formatted, with the symbol in front; the last
+// number of a row is its time of receipt in ms.
 
-const HEAD = 3;
 const ARROWS = { up: "▲", down: "▼" };
+const CALM_MS = 500; // a cell that changes more often does not flash
+const ROWS_IN_SIGHT = 15;
 
-function textOf(column, value, decimals) {
-  if (column.kind === "change" || column.kind === "percent") return signed(value, decimals, column.kind === "percent" ? "%" : "");
-  return grouped(value, decimals);
-}
-
-function makeBoard(root, clock) {
+function makeBoard(root, clock, store) {
   root.classList.add("anb-board");
   const bar = make("div", "anb-bar");
   const title = make("span", "anb-title");
   const badge = make("span", "anb-badge");
   badge.setAttribute("role", "status");
-  const count = make("span", "anb-soft");
-  const filter = make("input", "anb-filter");
-  filter.type = "search";
-  filter.placeholder = "Filter symbols";
-  filter.setAttribute("aria-label", "Filter symbols");
-  // A notebook binds single keys (a, b, dd) to actions on cells; they must not reach it from this box.
-  for (const name of ["keydown", "keyup", "keypress"]) filter.addEventListener(name, (event) => event.stopPropagation());
-  const freeze = make("button", "anb-button", "Freeze");
-  freeze.type = "button";
-  freeze.setAttribute("aria-pressed", "false");
-  bar.append(title, badge, make("span", "anb-space"), count, filter, freeze);
+  const look = {
+    makeCell,
+    paintCell,
+    paintRow,
+    widthOf,
+    isText: (column) => column.kind === "symbol",
+    filter: { label: "Filter symbols", separators: /[,;\s]+/, textOf: (row) => row.texts[0] },
+  };
+  const table = makeWindowedTable(root, store, look);
+  const tools = table.tools.filter((tool) => !tool.classList.contains("anb-save"));
+  bar.append(title, badge, make("span", "anb-space"), ...tools);
+  root.append(bar, ...table.nodes);
 
-  const table = makeSortedTable(root, arrange);
-  root.append(bar, table.scroll);
-
-  let key = "";
+  let shape = "";
   let description = null;
-  let rows = [];
-  let values = null;
-  let frozenAt = null;
-  let behind = 0;
+  let stale = new Set();
+  let frozen = null; // { now, text, frames } while the user has frozen the board
 
-  function build(next) {
-    const symbols = next.symbols.concat(Object.keys(next.rejected).filter((symbol) => !next.symbols.includes(symbol)));
-    const labels = ["Symbol", ...next.columns.map((column) => column.label), "Age"];
-    table.build(labels.map((label, place) => ({ label, isLeft: !place })));
-    rows = symbols.map((symbol, place) => makeRow(symbol, place, next));
-    table.body.replaceChildren(...rows.map((row) => row.node));
-    values = null;
+  function makeCell(column) {
+    const isSymbol = column.kind === "symbol";
+    const node = make(isSymbol ? "th" : "td", `anb-${column.kind} anb-col-${column.name.replace(/[^a-z0-9_]/gi, "")}`);
+    if (isSymbol) node.scope = "row";
+    else node.classList.add("anb-number");
+    const arrow = column.name === "last_price" ? node.appendChild(make("span", "anb-arrow")) : null;
+    arrow?.setAttribute("aria-hidden", "true");
+    const same = node.appendChild(make("span"));
+    // The digits that changed, or what the name of a symbol is followed by.
+    const tail = node.appendChild(make("span", isSymbol ? "anb-state" : "anb-digits"));
+    return { node, column, arrow, same, tail, shown: null, number: NaN, changedAt: -CALM_MS };
   }
 
-  function makeRow(symbol, place, next) {
-    const node = make("tr");
-    const name = make("th", "anb-symbol", symbol);
-    name.scope = "row";
-    name.title = symbol;
-    table.widen(0, Math.min(24, symbol.length + 1));
-    node.appendChild(name);
-    const isRejected = Object.hasOwn(next.rejected, symbol);
-    if (isRejected) {
-      flag(node, "anb-rejected", true);
-      const cell = make("td", "anb-note", next.rejected[symbol]);
-      cell.colSpan = next.columns.length + 1;
-      node.appendChild(cell);
-      return { node, symbol, place, isRejected, cells: [], age: null };
+  function paintRow(node, row) {
+    const symbol = row.texts[0];
+    flag(node, "anb-late", stale.has(symbol) && !Object.hasOwn(description.rejected, symbol));
+    flag(node, "anb-rejected", Object.hasOwn(description.rejected, symbol));
+  }
+
+  function paintCell(cell, place, row, isSame) {
+    const { column } = cell;
+    const symbol = row.texts[0];
+    if (column.kind === "symbol") {
+      put(cell.same, symbol);
+      put(cell.tail, description.states[symbol] ?? "");
+      if (cell.node.title !== symbol) cell.node.title = symbol;
+    } else if (column.kind === "age") {
+      const received = row.numbers[place];
+      const now = frozen ? frozen.now : clock.now();
+      put(cell.same, received > 0 ? spanOfTime((now - received) / 1000) : "–");
+      const why = stale.has(symbol) ? "No update for longer than usual, or since a gap" : "";
+      if (cell.node.title !== why) cell.node.title = why;
+    } else {
+      const reason = place === 1 ? description.rejected[symbol] : undefined;
+      paintNumber(cell, reason ?? row.texts[place], row.numbers[place], isSame);
     }
-    const cells = next.columns.map((column) => {
-      const cell = make("td", `anb-number anb-${column.kind} anb-col-${column.name.replace(/[^a-z0-9_]/gi, "")}`);
-      const arrow = make("span", "anb-arrow");
-      arrow.setAttribute("aria-hidden", "true");
-      const text = make("span");
-      if (column.kind === "price" && column.name !== "spread") cell.appendChild(arrow);
-      cell.appendChild(text);
-      node.appendChild(cell);
-      return { node: cell, arrow, text };
-    });
-    const age = make("td", "anb-number anb-age");
-    node.appendChild(age);
-    return { node, symbol, place, isRejected, cells, age };
+  }
+
+  function paintNumber(cell, text, number, isSame) {
+    const [shown, before] = [cell.shown, cell.number];
+    cell.number = number;
+    if (!isSame) {
+      cell.changedAt = -CALM_MS;
+      if (cell.arrow) put(cell.arrow, "");
+    }
+    if (shown === text) return;
+    cell.shown = text;
+    const isNumber = isSame && Number.isFinite(before) && Number.isFinite(number);
+    const from = isNumber && shown.length === text.length ? [...text].findIndex((sign, at) => sign !== shown[at]) : 0;
+    cell.same.textContent = text.slice(0, from);
+    cell.tail.textContent = text.slice(from);
+    delete cell.tail.dataset.flash;
+    if (cell.column.kind === "change" || cell.column.kind === "percent") {
+      flag(cell.node, "anb-up", text.startsWith("+"));
+      flag(cell.node, "anb-down", text.startsWith("−"));
+    }
+    if (isNumber && number !== before) mark(cell, number > before ? "up" : "down");
+  }
+
+  // What was paid comes first: an arrow and a wash. The two sides change the look of their new digits, other numbers none.
+  function mark(cell, direction) {
+    if (cell.arrow) {
+      put(cell.arrow, ARROWS[direction]);
+      flag(cell.node, "anb-up", direction === "up");
+      flag(cell.node, "anb-down", direction === "down");
+    }
+    const now = performance.now();
+    const isCalm = now - cell.changedAt >= CALM_MS;
+    cell.changedAt = now;
+    if (isCalm && (cell.arrow || /^(bid|ask)_price$/.test(cell.column.name))) flash(cell.tail, direction);
+  }
+
+  // In widths of a digit: separators are half as wide, bold capitals wider.
+  function widthOf(column, text) {
+    if (column.kind === "symbol") return 1.15 * (text.length + (description?.states[text] ?? "").length) + 1; // never cut
+    if (column.kind === "age") return 6;
+    const marks = text.replace(/[^,.]/g, "").length;
+    return text.length - marks / 2 + (column.name === "last_price" ? 3 : 1);
   }
 
   function paint(data, next) {
-    const nextKey = JSON.stringify([next.symbols, next.columns, next.rejected]);
-    if (frozenAt !== null && nextKey === key) {
-      behind += 1;
-      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} ${behind === 1 ? "frame" : "frames"} behind`);
-      return;
-    }
-    if (nextKey !== key) {
-      key = nextKey;
-      build(next);
-    }
     description = next;
-    const label = next.title || "Quotes";
+    stale = new Set(next.stale);
+    const nextShape = JSON.stringify(next.columns);
+    if (nextShape !== shape) {
+      shape = nextShape;
+      const columns = [
+        { name: "symbol", label: "Symbol", kind: "symbol", isLeft: true },
+        ...next.columns,
+        { name: "age", label: "Age", kind: "age" },
+      ];
+      table.build(columns);
+    }
+    const label = next.title ? next.title[0].toUpperCase() + next.title.slice(1) : "Quotes";
     put(title, label);
     table.name(label);
+    table.setEmpty("No symbols.");
+    table.setRows(ROWS_IN_SIGHT);
+    if (frozen && frozen.frame !== data[0]) frozen = { ...frozen, frame: data[0], behind: frozen.behind + 1 };
     const isStale = data[2] === 1;
-    const stale = new Set(next.stale);
-    if (frozenAt === null) put(badge, isStale ? "stale" : stale.size ? `${stale.size} of ${rows.length} stale` : "");
-    for (const row of rows) showStale(row, stale.has(row.symbol) && !row.isRejected);
     flag(root, "anb-stale", isStale);
-    paintCells(data, next);
-    values = data;
-    tick();
-    table.fit();
-    if (table.isDue()) arrange();
+    showState(isStale);
+    table.update();
   }
 
-  function showStale(row, isStale) {
-    if (row.node.classList.contains("anb-late") === isStale) return;
-    flag(row.node, "anb-late", isStale);
-    if (row.age) row.age.title = isStale ? "No update for longer than usual, or since a gap" : "";
+  function showState(isStale) {
+    const late = stale.size ? `${stale.size} of ${store.rows.size} stale` : "";
+    const parts = [description.market, isStale ? "stale" : late];
+    const count = frozen && `${grouped(frozen.behind, 0)} ${frozen.behind === 1 ? "frame" : "frames"} behind`;
+    put(badge, frozen ? `frozen ${frozen.text}${frozen.behind ? ` · ${count}` : ""}` : parts.filter(Boolean).join(" · "));
   }
 
-  function paintCells(data, next) {
-    const wide = next.columns.length + 1;
-    const isComparable = values !== null && values.length === data.length;
-    for (const row of rows) {
-      if (row.isRejected) continue;
-      for (let place = 0; place < next.columns.length; place += 1) {
-        const at = HEAD + row.place * wide + place;
-        const before = isComparable ? values[at] : NaN;
-        const value = data[at];
-        const column = next.columns[place];
-        const decimals = next.decimals[row.place][place];
-        const cell = row.cells[place];
-        if (value !== before) {
-          const text = textOf(column, value, decimals);
-          if (cell.text.textContent !== text) {
-            cell.text.textContent = text;
-            table.widen(place + 1, text.length + (column.kind === "price" ? 3 : 1));
-          }
-          if (Number.isFinite(before) && Number.isFinite(value)) mark(cell, column, value > before ? "up" : "down");
-        } else if (description && description !== next) {
-          put(cell.text, textOf(column, value, decimals));
-        }
-      }
-    }
-  }
-
-  function mark(cell, column, direction) {
-    if (column.kind !== "price" || column.name === "spread") {
-      flash(cell.node, "note");
-      return;
-    }
-    put(cell.arrow, ARROWS[direction]);
-    flag(cell.node, "anb-up", direction === "up");
-    flag(cell.node, "anb-down", direction === "down");
-    flash(cell.node, direction);
-  }
-
-  function tick() {
-    if (!values || frozenAt !== null) return;
-    const wide = description.columns.length + 1;
-    for (const row of rows) {
-      if (row.isRejected) continue;
-      const received = values[HEAD + row.place * wide + wide - 1];
-      put(row.age, received > 0 ? spanOfTime((clock.now() - received) / 1000) : "–");
-    }
-  }
-
-  function sortValue(row, place) {
-    if (place === 0) return row.symbol;
-    const wide = description.columns.length + 1;
-    if (row.isRejected || !values) return NaN;
-    const value = values[HEAD + row.place * wide + place - 1];
-    return place === wide ? -value : value;
-  }
-
-  function arrange() {
-    table.arrange(rows, sortValue);
-    applyFilter();
-  }
-
-  function applyFilter() {
-    const wanted = filter.value.trim().toLowerCase();
-    let shown = 0;
-    for (const row of rows) {
-      const isShown = row.symbol.toLowerCase().includes(wanted);
-      if (row.node.hidden === isShown) row.node.hidden = !isShown;
-      shown += isShown;
-    }
-    put(count, wanted ? `${shown} of ${rows.length}` : `${rows.length} ${rows.length === 1 ? "symbol" : "symbols"}`);
-  }
-
-  filter.addEventListener("input", applyFilter);
-  freeze.addEventListener("click", () => {
-    const isFrozen = frozenAt === null;
-    frozenAt = isFrozen ? new Date().toLocaleTimeString([], { hour12: false }) : null;
-    behind = 0;
-    freeze.setAttribute("aria-pressed", String(isFrozen));
-    put(freeze, isFrozen ? "Resume" : "Freeze");
-    put(badge, isFrozen ? `frozen ${frozenAt}` : "");
+  table.onFreeze((isFrozen) => {
+    const now = clock.now();
+    const text = `${new Date(now).toISOString().slice(11, 19)} UTC`;
+    frozen = isFrozen ? { now, text, behind: 0, frame: null } : null;
+    if (description) showState(root.classList.contains("anb-stale"));
   });
-  return { paint, tick };
+
+  return { paint, tick: () => description && table.update() };
 }
 
-export default () => panel(makeBoard);
+export default () => panel(makeBoard, keepRows);

@@ -90,8 +90,9 @@ async function copyText(text) {
 const harmless = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replace(/[\t\r\n]+/g, " ");
 
 // `store` is that of keepRows, or has the same properties. `look` is { makeCell(column) → { node }, paintCell(cell,
-// place, row, isSame), paintRow(node, row), isText(column), widthOf(column, text), isPinned(row), isShown(row) };
-// paintRow, isPinned and isShown may be missing. `isSame`: the cell showed the same row before.
+// place, row, isSame), paintRow(node, row), isText(column), widthOf(column, text), isPinned(row), isShown(row), filter };
+// paintRow, isPinned, isShown and filter may be missing. `isSame`: the cell showed the same row before. `filter` is
+// { label, separators, textOf(row) }: what the filter box looks at, by default all texts.
 function makeWindowedTable(root, store, look) {
   root.classList.add("anb-table", "anb-windowed");
   const id = `anb-${Math.random().toString(36).slice(2)}`;
@@ -121,7 +122,7 @@ function makeWindowedTable(root, store, look) {
   detail.hidden = true;
 
   const count = make("span", "anb-soft anb-count");
-  const filter = makeFilter("Filter", () => arrange());
+  const filter = makeFilter(look.filter?.label ?? "Filter", () => arrange(), look.filter?.separators);
   const copy = make("button", "anb-button anb-copy", "Copy");
   copy.type = "button";
   copy.title = "Copy the selected rows, or all, to paste them into a spreadsheet";
@@ -204,7 +205,7 @@ function makeWindowedTable(root, store, look) {
 
   function isFound(row) {
     if (!filter.isSet()) return true;
-    row.found ??= row.texts.join(" ").toLowerCase();
+    row.found ??= (look.filter?.textOf(row) ?? row.texts.join(" ")).toLowerCase();
     return !isPinned(row) && filter.matches(row.found);
   }
 
@@ -343,6 +344,7 @@ function makeWindowedTable(root, store, look) {
   }
 
   let emptyText = "";
+  let atFreeze = null; // called when the user freezes or resumes the table
   const queue = () => {
     if (!queued) queued = requestAnimationFrame(render);
   };
@@ -444,6 +446,7 @@ function makeWindowedTable(root, store, look) {
     frozen = frozen ? null : new Map([...store.rows].map(([key, row]) => [key, { ...row }]));
     freeze.setAttribute("aria-pressed", String(Boolean(frozen)));
     put(freeze, frozen ? "Resume" : "Freeze");
+    atFreeze?.(Boolean(frozen));
     arrange();
   });
 
@@ -454,6 +457,7 @@ function makeWindowedTable(root, store, look) {
     update,
     arrange,
     isFrozen: () => frozen !== null,
+    onFreeze: (call) => (atFreeze = call),
     name: (text) => table.getAttribute("aria-label") !== text && table.setAttribute("aria-label", text),
     setEmpty: (text) => (emptyText = text),
     setRows: (count) => scroll.style.setProperty("--anb-rows", count),
