@@ -30,6 +30,8 @@ from aries_nb.model import (
     RecordSink,
     Rejected,
     State,
+    StatusReport,
+    StatusValue,
     Subscription,
     TradeGap,
     Value,
@@ -401,9 +403,24 @@ class Link:
         return shown_url(self._pool.url)
 
     @property
-    def market_status(self) -> dict[str, str | float | bool]:
+    def market_status(self) -> Mapping[str, StatusValue]:
         """The broker's last message about the state of the market, as names and values; empty before the first."""
-        return {name: value for session in self._pool.sessions for name, value in session.market_status.items()}
+        reports, _ = self.status_reports()
+        return reports[-1].entries if reports else {}
+
+    def status_reports(self) -> tuple[Sequence[StatusReport], int]:
+        """Return the newest 1,000 reports of the state of the market, oldest first, and the number of all.
+
+        Those of the first connection: the broker sends the same on each.
+        """
+        return self._pool.sessions[0].status_reports
+
+    def watch_status(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each report of the market's state, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
+        return self._pool.sessions[0].status_observers.add(callback)
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
+from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
@@ -88,6 +89,7 @@ class Feed(BoundToProcess):
         self._sources_guard = threading.Lock()
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
+        self._market_status = LiveMarketStatus(self._link, self._registrations)
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         self._link.fill_gaps_with(GapFill(self._reference, arrivals).start)
@@ -323,12 +325,12 @@ class Feed(BoundToProcess):
         )
 
     @property
-    def market_status(self) -> dict[str, str | float | bool]:
-        """The broker's last message about the market, such as {"market": "open", "after_hours": False, …}.
+    def market_status(self) -> LiveMarketStatus:
+        """The state of the market as the broker reports it, such as {"market": "open", "after_hours": False, …}.
 
-        Empty where there was none.
+        A mapping that stays current, with `ts`, `df` and `on_update`. Empty before the first report.
         """
-        return self._link.market_status
+        return self._market_status
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:

@@ -5,12 +5,15 @@ A broker's protocol makes them while it decodes what the server sends; `aries_nb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from aries_nb.model.columns import Cause, CountedAs, Kind
 from aries_nb.model.records import Record, Subscription
+
+# A value in a report of the market's state.
+StatusValue: TypeAlias = str | float | bool
 
 __all__ = [
     "Counted",
@@ -146,10 +149,20 @@ class Unrequested:
 class MarketStatus:
     """Notice: the state of the market as the server reports it (open, closed …), as (name, value) pairs.
 
-    Names are in snake_case; names of nested values are joined by dots, as "exchanges.nyse".
+    Names are in snake_case; names of nested values are joined by dots, as "exchanges.nyse". `ts` is its time in ns
+    since the epoch, 0 if the server names none.
     """
 
-    entries: tuple[tuple[str, str | float | bool], ...]
+    entries: tuple[tuple[str, StatusValue], ...]
+    ts: int = 0
+
+
+class StatusReport(NamedTuple):
+    """A received `MarketStatus`: its time at the broker, its receipt (both ns since the epoch), and its entries."""
+
+    ts: int
+    received: int
+    entries: Mapping[str, StatusValue]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from aries_nb.model import (
     SessionOpened,
     SessionRefused,
     State,
+    StatusReport,
     Subscription,
     TokenWanted,
     TradeGap,
@@ -69,6 +70,7 @@ log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
 PONG_SECONDS = 10.0  # for the pong of a WebSocket's ping
+STATUS_REPORTS = 1_000
 MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between, and its lag checked
 
 
@@ -82,8 +84,9 @@ class Session:
     visible. `address` and `headers` are those of `aries_nb.brokers.Endpoint`, None for `url` and no headers. `arrivals`
     numbers the records of all sessions of a feed; None for those of this one alone. `error` is what made the session
     fail, None before; `last_error` the text of the latest problem, "" for none. `reconnects` counts the breaks of a
-    live connection, `renewals` the renewals of the token on an open one. `market_status` is the latest one as
-    name → value, {} before the first. `rejected` has the refused subscriptions of the current connection.
+    live connection, `renewals` the renewals of the token on an open one. `status_reports` are the newest
+    1,000 reports of the market's state, oldest first, and the number of all. `rejected` has the refused subscriptions
+    of the current connection.
     """
 
     def __init__(
@@ -111,7 +114,8 @@ class Session:
         self.error: FeedError | None = None
         self.last_error = ""
         self.reconnects = self.renewals = 0
-        self.market_status: dict[str, str | float | bool] = {}
+        self.status_observers = Observers()  # of `status_reports`
+        self.status_reports: tuple[Sequence[StatusReport], int] = ((), 0)
         self.rejected: dict[Subscription, Rejected] = {}
         self._protocol = protocol
         self._gap_tracker = GapTracker(self.intake, gaps, self._clock)
@@ -379,7 +383,11 @@ class Session:
         elif isinstance(notice, TradeGap):
             self.on_trade_gap(notice, self.intake.routes(notice.subscription))
         elif isinstance(notice, MarketStatus):
-            self.market_status = dict(notice.entries)
+            received = self.intake.last_received
+            report = StatusReport(notice.ts or received, received, dict(notice.entries))
+            reports, count = self.status_reports
+            self.status_reports = ((*reports[1 - STATUS_REPORTS :], report), count + 1)
+            self.status_observers.notify()
 
     def _opened(self, notice: SessionOpened) -> None:
         self._credential.accepted()

@@ -67,10 +67,13 @@ def test_market_status_is_kept(serve: Serve, open_session: Open) -> None:
     session.wait_open(5)
 
     sim.set_market("closed", after_hours=True)
-    eventually(lambda: session.market_status.get("market") == "closed")
+    eventually(lambda: session.status_reports[1] == 2)
 
-    assert session.market_status["after_hours"] is True
-    assert {"exchanges.nasdaq", "currencies.crypto"} <= set(session.market_status)
+    reports, _ = session.status_reports
+    assert [report.entries["market"] for report in reports] == ["open", "closed"]
+    assert reports[-1].entries["after_hours"] is True
+    assert {"exchanges.nasdaq", "currencies.crypto"} <= set(reports[-1].entries)
+    assert 0 < reports[-1].ts <= reports[-1].received + 1_000_000_000
 
 
 @pytest.mark.parametrize("form", ["event", "response", "anonymous"])

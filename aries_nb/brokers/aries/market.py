@@ -48,6 +48,7 @@ from aries_nb.model import (
     Pong,
     Record,
     Rejected,
+    StatusValue,
     Subscription,
     Unreadable,
     Unrequested,
@@ -379,19 +380,19 @@ def _named(text: str, symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _status(update: StatusUpdate) -> MarketStatus:
-    flat: list[tuple[str, str | float | bool]] = []
+    flat: list[tuple[str, StatusValue]] = []
     for name, value in islice(update.data.items(), STATUS_ENTRIES):
         inner = value if isinstance(value, dict) else {"": value}
         for key, each in islice(inner.items(), STATUS_ENTRIES):
             flat.append((_snake_case(shown(f"{name}.{key}" if key else name)), _plain(each)))
-    return MarketStatus(tuple(flat[:STATUS_ENTRIES]))
+    return MarketStatus(tuple(flat[:STATUS_ENTRIES]), update.timestamp * 1_000_000)
 
 
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _plain(value: object) -> str | float | bool:
+def _plain(value: object) -> StatusValue:
     """Return a flag, also one given as text, as bool, a number unchanged, and any other value as text.
 
     A number given as text stays text, and a number of 2**63 or more becomes text.
