@@ -140,6 +140,8 @@ class ScriptView(View):
             return
         if content.get("want") == "state":
             self._widget.send_state(("description", "frame", "problem", "rows"))
+        elif content.get("want") == "keeper":
+            self._widget.send_keeper()
         number, is_visible = content.get("ack"), content.get("visible")
         self._is_answered |= isinstance(number, int)
         if isinstance(is_visible, bool):

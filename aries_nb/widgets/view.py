@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.errors import BoundToProcess
-from aries_nb.model.clock import wall_ns
+from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
@@ -20,13 +20,13 @@ from aries_nb.widgets.static_html import FONT, bundle
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ipywidgets import DOMWidget
-
     from aries_nb.widgets.sources import PaintTimings, VersionedSource
+    from aries_nb.widgets.widget_model import LateModel
 
 __all__ = ["MimeBundle", "View"]
 
 NOTE = f"{FONT};padding:2px 10px;opacity:0.8"
+PICTURE_S = 10.0  # how old the static picture may be that a page has of a view that changes
 LOG = logging.getLogger("aries_nb")
 
 MimeBundle: TypeAlias = dict[str, object]
@@ -57,10 +57,12 @@ class View(BoundToProcess, ABC):
         self._source = source
         self._painter: Painter | None = None
         self._is_closed = False
+        self._pictured = 0  # the frame of the newest static picture that the page has, and when it was sent
+        self._pictured_at = elapsed()
 
     @property
     @abstractmethod
-    def widget(self) -> DOMWidget:
+    def widget(self) -> LateModel:
         """The ipywidgets widget that shows this view; it can be placed in any ipywidgets layout."""
 
     @property
@@ -98,7 +100,7 @@ class View(BoundToProcess, ABC):
             if self.error is not None:
                 self.error = None
                 messages += self._show_problem("")
-            return messages
+            return messages + self._renew_picture()
 
     def beat(self) -> int:
         """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages."""
@@ -118,6 +120,7 @@ class View(BoundToProcess, ABC):
             self._painter.forget(self)
             self._painter = None
         with self.lock:
+            self._renew_picture(is_last=True)
             self._release()
 
     def watch(self, painter: Painter | None = None) -> None:
@@ -134,14 +137,28 @@ class View(BoundToProcess, ABC):
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> MimeBundle:
         self.draw()
+        picture = self._static_html()
+        self._pictured, self._pictured_at = self.frames, elapsed()
         data = bundle(
             model_id=None if self._is_closed else self._displayed_model(),
-            text_html=self._static_html(),
+            text_html=picture,
             include=include,
             exclude=exclude,
         )
         self.watch()
         return data
+
+    def _renew_picture(self, *, is_last: bool = False) -> int:
+        """Send the page a new static picture, for the notebook's file, if the one it has is old and of another frame.
+
+        Return the number of messages sent. `is_last` sends it in any case: the view is being closed.
+        """
+        is_due = self.frames != self._pictured and elapsed() >= self._pictured_at + PICTURE_S
+        if not self.widget.is_open or not (is_due or is_last):
+            return 0
+        self._pictured, self._pictured_at = self.frames, elapsed()
+        self.widget.send({"picture": self._static_html(), "last": is_last})
+        return 1
 
     def _displayed_model(self) -> str:
         return str(self.widget.model_id)
@@ -151,7 +168,7 @@ class View(BoundToProcess, ABC):
         try:
             local = datetime.fromtimestamp(settings.local_ns(wall_ns()) // 1_000_000_000, UTC)
             taken = html.escape(f"{local:%Y-%m-%d %H:%M:%S} {settings.timezone}")
-            return f'{self._picture()}<div style="{NOTE}">picture of {taken}</div>'
+            return f'<div class="anb-picture">{self._picture()}<div style="{NOTE}">picture of {taken}</div></div>'
         except Exception as error:
             self._failed(error)
             return f"<p>{html.escape(f'{self!r}: {error}')}</p>"

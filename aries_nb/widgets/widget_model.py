@@ -120,6 +120,10 @@ class LateModel(anywidget.AnyWidget):
         """Handle `msg`, a message of the browser for this model alone; called with the view's lock held."""
         super()._handle_msg(msg)
 
+    def send_keeper(self) -> None:
+        """Send the page the script that writes static pictures and states to the notebook's file when it is saved."""
+        self.send({"keeper": static_text("saving.js")})
+
     def send_again(self, name: str) -> None:
         """Send the trait `name` at the end of the surrounding `hold_sync` block, even if its value is unchanged."""
         self._states_to_send.add(name)

@@ -65,7 +65,7 @@ class DepthChart(FigureView):
         (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
         return line_chart(
             f"{self._symbol} depth {integrity_text(book)}",
-            [("bids", BLUE, bid_x[::-1], bid_y[::-1]), ("asks", ORANGE, ask_x, ask_y)],
+            [("bids", BLUE, bid_x, bid_y), ("asks", ORANGE, ask_x, ask_y)],
         )
 
 

@@ -81,6 +81,21 @@ function answerFrame(connection, number) {
   flushLineAt(line, Math.max(performance.now() + GATHER_MS, line.sentAt + (isAwaited ? ANSWER_SOON_MS : ANSWER_EVERY_MS)));
 }
 
+// The newest static pictures of this page's views, and the script that writes them to the notebook's file (saving.js).
+const kept = (globalThis["aries_nb.kept.1"] ??= { pictures: new Map() });
+
+function keepForFile({ model, raw, id }) {
+  const keep = (last) => kept.script?.then((saving) => saving.keep(raw, kept, last));
+  model.on("msg:custom", ({ picture, last, keeper }) => {
+    if (keeper) kept.script ??= import(URL.createObjectURL(new Blob([keeper], { type: "text/javascript" })));
+    if (picture) kept.pictures.set(id, picture);
+    if (keeper || last) keep(last && picture);
+  });
+  if (keep() || kept.asked) return;
+  kept.asked = setTimeout(() => (kept.asked = 0), 3000);
+  send(model, { want: "keeper" });
+}
+
 // Route messages past anywidget. It gives a model two seconds to get ready and drops all messages of one that took
 // longer, for good; such a model asks for the state again. Returns the connection: `receivedAt` by performance.now().
 function connect(model) {
@@ -89,6 +104,8 @@ function connect(model) {
   connection.line = lineOf(connection);
   connection.line.models.add(connection);
   raw?.once?.("destroy", () => connection.line.models.delete(connection));
+  if (raw && !raw.comm) connection.ofFile = ""; // from the notebook's file, where nothing says when it was received
+  keepForFile(connection);
   let type = raw && Object.getPrototypeOf(raw);
   while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
   const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
@@ -104,7 +121,7 @@ function connect(model) {
 
 function hasEnded(connection) {
   const { raw } = connection;
-  if (!raw || !("comm" in raw)) return false; // a front end of its own kind: nothing is known
+  if (!raw?.widget_manager) return false; // a front end of its own kind: nothing is known
   const status = raw.widget_manager?.kernel?.status;
   if (!raw.comm || raw.comm_live === false || ENDED.has(status)) connection.hasEnded = true;
   return connection.hasEnded;
@@ -129,7 +146,7 @@ function watchKernel(connection, root, isShown) {
     const isGone = hasEnded(connection);
     const isSilent = connection.raw?.comm && now - Math.max(connection.receivedAt, expectedFrom) > SILENT_MS;
     const what = isGone ? "no kernel" : isSilent ? "nothing from the kernel" : "";
-    const text = what && `${what} since ${clockTime(now - connection.receivedAt)}`;
+    const text = what && what + (connection.ofFile ?? ` since ${clockTime(now - connection.receivedAt)}`);
     if (sign.textContent !== text) sign.textContent = text;
     root.classList.toggle("anb-no-kernel", Boolean(what));
   }

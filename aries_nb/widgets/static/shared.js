@@ -212,6 +212,13 @@ function frameOf(model) {
   return new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
 }
 
+// Of when the state of a model is that came from the notebook's file, by the kernel's clock in its frame.
+function ofWhen(frame) {
+  if (!(frame?.byteLength >= 16)) return "";
+  const ms = new DataView(frame.buffer, frame.byteOffset).getFloat64(8, true);
+  return `, as of ${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
 // A panel's script: `makeView(root, clock, kept)` returns { paint(data, description), tick() }. `keep(model, connection)`
 // is called once for all displays of the model; what it returns is `kept`.
 function panel(makeView, keep) {
@@ -220,6 +227,7 @@ function panel(makeView, keep) {
   return {
     initialize({ model }) {
       connection = connect(model);
+      if (connection.ofFile === "") connection.ofFile = ofWhen(model.get("frame"));
       kept = keep?.(model, connection);
       // Only frames are whole; with a lost one a new description may be lost.
       let number = frameOf(model)?.[0];
