@@ -62,6 +62,7 @@ from aries_nb.model.view_data import (
     FillMark,
     FrameRows,
     GapSpan,
+    PrintsData,
     RestingOrder,
     TableData,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "Notice",
     "Observers",
     "Pong",
+    "PrintsData",
     "Received",
     "Record",
     "RecordBuffer",

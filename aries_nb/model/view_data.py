@@ -202,6 +202,28 @@ class TableData:
 
 
 @dataclass(frozen=True, slots=True)
+class PrintsData:
+    """Prints (public trades) of a rolling frame in the order of arrival, each column a list; the newest is the last.
+
+    `end` is the number after the newest print; prints are numbered from 0 since the frame was made. `ts` is exchange
+    time in us since the epoch, `side` is "buy", "sell" or "unknown"; `side` and `venue` are "" where the broker sends
+    none. `received_ns` is the time of receipt of the newest print in ns since the epoch, 0 before the first.
+    `rejected` maps each symbol that the server refused to the reason; `is_stale`: the stream is not live.
+    """
+
+    end: int
+    ts: list[int]
+    symbol: list[str]
+    price: list[float]
+    size: list[float]
+    side: list[str]
+    venue: list[str]
+    received_ns: int = 0
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EquityData:
     """The equity of an account over time, in the account's currency, and what changed it, by instrument and cause.
 

@@ -11,6 +11,7 @@ from aries_nb.widgets.panels.board import Board
 from aries_nb.widgets.panels.card import Card
 from aries_nb.widgets.panels.dashboard import Dashboard
 from aries_nb.widgets.panels.ladder import Ladder
+from aries_nb.widgets.panels.tape import Tape
 from aries_nb.widgets.progress import Progress
 from aries_nb.widgets.sources import (
     BarsSource,
@@ -18,6 +19,7 @@ from aries_nb.widgets.sources import (
     BookSource,
     CardSource,
     EquitySource,
+    PrintsSource,
     RowsSource,
     TableSource,
 )
@@ -45,10 +47,12 @@ __all__ = [
     "LightLines",
     "Painter",
     "PainterStatistics",
+    "PrintsSource",
     "Progress",
     "RowsSource",
     "Strip",
     "TableSource",
+    "Tape",
     "View",
     "get_painter",
 ]

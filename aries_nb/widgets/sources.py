@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         FillMark,
         FrameRows,
         GapSpan,
+        PrintsData,
         TableData,
     )
 
@@ -38,6 +39,7 @@ __all__ = [
     "GapSource",
     "MarkedSource",
     "PaintTimings",
+    "PrintsSource",
     "RowsSource",
     "TableSource",
     "TimedSource",
@@ -162,6 +164,17 @@ class RowsSource(VersionedSource, Protocol):
 
         Those already evicted are missing; there are none if `first` is after the newest row.
         """
+
+
+class PrintsSource(VersionedSource, Protocol):
+    """Interface of the data of a tape (time and sales), a live display: the prints of a stream of trades."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols to which prints may belong."""
+
+    def prints(self, first: int, most: int) -> PrintsData:
+        """Return the prints from number `first` on, of these the newest `most`, in the order of arrival."""
 
 
 class BarsSource(VersionedSource, Protocol):

@@ -68,7 +68,7 @@ feed = anb.connect("sim", rate=1_000)
 trades = feed.trades("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL")
 trades
 """
-VIEWS = {"blotter": (ORDERS, ".anb-blotter"), "tape": (PRINTS, ".anb-board")}
+VIEWS = {"blotter": (ORDERS, ".anb-blotter"), "tape": (PRINTS, ".anb-tape")}
 # Frames that the view painted, and animation frames of the page, a second.
 RATES = """async ([selector, seconds]) => {
   const frames = () => Number(document.querySelector(selector).dataset.frames);

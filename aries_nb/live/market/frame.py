@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.staleness import Staleness
-from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind
+from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind, PrintsData
 from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
@@ -26,7 +27,7 @@ from aries_nb.store.values import utc_times
 from aries_nb.store.wide import MOST_INSTANTS, instants, wide
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import Board, Candles, Chart, LightChart
+    from aries_nb.widgets import Board, Candles, Chart, LightChart, Tape
 
 __all__ = ["FrameSource", "LiveFrame"]
 
@@ -355,8 +356,12 @@ class LiveFrame(StreamedObject):
     def _count(self) -> int:
         return self._tape.version
 
-    def _first_view(self) -> Board:
-        from aries_nb.widgets import Board
+    def _first_view(self) -> Board | Tape:
+        from aries_nb.widgets import Board, Tape
+
+        if self.kind == "trades" and any(column.name == "price" for column in self._tape.columns):
+            whose = self.symbols[0] if len(self.symbols) == 1 else f"of {len(self.symbols)} symbols"
+            return self._view("tape", lambda: Tape(self._source, title=f"Trades {whose}"))
 
         def make() -> Board:
             if self.kind == "quotes" and self._day is None:
@@ -444,6 +449,25 @@ class FrameSource:
         Rows are numbered from 0 since the frame was made.
         """
         return self._tape.rows(first)
+
+    def prints(self, first: int, most: int) -> PrintsData:
+        """Return the rows from number `first` on as prints, of these the newest `most`; only of a frame of trades."""
+        rows, end = self._tape.frame_since(first)
+        rows = rows.tail(most)
+        texts = {name: rows[name].astype("str").tolist() for name in ("symbol", "side", "venue") if name in rows}
+        nothing = [""] * len(rows)
+        return PrintsData(
+            end=end,
+            ts=pd.DatetimeIndex(rows.index).as_unit("us").asi8.tolist(),
+            symbol=texts.get("symbol", nothing),
+            price=rows["price"].tolist(),
+            size=rows["size"].tolist() if "size" in rows else [math.nan] * len(rows),
+            side=texts.get("side", nothing),
+            venue=texts.get("venue", nothing),
+            received_ns=max((row[1] for row in self._tape.latest() if row is not None), default=0),
+            rejected=self.refused(),
+            is_stale=not self._frame.is_live,
+        )
 
     def board(self) -> BoardData:
         """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""

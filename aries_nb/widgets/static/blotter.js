@@ -21,11 +21,14 @@ function makeBlotter(root, clock, store) {
   badge.setAttribute("role", "status");
   const note = make("span", "anb-soft anb-note");
   let shape = "";
+  let isStale = false;
   let pinned = new Set();
   const isText = (column) => LEFT.has(column.kind) && column.kind !== "progress";
   const table = makeWindowedTable(root, store, { makeCell, paintCell, isText, widthOf, isPinned: (row) => pinned.has(row.key) });
   bar.append(title, badge, note, make("span", "anb-space"), ...table.tools);
   root.append(bar, ...table.nodes);
+
+  table.onFreeze(() => put(badge, table.state(isStale)));
 
   function makeCell(column) {
     const node = make(column.kind === "symbol" ? "th" : "td", `anb-${column.kind}`);
@@ -99,8 +102,8 @@ function makeBlotter(root, clock, store) {
     table.name(next.title || "Table");
     put(note, next.note);
     if (note.title !== next.note) note.title = next.note;
-    const isStale = data[2] === 1;
-    put(badge, isStale ? "stale" : "");
+    isStale = data[2] === 1;
+    put(badge, table.state(isStale));
     flag(root, "anb-stale", isStale);
     pinned = new Set(next.pinned.map((key) => JSON.stringify(key)));
     table.setEmpty(next.empty);

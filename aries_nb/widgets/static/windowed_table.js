@@ -92,7 +92,8 @@ const harmless = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).repla
 // `store` is that of keepRows, or has the same properties. `look` is { makeCell(column) → { node }, paintCell(cell,
 // place, row, isSame), paintRow(node, row), isText(column), widthOf(column, text), isPinned(row), isShown(row), filter };
 // paintRow, isPinned, isShown and filter may be missing. `isSame`: the cell showed the same row before. `filter` is
-// { label, separators, textOf(row) }: what the filter box looks at, by default all texts.
+// { label, separators, textOf(row) }: what the filter box looks at, by default all texts. `canSave` false: the kernel
+// makes no file of the table; `flashesNew` false: new rows are no news.
 function makeWindowedTable(root, store, look) {
   root.classList.add("anb-table", "anb-windowed");
   const id = `anb-${Math.random().toString(36).slice(2)}`;
@@ -146,6 +147,7 @@ function makeWindowedTable(root, store, look) {
   let order = []; // the rows that pass the filter, in their order
   let total = 0;
   let frozen = null; // the rows as they were when the user froze the table
+  let frozenAt = "";
   let shown = new Map(); // the rows that have elements, by key
   let spare = [];
   let queued = 0;
@@ -295,7 +297,7 @@ function makeWindowedTable(root, store, look) {
       shown.set(row.key, made);
       if (made.node === at) at = at.nextSibling;
       else body.insertBefore(made.node, at);
-      paintRow(made, row, place, isSame, !isSame && !isFirst && now - row.bornAt < NEW_MS);
+      paintRow(made, row, place, isSame, look.flashesNew !== false && !isSame && !isFirst && now - row.bornAt < NEW_MS);
     }
     for (const made of spare) made.node.remove();
     if (spare.length > 40) spare.length = 40;
@@ -318,7 +320,7 @@ function makeWindowedTable(root, store, look) {
   }
 
   function inSight() {
-    if (filter.isSet()) return `${grouped(order.length, 0)} of ${grouped(total, 0)}`;
+    if (filter.isSet() || others) return `${grouped(order.length, 0)} of ${grouped(total, 0)}`;
     const first = Math.min(total, Math.round(scroll.scrollTop / ROW_PX) + 1);
     const fitting = Math.max(1, Math.floor((scroll.clientHeight - head.offsetHeight) / ROW_PX));
     if (total <= fitting) return `${grouped(total, 0)} ${total === 1 ? "row" : "rows"}`;
@@ -331,7 +333,7 @@ function makeWindowedTable(root, store, look) {
     flag(frame, "anb-has-right", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
     flag(frame, "anb-has-left", scroll.scrollLeft > 0);
     put(count, total ? inSight() : "");
-    put(empty, order.length ? "" : filter.isSet() && total ? filter.nothingFound() : emptyText);
+    put(empty, order.length ? "" : filter.isSet() && total ? filter.nothingFound() : (total && others) || emptyText);
     if (empty.parentNode !== scroll) scroll.appendChild(empty);
     const cell = active && shown.get(active.key)?.cells[active.place]?.node;
     for (const old of table.querySelectorAll(`[id="${id}"]`)) if (old !== cell) old.removeAttribute("id");
@@ -345,6 +347,7 @@ function makeWindowedTable(root, store, look) {
 
   let emptyText = "";
   let atFreeze = null; // called when the user freezes or resumes the table
+  let others = ""; // what an empty table says that a filter of the caller emptied; "" while none is set
   const queue = () => {
     if (!queued) queued = requestAnimationFrame(render);
   };
@@ -443,6 +446,7 @@ function makeWindowedTable(root, store, look) {
     save.value = "";
   });
   freeze.addEventListener("click", () => {
+    frozenAt = frozen ? "" : ` ${new Date().toISOString().slice(11, 19)} UTC`;
     frozen = frozen ? null : new Map([...store.rows].map(([key, row]) => [key, { ...row }]));
     freeze.setAttribute("aria-pressed", String(Boolean(frozen)));
     put(freeze, frozen ? "Resume" : "Freeze");
@@ -452,13 +456,16 @@ function makeWindowedTable(root, store, look) {
 
   return {
     nodes: [frame, detail],
-    tools: [count, filter.input, copy, save, freeze],
+    tools: look.canSave === false ? [count, filter.input, copy, freeze] : [count, filter.input, copy, save, freeze],
     build,
     update,
     arrange,
     isFrozen: () => frozen !== null,
     onFreeze: (call) => (atFreeze = call),
+    // What the badge says of the table: frozen since when, or stale.
+    state: (isStale) => (frozen ? `frozen${frozenAt}` : isStale ? "stale" : ""),
     name: (text) => table.getAttribute("aria-label") !== text && table.setAttribute("aria-label", text),
+    setFilter: (isSet, text) => (others = isSet ? text : ""),
     setEmpty: (text) => (emptyText = text),
     setRows: (count) => scroll.style.setProperty("--anb-rows", count),
   };
