@@ -14,9 +14,34 @@ from aries_nb.brokers.protocol import (
     TokenExchange,
 )
 from aries_nb.errors import UsageError
-from aries_nb.model import ColumnType, Kind
+from aries_nb.model import ColumnType, Kind, Value
 
 __all__ = ["ALWAYS_OPEN", "UNKNOWN_HOURS", "Broker", "Endpoint", "Hours", "Login"]
+
+
+USUAL_STATES = ("open", "closed")
+EXTENDED_HOURS = {"early_hours": "pre-market", "after_hours": "after hours"}
+
+
+def _is_quiet(status: Mapping[str, str | float | bool]) -> bool:
+    """Return whether a market status says that the market is outside its regular hours.
+
+    By Aries' protocol page §3.1 `market` is "open" in regular hours; any other text counts as outside (assumed).
+    """
+    is_extended = any(status.get(name) is True for name in EXTENDED_HOURS)
+    return status.get("market", "open") != "open" or is_extended
+
+
+def _market_state(status: Mapping[str, str | float | bool]) -> str:
+    """Return the words for a market status by the same rules, with the exchanges that are neither open nor closed."""
+    market = str(status.get("market", "open"))
+    if market not in USUAL_STATES:
+        return f"market {market}"
+    words = [word for name, word in EXTENDED_HOURS.items() if status.get(name) is True]
+    words += ["market closed"] if market == "closed" and not words else []
+    exchanges = {name.removeprefix("exchanges."): value for name, value in status.items() if name[:10] == "exchanges."}
+    words += [f"{name.upper()} {value}" for name, value in exchanges.items() if value not in USUAL_STATES]
+    return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +51,14 @@ class Hours:
     `calendar_of` returns the calendar that a symbol follows, by its exchange's market identifier code such as "XNYS";
     "24/7" for a symbol that always trades, "" for unknown hours. `is_quiet` returns whether the broker's market status,
     as name → value, says that the market is outside its regular hours; pre-market and after-hours count as outside.
+    `market_state` returns what a market status says in a few words, "" while the market is open. `trading_state` does
+    the same for a row of the stream of instruments, as column → value; "" for normal trading.
     """
 
     calendar_of: Callable[[str], str]
     is_quiet: Callable[[Mapping[str, str | float | bool]], bool]
-
-
-def _is_quiet(status: Mapping[str, str | float | bool]) -> bool:
-    """Return whether a market status says that the market is outside its regular hours.
-
-    By Aries' protocol page §3.1 `market` is "open" in regular hours; any other text counts as outside (assumed).
-    """
-    is_extended = any(status.get(name) is True for name in ("early_hours", "after_hours"))
-    return status.get("market", "open") != "open" or is_extended
+    market_state: Callable[[Mapping[str, str | float | bool]], str] = _market_state
+    trading_state: Callable[[Mapping[str, Value]], str] = lambda _: ""
 
 
 UNKNOWN_HOURS = Hours(lambda _: "", _is_quiet)

@@ -41,6 +41,7 @@ __all__ = [
     "PaintTimings",
     "PrintsSource",
     "RowsSource",
+    "StateSource",
     "TableSource",
     "TimedSource",
     "VersionedSource",
@@ -125,6 +126,19 @@ class FillsOverlaySource(Protocol):
 
     def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
         """Return the newest fills (own executions) in these symbols, in the order of their arrival."""
+
+
+@runtime_checkable
+class StateSource(Protocol):
+    """Interface of a source that knows when its market or one of its instruments does not trade as usual."""
+
+    def trading_state(self) -> str:
+        """Return that in a few words, such as "market halted"; "" while all trade as usual."""
+
+
+def trading_state(source: object) -> str:
+    """Return what a source says of a halt; "" for one that knows nothing of it."""
+    return source.trading_state() if isinstance(source, StateSource) else ""
 
 
 class BoardSource(VersionedSource, Protocol):

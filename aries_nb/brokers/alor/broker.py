@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from aries_nb.brokers.alor.account_http import AlorPortfolioHttp
@@ -13,11 +14,24 @@ from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.tokens import AlorTokenExchange
 from aries_nb.brokers.spec import ALWAYS_OPEN, Broker, Endpoint, Hours, Login
 from aries_nb.errors import UsageError
+from aries_nb.model import Value
 
 __all__ = ["alor", "alor_hours"]
 
 # American shares in St. Petersburg trade when their home market does (assumed). The hours of other exchanges are not
 # known, and their streams never count as stale.
+NORMAL_TRADING = 17
+TRADING_STATES: Mapping[Value, str] = {
+    2: "halted: break in trading",
+    18: "closed",
+    102: "closing auction",
+    103: "closing",
+    106: "auction of large blocks",
+    107: "auction",
+    118: "opening",
+    119: "opening auction",
+    120: "trading at the closing price",
+}
 _OF_EXCHANGE = {"MOEX": "XMOS", "SPBX": "XNYS", "UNITED": "XMOS"}  # protocol page §4
 
 
@@ -75,7 +89,13 @@ def alor_hours(exchange: str) -> Hours:
     The hours of an exchange other than MOEX, SPBX and UNITED are unknown. `is_quiet` is always False, as the broker
     sends no market status.
     """
-    return Hours(partial(_calendar_of, exchange=exchange), lambda _: False)
+    return Hours(partial(_calendar_of, exchange=exchange), lambda _: False, trading_state=_trading_state)
+
+
+def _trading_state(row: Mapping[str, Value]) -> str:
+    """Return the words for a row's trading status (ALOR protocol page §6.5); "" for normal trading."""
+    code = row.get("trading_status", NORMAL_TRADING)
+    return "" if code in (0, NORMAL_TRADING) else TRADING_STATES.get(code, f"status {code}")
 
 
 def _calendar_of(symbol: str, *, exchange: str) -> str:

@@ -19,6 +19,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
+from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RestingOrder
 from aries_nb.store import LatencySamples, OrderBook, Table
@@ -53,6 +54,7 @@ class LiveBook(StreamedObject):
         self.symbol = symbol
         self.depth = depth
         self._book = link.book(symbol, options)
+        self._states: TradingState | None = None  # None until the first ladder
         self._orders = None if orders is None else weakref.WeakMethod(orders)  # its object refers to the whole feed
         self._venues: Table | None = None  # None until the first use
         self._release_venues: Callable[[], object] | None = None
@@ -152,7 +154,12 @@ class LiveBook(StreamedObject):
         from aries_nb.widgets import Ladder
 
         levels = depth or self.depth
-        return self._view(("ladder", levels, step), lambda: Ladder(self._source, depth=levels, step=step))
+
+        def make() -> Ladder:
+            self._states = self._states or TradingState(self._link, (self.symbol,))
+            return Ladder(self._source, depth=levels, step=step)
+
+        return self._view(("ladder", levels, step), make)
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
         """Return a live chart of the cumulated size of the best `depth` levels of each side."""
@@ -165,13 +172,15 @@ class LiveBook(StreamedObject):
         super().close()
         if self._release_venues is not None:
             self._release_venues()
+        if self._states is not None:
+            self._states.close()
 
     def __repr__(self) -> str:
         return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
 
     @property
     def _source(self) -> BookSource:
-        return BookSource(self, self._book, self._gap_selection, self._link, self._orders)
+        return BookSource(self, self._book, self._gap_selection, self._link, self._orders, self._states)
 
     def _table_of_venues(self) -> Table:
         with self._guard:
@@ -222,9 +231,11 @@ class BookSource:
         gaps: GapSelection,
         link: Link,
         orders: weakref.WeakMethod[Callable[[str], tuple[RestingOrder, ...]]] | None,
+        states: TradingState | None,
     ) -> None:
         self._live = book
         self._orders = orders
+        self._states = states
         self._link = link
         self._book = levels
         self._gaps = gaps
@@ -261,7 +272,9 @@ class BookSource:
         trade, quote = (self._link.newest(kind, symbol) for kind in KINDS_OF_PRICES)
         price = trade.get("price", quote.get("last_price", math.nan))
         size = trade.get("size", math.nan)
-        return BookMarks(float(price), float(size), own_orders(symbol) if own_orders else ())
+        states = self._states
+        state = "" if states is None else states.by_symbol().get(symbol) or states.market
+        return BookMarks(float(price), float(size), own_orders(symbol) if own_orders else (), state)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""

@@ -18,6 +18,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
+from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind, PrintsData
 from aries_nb.model.settings import Engine, checked_engine
@@ -60,7 +61,8 @@ class LiveFrame(StreamedObject):
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
         self._staleness = Staleness(self._tape, link, self._gap_selection)
-        self._day: DayFigures | None = None  # None until the first board
+        self._day: DayFigures | None = None  # both None until the first board
+        self._states: TradingState | None = None
 
     @property
     def df(self) -> pd.DataFrame:
@@ -341,8 +343,9 @@ class LiveFrame(StreamedObject):
     def close(self) -> None:
         """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""
         super().close()
-        if self._day is not None:
-            self._day.close()
+        for companion in (self._day, self._states):
+            if companion is not None:
+                companion.close()
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
@@ -351,7 +354,7 @@ class LiveFrame(StreamedObject):
 
     @property
     def _source(self) -> FrameSource:
-        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection, self._day)
+        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection, self._day, self._states)
 
     def _count(self) -> int:
         return self._tape.version
@@ -366,6 +369,7 @@ class LiveFrame(StreamedObject):
         def make() -> Board:
             if self.kind == "quotes" and self._day is None:
                 self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
+            self._states = self._states or TradingState(self._link, self.symbols)
             return Board(self._source, title=self.kind)
 
         return self._view("board", make)
@@ -416,6 +420,7 @@ class FrameSource:
         staleness: Staleness,
         gaps: GapSelection,
         day: DayFigures | None = None,
+        states: TradingState | None = None,
     ) -> None:
         self.symbols = frame.symbols
         self._frame = frame
@@ -424,6 +429,7 @@ class FrameSource:
         self._staleness = staleness
         self._gaps = gaps
         self._day = day
+        self._states = states
 
     @property
     def lags(self) -> LatencySamples:
@@ -433,7 +439,7 @@ class FrameSource:
     @property
     def version(self) -> int:
         """A number that grows with every row, and changes with the state of the feed."""
-        rows = self._tape.version + (self._day.version if self._day is not None else 0)
+        rows = self._tape.version + sum(each.version for each in (self._day, self._states) if each is not None)
         return 2 * rows + (not self._frame.is_live)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -473,7 +479,16 @@ class FrameSource:
         """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""
         data = self._tape.board(is_stale=not self._frame.is_live, rejected=self.refused())
         data = replace(data, stale=self.stale())
+        if self._states is not None:
+            data = replace(data, states=self._states.by_symbol(), market=self._states.market)
         return data if self._day is None else self._day.with_figures(data)
+
+    def trading_state(self) -> str:
+        """Return in a few words what does not trade as usual, the market or a symbol, if that is known; else ""."""
+        if self._states is None:
+            return self._link.hours.market_state(self._link.market_status)
+        halted = [f"{symbol} {state}" for symbol, state in self._states.by_symbol().items()]
+        return ", ".join(text for text in (self._states.market, *halted) if text)
 
     def stale(self) -> tuple[str, ...]:
         """Return the symbols whose newest row is not current; all of them while the feed is not live."""

@@ -1,12 +1,15 @@
-"""`LiveInstruments`: the trading status of instruments, as `feed.instruments` returns it."""
+"""The trading status of instruments: `LiveInstruments`, as `feed.instruments` returns it, and the states of views."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from aries_nb.errors import FeedError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
@@ -15,7 +18,7 @@ from aries_nb.store import Table, TableListener
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
-__all__ = ["LiveInstruments"]
+__all__ = ["LiveInstruments", "TradingState"]
 
 # Shown in a cell besides the columns that have values; the symbol includes the exchange, and a text the status.
 ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
@@ -64,3 +67,41 @@ class LiveInstruments(LiveTable):
         wanted = (filled | ALWAYS_SHOWN) - shown_otherwise
         shown = tuple(column.name for column in self.columns if column.name in wanted)
         return self._view("blotter", lambda: Blotter(self._source, columns=shown))
+
+
+class TradingState:
+    """The states of `symbols` in a few words, such as "halted", for the views of their frame or book.
+
+    Made when a view is displayed: subscribes to the trading status of the instruments where the broker streams it, and
+    waits for the server's reply. Where it is refused, the state of the whole market alone is known. Any thread.
+    """
+
+    def __init__(self, link: Link, symbols: Sequence[str]) -> None:
+        self._link = link
+        self._table: Table | None = None
+        self.close: Callable[[], object] = lambda: None
+        if link.columns("instruments"):
+            with suppress(FeedError):
+                self._table = link.instruments(symbols)
+                self.close = weakref.finalize(self, link.release, self._table)
+                self.close.atexit = False
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every report on an instrument."""
+        return 0 if self._table is None else self._table.version
+
+    @property
+    def market(self) -> str:
+        """The state of the market in a few words, "" while it is open."""
+        return self._link.hours.market_state(self._link.market_status)
+
+    def by_symbol(self) -> dict[str, str]:
+        """Return the state of each instrument that does not trade as usual."""
+        table = self._table
+        if table is None or table.is_stale:
+            return {}
+        names = [column.name for column in table.columns]
+        read = self._link.hours.trading_state
+        states = {row.account: read(dict(zip(names, row.values, strict=True))) for row in table.rows()}
+        return {symbol: state for symbol, state in states.items() if state}

@@ -14,6 +14,7 @@ from aries_nb.widgets.charts.candle_buckets import idle_spans
 from aries_nb.widgets.charts.frame_candles import FrameCandles
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, over_candles, shapes, spans_of, title_with_gaps
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
+from aries_nb.widgets.sources import trading_state
 from aries_nb.widgets.static_chart import candle_chart
 from aries_nb.widgets.static_html import BLUE, ORANGE
 from aries_nb.widgets.widget_model import LiveFigure
@@ -113,7 +114,7 @@ class Candles(_CandleChart):
     def _layout_changes(self) -> dict[str, Any]:
         candles = self._candles
         touched = over_candles(candles.bands, self._drawn[0], candles.step)
-        title = title_with_gaps(self._title, candles.bands, candles.spans)
+        title = title_with_gaps(self._title, candles.bands, candles.spans, trading_state(self._source))
         return self._gap_overlay.changed(shapes(touched, self._shown()), title)
 
 

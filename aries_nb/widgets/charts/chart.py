@@ -12,6 +12,7 @@ from aries_nb.widgets.charts.frame_lines import FrameLines
 from aries_nb.widgets.charts.gap_bands import GapOverlay, shapes, title_with_gaps
 from aries_nb.widgets.number_format import column_kind
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
+from aries_nb.widgets.sources import trading_state
 from aries_nb.widgets.static_chart import Line, line_chart
 from aries_nb.widgets.static_html import PALETTE
 from aries_nb.widgets.widget_model import LiveFigure
@@ -79,7 +80,7 @@ class Chart(FigureView):
                 if place >= lines.first_substitute:
                     changes[place + 1]["showlegend"] = bool(len(x))
         bands = lines.bands
-        title = title_with_gaps(self._title, bands, lines.spans)
+        title = title_with_gaps(self._title, bands, lines.spans, trading_state(self._source))
         layout_changes = self._gap_overlay.changed(shapes(bands, lines.shown), title) | digits_changes
         return self._update(changes, "waiting for data" if lines.is_empty else "", layout_changes)
 

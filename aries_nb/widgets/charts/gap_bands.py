@@ -197,9 +197,12 @@ def shapes(bands: Sequence[GapBand], shown: tuple[float, float]) -> list[dict[st
     ]
 
 
-def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
-    """Return a figure's title as HTML, escaped, with the note on the gaps of its stream that `gap_note` returns."""
-    text = gap_note(bands, spans)
+def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpan], state: str = "") -> str:
+    """Return a figure's title as HTML, escaped, with the note on the gaps of its stream that `gap_note` returns.
+
+    `state` is a halt of trading in a few words, shown in front of that note; "" for none.
+    """
+    text = " · ".join(part for part in (state, gap_note(bands, spans)) if part)
     if not text:
         return escape(title)
     return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(text)}</span>'

@@ -48,7 +48,8 @@ def test_the_figures_end_with_their_frame(quotes):
 
     quotes.close()
 
-    assert (streams, len(link.ledgers())) == (2, 0)
+    assert streams > 1
+    assert link.ledgers() == []
 
 
 def test_a_frame_that_is_not_displayed_subscribes_to_nothing_more(quotes):
