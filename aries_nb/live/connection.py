@@ -7,7 +7,7 @@ memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
@@ -199,11 +199,14 @@ class Link:
             ) from None
         return table
 
-    def instruments(self, symbols: Sequence[str], listeners: Sequence[TableListener] = ()) -> Table:
+    def instruments(
+        self, symbols: Sequence[str], listeners: Sequence[TableListener] = (), *, only: Collection[str] = ()
+    ) -> Table:
         """Subscribe to the trading status of instruments, and return the table that the stream keeps current.
 
-        It has one row for each symbol. Raises UsageError where the broker does not stream it, UnknownSymbolError or
-        SubscriptionRefusedError where the server refuses a symbol; then none is subscribed to.
+        It has one row for each symbol, with all columns of the broker; `only` names some of them, which are a stream of
+        their own. Raises UsageError where the broker does not stream it, UnknownSymbolError or SubscriptionRefusedError
+        where the server refuses a symbol; then none is subscribed to.
         """
         columns = self.table_columns("instruments")
         if not columns:
@@ -211,6 +214,7 @@ class Link:
             raise UsageError(
                 "this broker does not stream the trading status of instruments", where=self.address, advice=advice
             )
+        columns = tuple(column for column in columns if not only or column.name in only)
         table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners)
         fields = tuple(column.name for column in columns)
         wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)

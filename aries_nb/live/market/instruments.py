@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveInstruments", "TradingState"]
 
+# Of these a view has a stream of its own: one that is shared sends a second reader nothing until the next change.
+STATE_COLUMNS = ("symbol", "trading_status")
 # Shown in a cell besides the columns that have values; the symbol includes the exchange, and a text the status.
 ALWAYS_SHOWN = frozenset({"symbol", "price_min", "price_max"})
 
@@ -82,7 +84,7 @@ class TradingState:
         self.close: Callable[[], object] = lambda: None
         if link.columns("instruments"):
             with suppress(FeedError):
-                self._table = link.instruments(symbols)
+                self._table = link.instruments(symbols, only=STATE_COLUMNS)
                 self.close = weakref.finalize(self, link.release, self._table)
                 self.close.atexit = False
 

@@ -88,3 +88,12 @@ def test_a_refused_status_leaves_the_market_alone(serve_alor, open_alor):  # noq
 
 def _with(values, place, value):
     return (*values[:place], value, *values[place + 1 :])
+
+
+def test_a_table_of_instruments_comes_at_once_next_to_a_board(serve_alor, open_alor):  # noqa: F811
+    feed = open_alor(serve_alor(rate=500))
+    feed.quotes("SBER", "GAZP").wait(rows=5)._first_view()
+
+    table = feed.instruments("SBER", "GAZP").wait(changes=2)
+
+    assert list(table.df.index) == ["SBER", "GAZP"]
