@@ -13,6 +13,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from aries_nb.asynchronous import connecting, run
     from aries_nb.errors import (
         ClosedError,
         ConnectError,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
         oauth,
         oauth_client,
         oauth_login,
-        run,
     )
     from aries_nb.model.settings import settings
 
@@ -61,6 +61,7 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
     "connect",
+    "connecting",
     "keyring_token",
     "oauth",
     "oauth_client",
@@ -73,7 +74,7 @@ __all__ = [
 # Without a handler, logging writes warnings of our threads into the output of whichever cell runs.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
-_ROOMS = {"settings": "aries_nb.model.settings"}
+_ROOMS = {"settings": "aries_nb.model.settings", "connecting": "aries_nb.asynchronous", "run": "aries_nb.asynchronous"}
 
 
 def __getattr__(name: str) -> object:

@@ -28,9 +28,10 @@ ALLOWED = {
     "widgets": set(),
     "live": {"brokers", "net", "store", "widgets"},
     "sim": set(),  # never brokers: client and simulator must not share a mistake
+    "asynchronous": {"brokers", "live", "store"},
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
     "cli": {"live", "sim", "doctor"},
-    "root": {"live", "cli"},
+    "root": {"live", "cli", "asynchronous"},
     "__main__": {"cli"},
 }
 SHARED = {"errors", "model"}
@@ -40,8 +41,8 @@ CONFINED = {
     "plotly": "widgets",
     "ipywidgets": "widgets",
     "anywidget": "widgets",
-    "nest_asyncio": "live.nested_loop",
-    "nest_asyncio2": "live.nested_loop",
+    "nest_asyncio": "asynchronous",
+    "nest_asyncio2": "asynchronous",
 }
 IMPURE = {
     "asyncio", "concurrent", "http", "multiprocessing", "os", "pandas", "queue", "random", "requests", "secrets",

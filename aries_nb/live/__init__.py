@@ -5,7 +5,6 @@ from aries_nb.live.connect import connect
 from aries_nb.live.feed import Feed
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.live.nested_loop import run
 from aries_nb.live.statistics import FeedStatistics
 from aries_nb.live.table import LiveTable
 from aries_nb.net.keyring import keyring_token
@@ -25,5 +24,4 @@ __all__ = [
     "oauth",
     "oauth_client",
     "oauth_login",
-    "run",
 ]

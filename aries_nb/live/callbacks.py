@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -17,11 +16,12 @@ from aries_nb.model import Observers
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Callbacks", "Registrations", "same_function"]
+__all__ = ["Callbacks", "NewRows", "News", "Registrations", "same_function"]
 
 log = logging.getLogger("aries_nb")
 
 Watch: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
+News: TypeAlias = "Callable[[], pd.DataFrame | None]"  # what is new since the last call; None for nothing
 
 
 def same_function(function: object) -> object:
@@ -185,13 +185,20 @@ class Registrations:
             raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
         return remove
 
-    def add_rows(self, owner: object, log: RowLog, function: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call `function` with each batch of new rows of `log` as a DataFrame, on the callbacks' thread.
+    def add_news(self, function: Callable[[pd.DataFrame], object], news: News, watch: Watch) -> Callable[[], None]:
+        """Call the user's `function` with each result of `news` that is not None, on the callbacks' thread.
 
-        `owner` is the live object that the rows belong to; it is not garbage-collected while `function` is registered.
-        Returns a function that ends the calls. Raises ClosedError after `close`.
+        `news` refers to the live object, which is not garbage-collected while `function` is registered. `watch`
+        registers a function to be called after each change. Returns a function that ends the calls. Raises ClosedError
+        after `close`, UsageError for what is no function.
         """
-        return self.add("update", function, _NewRows(owner, log, function, log.version), log.watch)
+
+        def job() -> None:
+            new = news()
+            if new is not None:
+                function(new)
+
+        return self.add("update", function, job, watch)
 
     def wake(self) -> None:
         """Run the job of every registered function once more, on the callbacks' thread; returns at once. Any thread."""
@@ -207,18 +214,22 @@ class Registrations:
             remove()
 
 
-@dataclass(slots=True, eq=False)
-class _NewRows:
-    """A job for `Callbacks`: calls `function` with the rows of `log` from number `position` on, if there are any."""
+class NewRows:
+    """The rows of `log` from number `position` on that were not returned yet; None where there are none.
 
-    owner: object  # a live object that is called back must not end because no variable holds it
-    log: RowLog
-    function: Callable[[pd.DataFrame], object]
-    position: int
+    `owner` is the live object that the rows belong to: it must not end while its rows are waited for.
+    """
 
-    def __call__(self) -> None:
-        rows = self.log.frame()
-        rows = rows[rows.index >= self.position]
-        if len(rows):
-            self.position = int(rows.index[-1]) + 1
-            self.function(rows)
+    def __init__(self, owner: object, log: RowLog, position: int) -> None:
+        self._owner = owner
+        self._log = log
+        self._position = position
+
+    def __call__(self) -> pd.DataFrame | None:
+        """Return them, in the order of arrival."""
+        rows = self._log.frame()
+        rows = rows[rows.index >= self._position]
+        if not len(rows):
+            return None
+        self._position = int(rows.index[-1]) + 1
+        return rows

@@ -236,7 +236,7 @@ class Feed(BoundToProcess):
         past = BarHistory(self._http, self._existing(self._history, "history of bars"), name, seconds)
         return self._registry.same(
             ("bars", name, seconds, span_ns),
-            lambda: LiveBars(self._link, self._gaps, past, interval=interval, span_ns=span_ns),
+            lambda: LiveBars(self._link, self._callbacks, self._gaps, past, interval=interval, span_ns=span_ns),
         )
 
     def account(self, name: str | None = None) -> Account:

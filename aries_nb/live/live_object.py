@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack, suppress
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from aries_nb.errors import BoundToProcess, ClosedError, FeedError, WaitTimeoutError
-from aries_nb.live.callbacks import Callbacks, Registrations
+from aries_nb.live.callbacks import Callbacks, News, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watch, wait_for, wait_for_async
 from aries_nb.model import State
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LiveObject", "LiveRegistry", "StreamedObject"]
 
@@ -33,8 +36,12 @@ class LiveObject(BoundToProcess, ABC):
     refer to this object, which could never be garbage-collected then. `name` is shown in errors.
     """
 
-    def __init__(self, link: Link, watch: Watch, name: str, *, release: Callable[[], None]) -> None:
+    def __init__(
+        self, link: Link, callbacks: Callbacks, watch: Watch, name: str, *, release: Callable[[], None]
+    ) -> None:
         self._link = link
+        self._callbacks = callbacks
+        self._registrations = Registrations(callbacks, name)
         self._name = name
         self._watches: tuple[Watch, ...] = (watch, link.watch)
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter holds those on display
@@ -52,8 +59,48 @@ class LiveObject(BoundToProcess, ABC):
         """Whether updates can arrive: the connection is live and this object is open."""
         return self.is_open and self._link.state == "live"
 
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call `callback` with what is new as a DataFrame, on the callbacks' thread.
+
+        Of quotes, trades and fills: the new rows in the columns of `df`; of tables: the new states of rows in the
+        columns of `log`; of bars: the rows of `df` that are new or have changed; of a book or an option chain: `df`,
+        after a change.
+
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. A slow callback gets more at once and never slows the stream. Rows that
+        have left a rolling window before it is called are missed, and their number is logged. A callback that raises is
+        logged, and called again with what is new then. Raises ClosedError after `close`, UsageError for what is no
+        function.
+        """
+        return self._registrations.add_news(callback, self._news(), self._watches[0])
+
+    async def __aiter__(self) -> AsyncIterator[pd.DataFrame]:
+        """Yield what is there as a DataFrame, then what is new each time, as `on_update` does; for `async for`.
+
+        The event loop keeps running. Ends when this object or the feed is closed. Raises the error that ended the feed.
+        """
+        news = self._news(whole=True)
+        found: list[pd.DataFrame] = []
+
+        def is_done() -> bool:
+            new = news()
+            if new is not None:
+                found.append(new)
+                return True
+            with suppress(ClosedError):
+                self._check()
+                return not self.is_open
+            return True
+
+        while True:
+            await wait_for_async(is_done, self._watches, timeout=None, what=self._name)
+            if not found:
+                return
+            yield found.pop()
+
     def close(self) -> None:
-        """Stop the stream and free the views; idempotent. Data received so far stays readable."""
+        """Stop the stream, the callbacks and the views; idempotent. Data received so far stays readable."""
+        self._registrations.close()
         self._release()
         for view in list(self._views.values()):
             view.close()
@@ -83,6 +130,13 @@ class LiveObject(BoundToProcess, ABC):
         """Return the number of rows, updates or bars that have arrived so far; a hook that each subclass implements.
 
         `wait` compares it with the number that it waits for. Any thread.
+        """
+
+    @abstractmethod
+    def _news(self, *, whole: bool = False) -> News:
+        """Return a function that returns what is new since its last call, None for nothing; a hook of each subclass.
+
+        The first call returns what is new since now, with `whole` also what is there already.
         """
 
     @abstractmethod
@@ -149,9 +203,7 @@ class StreamedObject(LiveObject):
         *,
         release: Callable[[], None],
     ) -> None:
-        super().__init__(link, store.watch, name, release=release)
-        self._callbacks = callbacks
-        self._registrations = Registrations(callbacks, name)
+        super().__init__(link, callbacks, store.watch, name, release=release)
         self._store = store
         self._gap_selection = link.gaps_of(store)
         self._gaps = Gaps(self._gap_selection)
@@ -180,7 +232,6 @@ class StreamedObject(LiveObject):
     def close(self) -> None:
         """Stop the stream, the callbacks and the views; idempotent. Data received so far stays readable."""
         self._gap_selection.close()
-        self._registrations.close()
         super().close()
 
 

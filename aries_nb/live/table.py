@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 import pandas as pd
 
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
@@ -105,14 +105,6 @@ class LiveTable(StreamedObject):
         """
         return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
 
-    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call `callback` with new states of rows as a DataFrame, in the columns of `log`, on the callbacks' thread.
-
-        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
-        """
-        return self._registrations.add_rows(self, self._changes, callback)
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
 
@@ -144,6 +136,9 @@ class LiveTable(StreamedObject):
 
     def _count(self) -> int:
         return self._changes.version
+
+    def _news(self, *, whole: bool = False) -> News:
+        return NewRows(self, self._changes, 0 if whole else self._changes.version)
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter

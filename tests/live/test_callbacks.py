@@ -221,6 +221,10 @@ LIVE_OBJECTS = {
     "pnl": lambda feed: feed.account("ACC-1").pnl(),
     "watchlists": lambda feed: feed.watchlists,
     "news": lambda feed: feed.news(),
+    "book": lambda feed: feed.book("AAPL"),
+    "bars": lambda feed: feed.bars("AAPL"),
+    "equity": lambda feed: feed.account("ACC-1").equity,
+    "chain": lambda feed: feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1),
     "quotes of a chain": lambda feed: feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1).quotes,
 }
 CELL = "def seen(rows):\n    calls.append(rows)\n\nlive.on_update(seen)"
@@ -284,9 +288,9 @@ def test_functions_that_differ_in_a_value_of_their_own_are_all_called_back(feed:
     assert registered == 10
 
 
-@pytest.mark.parametrize("name", [*LIVE_OBJECTS, "book"])
+@pytest.mark.parametrize("name", LIVE_OBJECTS)
 def test_the_same_function_may_be_called_back_for_rows_and_for_gaps(name: str, feed: anb.Feed) -> None:
-    live = feed.book("AAPL") if name == "book" else LIVE_OBJECTS[name](feed)
+    live = LIVE_OBJECTS[name](feed)
     seen: list[object] = []
     registering = [getattr(live, each) for each in ("on_update", "on_gap") if hasattr(live, each)]
 

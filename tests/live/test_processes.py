@@ -25,6 +25,7 @@ LIVE: dict[str, Callable[[anb.Feed], object]] = {
     "options": lambda feed: feed.options("AAPL"),
     "reference": lambda feed: feed.reference,
     "gaps": lambda feed: feed.gaps,
+    "market status": lambda feed: feed.market_status,
     "board": lambda feed: feed.quotes("AAPL")._first_view(),
     "chart": lambda feed: feed.quotes("AAPL").chart(),
 }

@@ -19,17 +19,16 @@ from aries_nb.live.market.options import OptionChain, Options
 from aries_nb.live.market.reference import MarketReference
 from tests.net.patience import eventually
 
-LIVE = "close is_live is_open until wait"
+LIVE = "close is_live is_open on_update until wait"
 STREAMED = f"{LIVE} gaps ledger on_gap"
-TABLE = f"{STREAMED} columns df is_stale log on_update rows"
+TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
         "account accounts bars book card clock close gaps instruments ledger market_status news on_gap options quotes"
         " reference state stats tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} candles chart charts df evicted lag last latest on_update received silent tail"
-        " time_weighted_mean wide"
+        f"{STREAMED} candles chart charts df evicted lag last latest received silent tail time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",
@@ -37,8 +36,10 @@ NAMES = {
     LiveInstruments: TABLE,
     LivePositions: TABLE,
     LivePnl: f"{TABLE} chart",
-    LiveFills: f"{LIVE} df entries load_history on_update",
-    LiveEquity: "assumptions books close df explained is_open marks moment reasons since unmarked unpriced wait",
+    LiveFills: f"{LIVE} df entries load_history",
+    LiveEquity: (
+        "assumptions books close df explained is_open marks moment on_update reasons since unmarked unpriced wait"
+    ),
     anb.Account: (
         "balances chart close dashboard derivative_risks equity fills info is_open order_history orders pnl positions"
         " risks stop_orders"

@@ -64,7 +64,7 @@ print(asyncio.run.__module__, "nest_asyncio2" in sys.modules, "nest_asyncio" in 
 
 def test_versions_that_lose_cells_are_refused_and_the_coroutine_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"nest-asyncio": (1, 6, 0), "nest-asyncio2": (1, 7, 1), "ipykernel": (7, 4, 0)}
-    monkeypatch.setattr("aries_nb.live.nested_loop._version", lambda package: installed.get(package, ()))
+    monkeypatch.setattr("aries_nb.asynchronous._version", lambda package: installed.get(package, ()))
 
     async def work() -> None: ...
 
@@ -76,7 +76,7 @@ def test_versions_that_lose_cells_are_refused_and_the_coroutine_is_closed(monkey
 
 
 def test_nothing_to_nest_with_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.live.nested_loop._version", lambda package: ())
+    monkeypatch.setattr("aries_nb.asynchronous._version", lambda package: ())
 
     async def work() -> None: ...
 

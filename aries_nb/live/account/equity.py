@@ -17,7 +17,7 @@ from pandas.api.typing import NaTType
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.positions import LivePositions, is_margined, is_money, multiplier_of
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
@@ -109,6 +109,7 @@ class LiveEquity(BoundToProcess):
         self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
     ) -> None:
         self._source = EquitySource(positions, balances, fills, clock, callbacks)
+        self._registrations = Registrations(callbacks, "the equity")
 
     @property
     def df(self) -> pd.DataFrame:
@@ -233,8 +234,28 @@ class LiveEquity(BoundToProcess):
             ) from None
         return self
 
+    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
+        """Call `callback` with the new computations as a DataFrame, in the columns of `df`, on the callbacks' thread.
+
+        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
+        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
+        """
+        seen = self.df.index.max()
+
+        def news() -> pd.DataFrame | None:
+            nonlocal seen
+            rows = self.df
+            rows = rows if pd.isna(seen) else rows[rows.index > seen]
+            if not len(rows):
+                return None
+            seen = rows.index.max()
+            return rows
+
+        return self._registrations.add_news(callback, news, self._source.watch)
+
     def close(self) -> None:
-        """Stop computing; what was computed so far stays readable. Idempotent."""
+        """Stop computing and the callbacks; what was computed so far stays readable. Idempotent."""
+        self._registrations.close()
         self._source.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import pandas as pd
 
 from aries_nb.errors import UsageError
-from aries_nb.live.callbacks import Callbacks, Registrations
+from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
@@ -59,8 +59,7 @@ class LiveFills(LiveObject):
         self.source = source
         self._log = log
         name = f"fills of {source.account}"
-        self._registrations = Registrations(callbacks, name)
-        super().__init__(link, log.watch, name, release=lambda: None)
+        super().__init__(link, callbacks, log.watch, name, release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -115,19 +114,6 @@ class LiveFills(LiveObject):
         """
         return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
 
-    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call `callback` with the new fills as a DataFrame, in the columns of `df`, on the callbacks' thread.
-
-        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
-        """
-        return self._registrations.add_rows(self, self._log, callback)
-
-    def close(self) -> None:
-        """End the callbacks and the views; idempotent. Fills received so far stay readable."""
-        self._registrations.close()
-        super().close()
-
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"
 
@@ -137,6 +123,9 @@ class LiveFills(LiveObject):
 
     def _count(self) -> int:
         return self._log.version
+
+    def _news(self, *, whole: bool = False) -> News:
+        return NewRows(self, self._log, 0 if whole else self._log.version)
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter

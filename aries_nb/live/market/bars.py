@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aries_nb.brokers import Reference
 from aries_nb.errors import FeedError, UsageError
+from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.current_bar import CurrentBar, trades_in
@@ -117,7 +118,16 @@ class LiveBars(LiveObject):
     text, such as "1min", `span_ns` how far the history reaches back, in ns.
     """
 
-    def __init__(self, link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> None:
+    def __init__(
+        self,
+        link: Link,
+        callbacks: Callbacks,
+        gaps: GapLog,
+        history: BarHistory,
+        *,
+        interval: str,
+        span_ns: int,
+    ) -> None:
         self.symbol = history.symbol
         self.interval = interval
         self._upkeep = upkeep = _BarUpdater(link, gaps, history)
@@ -126,7 +136,9 @@ class LiveBars(LiveObject):
         except BaseException:
             upkeep.close()
             raise
-        super().__init__(link, upkeep.observers.add, f"{interval} bars of {self.symbol}", release=upkeep.close)
+        super().__init__(
+            link, callbacks, upkeep.observers.add, f"{interval} bars of {self.symbol}", release=upkeep.close
+        )
 
     @property
     def df(self) -> pd.DataFrame:
@@ -181,6 +193,18 @@ class LiveBars(LiveObject):
 
     def _count(self) -> int:
         return len(self)
+
+    def _news(self, *, whole: bool = False) -> News:
+        before = self.df.iloc[:0] if whole else self.df
+
+        def news() -> pd.DataFrame | None:
+            nonlocal before
+            now, old = self.df, before.reindex(self.df.index)
+            before = now
+            changed = now[~((now == old) | (now.isna() & old.isna())).all(axis=1)]
+            return changed if len(changed) else None
+
+        return news
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter
@@ -241,6 +265,7 @@ class _BarUpdater:
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
         self._position = 0
         self._running = CurrentBar(self._tape, self.series, history, link.clock, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
+        self._closed_until = 0  # start of the first bar that may be incomplete
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
         self._closed = threading.Event()
@@ -297,7 +322,8 @@ class _BarUpdater:
                 self._running.look(now, self._position)  # `now` from before: a request may have taken long
             except Exception:  # the border of the thread: the bars stay, and the next round tries again
                 log.exception("bars of %s", self._history.symbol)
-            if self.series.version != before:
+            closed, self._closed_until = self._closed_until, self._history.start_of(now - GRACE_NS)
+            if self.series.version != before or self._closed_until != closed:  # a bar ends also without a trade
                 self.observers.notify()
 
     def _follow_clock(self) -> None:

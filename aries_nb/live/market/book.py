@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
@@ -216,6 +216,17 @@ class LiveBook(StreamedObject):
 
     def _count(self) -> int:
         return self._book.updates
+
+    def _news(self, *, whole: bool = False) -> News:
+        self._check_coming()
+        seen = 0 if whole else self._book.updates
+
+        def news() -> pd.DataFrame | None:
+            nonlocal seen
+            before, seen = seen, self._book.updates
+            return self.df if seen != before else None
+
+        return news
 
     def _first_view(self) -> Ladder:
         return self.ladder()

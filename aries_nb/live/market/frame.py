@@ -13,7 +13,7 @@ import pandas as pd
 
 from aries_nb.errors import GapError, UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
@@ -219,30 +219,6 @@ class LiveFrame(StreamedObject):
         """
         return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
-    def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
-        """Call `callback` with the new rows as a DataFrame, in the columns of `df`, on the callbacks' thread.
-
-        Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
-        replaces itself; `close` removes it. A slow callback gets more rows at once and never slows the stream. Rows
-        that have left the window before it is called are missed, and their number is logged. A callback that raises is
-        logged, and called again with the next rows. Raises ClosedError after `close`, UsageError for what is no
-        function.
-        """
-        self._check_coming()
-        position = self._tape.version
-
-        def job() -> None:
-            nonlocal position
-            expected = position
-            rows, position = self._tape.frame_since(position)
-            missed = position - expected - len(rows)
-            if missed:
-                self._callbacks.report(f"a callback on {self._name} was too slow and missed {missed:,} rows")
-            if len(rows):
-                callback(rows)
-
-        return self._registrations.add("update", callback, job, self._tape.watch)
-
     def chart(
         self,
         *columns: str,
@@ -358,6 +334,21 @@ class LiveFrame(StreamedObject):
 
     def _count(self) -> int:
         return self._tape.version
+
+    def _news(self, *, whole: bool = False) -> News:
+        self._check_coming()
+        position = self._tape.evicted if whole else self._tape.version
+
+        def news() -> pd.DataFrame | None:
+            nonlocal position
+            expected = position
+            rows, position = self._tape.frame_since(position)
+            missed = position - expected - len(rows)
+            if missed:
+                self._callbacks.report(f"a callback on {self._name} was too slow and missed {missed:,} rows")
+            return rows if len(rows) else None
+
+        return news
 
     def _first_view(self) -> Board | Tape:
         from aries_nb.widgets import Board, Tape

@@ -25,7 +25,7 @@ from aries_nb.errors import (
     WaitTimeoutError,
 )
 from aries_nb.live.arguments import checked_columns, checked_count, checked_window
-from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
@@ -150,7 +150,7 @@ class OptionChain(LiveObject):
         self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
         name = f"options of {self.symbol} on {expiry}"
         # The frames end their own streams when they are garbage-collected: `quotes` can be kept without the chain.
-        super().__init__(link, self.quotes._source.watch, name, release=lambda: None)
+        super().__init__(link, callbacks, self.quotes._source.watch, name, release=lambda: None)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -243,6 +243,16 @@ class OptionChain(LiveObject):
         known = {name: np.isfinite(column) for name, column in zip(data.columns, data.numbers.T, strict=True)}
         has_price: Any = known["bid_price"] | known["ask_price"] | known["last_price"]
         return int(np.count_nonzero(has_price & known["delta"]))
+
+    def _news(self, *, whole: bool = False) -> News:
+        seen = 0 if whole else self.quotes.received
+
+        def news() -> pd.DataFrame | None:
+            nonlocal seen
+            before, seen = seen, self.quotes.received
+            return self.df if seen != before else None
+
+        return news
 
     def _first_view(self) -> Chain:
         from aries_nb.widgets.panels.chain import Chain

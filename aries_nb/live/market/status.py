@@ -7,7 +7,8 @@ from typing import cast
 
 import pandas as pd
 
-from aries_nb.live.callbacks import Registrations
+from aries_nb.errors import BoundToProcess
+from aries_nb.live.callbacks import NewRows, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.model import NOT_A_TIME, Column, StatusValue
 from aries_nb.store.values import frame_of, utc_times
@@ -17,7 +18,7 @@ __all__ = ["LiveMarketStatus"]
 TIMES = (Column("ts", "time"), Column("received", "time"))
 
 
-class LiveMarketStatus(Mapping[str, StatusValue]):
+class LiveMarketStatus(BoundToProcess, Mapping[str, StatusValue]):
     """The newest state of the market as the broker reports it, a mapping from name to text, number or bool.
 
     For example {"market": "open", "after_hours": False, "exchanges.nyse": "open"}; the names are the broker's, in
@@ -65,7 +66,7 @@ class LiveMarketStatus(Mapping[str, StatusValue]):
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
         replaces itself. Raises ClosedError after the feed is closed, UsageError for what is no function.
         """
-        return self._registrations.add_rows(self, self, callback)
+        return self._registrations.add_news(callback, NewRows(self, self, self.version), self.watch)
 
     def __repr__(self) -> str:
         if not self:

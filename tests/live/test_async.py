@@ -1,0 +1,193 @@
+"""`connecting` and `async for`: the event loop runs on, every row comes once, and the end of the feed ends the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+import aries_nb as anb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SlowFeed:
+    """Opens and closes only once the event loop has had its turn."""
+
+    def __init__(self, turn: threading.Event) -> None:
+        self.turn = turn
+        self.is_closed = threading.Event()
+
+    def close(self) -> None:
+        assert self.turn.wait(10), "the event loop stood still"
+        self.is_closed.set()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> SlowFeed:
+    feed = SlowFeed(threading.Event())
+
+    def connect(broker: str, **arguments: Any) -> SlowFeed:
+        assert (broker, arguments) == ("sim", {"seed": 5})
+        assert feed.turn.wait(10), "the event loop stood still"
+        feed.turn.clear()
+        return feed
+
+    monkeypatch.setattr("aries_nb.live.connect", connect)
+    return feed
+
+
+def test_the_event_loop_runs_while_a_feed_is_opened_and_closed(slow: SlowFeed) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.05, slow.turn.set)
+        async with anb.connecting("sim", seed=5) as feed:
+            assert feed is slow  # type: ignore[comparison-overlap]
+            asyncio.get_running_loop().call_later(0.05, slow.turn.set)
+
+    asyncio.run(main())
+
+    assert slow.is_closed.is_set()
+
+
+def test_a_feed_that_was_given_up_while_it_opened_is_closed(slow: SlowFeed) -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05), anb.connecting("sim", seed=5):
+                pass
+        slow.turn.set()
+        while not slow.is_closed.is_set():
+            slow.turn.set()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_connecting_raises_what_connect_raises() -> None:
+    async def main() -> None:
+        async with anb.connecting("aries", url="http://"):
+            pass
+
+    with pytest.raises(anb.FeedError):
+        asyncio.run(main())
+
+
+def test_a_feed_closes_with_the_block() -> None:
+    async def main() -> anb.Feed:
+        async with anb.connecting("sim", seed=71) as feed:
+            assert feed.state == "live"
+        return feed
+
+    assert asyncio.run(main()).state == "closed"
+
+
+def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50)
+    parts: list[pd.DataFrame] = []
+
+    async def main() -> None:
+        async for rows in quotes:
+            parts.append(rows)
+            if sum(map(len, parts)) > 300:
+                break
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    feed.close()
+
+    got = pd.concat(parts)
+    assert len(parts[0]) >= 50
+    pd.testing.assert_frame_equal(got, quotes._tape.frame_since(0)[0].iloc[: len(got)])
+
+
+UPDATED: dict[str, Callable[[anb.Feed], Any]] = {
+    "trades": lambda feed: feed.trades("AAPL"),
+    "book": lambda feed: feed.book("AAPL"),
+    "bars": lambda feed: feed.bars("AAPL"),
+    "positions": lambda feed: feed.account("ACC-1").positions,
+    "chain": lambda feed: feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1),
+}
+
+
+@pytest.mark.parametrize("name", UPDATED)
+def test_all_that_have_updates_can_be_iterated_until_they_are_closed(name: str, feed: anb.Feed) -> None:
+    live = UPDATED[name](feed)
+
+    async def main() -> int:
+        count = 0
+        async for rows in live:
+            assert isinstance(rows, pd.DataFrame)
+            count += 1
+            if count == 2 or name == "positions":
+                live.close()
+        return count
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) >= 1
+
+
+def test_the_end_of_the_feed_ends_an_iteration(feed: anb.Feed) -> None:
+    async def main() -> None:
+        async for _ in feed.quotes("AAPL"):
+            feed.close()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+# What `on_update` gives of each.
+
+
+def updates_of(live: Any, count: int) -> list[pd.DataFrame]:
+    parts: list[pd.DataFrame] = []
+    has_come = threading.Event()
+
+    def take(rows: pd.DataFrame) -> None:
+        parts.append(rows)
+        if len(parts) >= count:
+            has_come.set()
+
+    stop = live.on_update(take)
+    assert has_come.wait(20)
+    stop()
+    return parts
+
+
+def test_a_book_gives_its_levels_after_each_change(feed: anb.Feed) -> None:
+    book = feed.book("AAPL", depth=3).wait()
+
+    parts = updates_of(book, 5)
+
+    assert all(list(part.columns) == list(book.df.columns) and 1 <= len(part) <= 6 for part in parts)
+    assert all(before.index[0] <= after.index[0] for before, after in pairwise(parts))
+
+
+def test_bars_give_those_that_changed(feed: anb.Feed) -> None:
+    bars = feed.bars("AAPL", history="1h")
+    before = bars.df
+
+    parts = updates_of(bars, 3)
+
+    assert all(len(part) <= 3 for part in parts)
+    assert all(part.index[-1] >= before.index[-1] for part in parts)
+    pd.testing.assert_series_equal(parts[-1].dtypes, before.dtypes)
+
+
+def test_equity_gives_each_computation_once(feed: anb.Feed) -> None:
+    equity = feed.account("ACC-1").equity.wait()
+
+    parts = updates_of(equity, 3)
+
+    got = pd.concat(parts)
+    assert got.index.is_monotonic_increasing
+    assert got.index.is_unique
+    pd.testing.assert_frame_equal(got, equity.df.loc[got.index])
+
+
+def test_a_chain_gives_its_contracts(feed: anb.Feed) -> None:
+    chain = UPDATED["chain"](feed)
+
+    (part, *_) = updates_of(chain, 1)
+
+    assert list(part.index) == list(chain.df.index)
