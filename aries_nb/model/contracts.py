@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal, localcontext
 
-__all__ = ["OPTION_MULTIPLIER", "implied_multiplier", "is_option_symbol", "option_multiplier"]
+__all__ = ["OPTION_MULTIPLIER", "implied_multiplier", "is_option_symbol", "option_multiplier", "option_root"]
 
-# OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit.
-OPTION_SYMBOL = re.compile(r"[A-Z][A-Z0-9.]{0,5} *\d{6}[CP]\d{8}")
+# OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit, that of a
+# FLEX option begins with one. Some tools pad a root to 6 characters.
+OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])([A-Z\d.]{1,6}) *\d{6}[CP]\d{8}")
 OPTION_MULTIPLIER = Decimal(100)
 WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known,
 WIDEST_OF_TEN = Decimal("0.1")  # except a power of ten
@@ -23,6 +24,12 @@ _CONTEXT = Context(prec=60, traps=[])  # absurd amounts become NaN
 def is_option_symbol(symbol: str) -> bool:
     """Return whether a symbol is that of a listed option in OSI's form, such as MSFT261218C00500000."""
     return OPTION_SYMBOL.fullmatch(symbol) is not None
+
+
+def option_root(symbol: str) -> str:
+    """Return the root of a listed option's symbol in OSI's form, such as SPXW of SPXW261218C06000000; else ""."""
+    found = OPTION_SYMBOL.fullmatch(symbol)
+    return "" if found is None else found[1]
 
 
 def option_multiplier(symbol: str) -> Decimal:

@@ -13,7 +13,15 @@ from aries_nb.model.contracts import implied_multiplier, is_option_symbol, optio
 
 @pytest.mark.parametrize(
     ("symbol", "expected"),
-    [("MSFT261218C00500000", 100), ("BABA2261218P00090000", 100), ("BRK.B261218C00500000", 100), ("MSFT", 1), ("", 1)],
+    [
+        ("MSFT261218C00500000", 100),
+        ("BABA2261218P00090000", 100),
+        ("BRK.B261218C00500000", 100),
+        ("MSFT", 1),
+        ("2SPX261218P06000000", 100),
+        ("12345261218C00500000", 1),
+        ("", 1),
+    ],
 )
 def test_an_option_is_known_by_its_symbol(symbol: str, expected: int) -> None:
     assert option_multiplier(symbol) == expected

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aries_nb.brokers.aries.connection import AriesConnection, time_of
-from aries_nb.brokers.aries.messages import OPTION_SYMBOL
 from aries_nb.brokers.aries.session import is_refusal
 from aries_nb.brokers.parsing import (
     MOST_NOTED,
@@ -37,6 +36,7 @@ from aries_nb.model import (
     Unrequested,
     Value,
 )
+from aries_nb.model.contracts import is_option_symbol
 
 __all__ = ["CHART_FIELDS", "AriesCharts"]
 
@@ -189,7 +189,7 @@ class AriesCharts(AriesConnection[str]):
 
 
 def _payload(symbol: str) -> dict[str, str]:
-    kind = {"symbolType": "option"} if OPTION_SYMBOL.fullmatch(symbol) else {}
+    kind = {"symbolType": "option"} if is_option_symbol(symbol) else {}
     return {"type": "quotes", "symbol": symbol, **kind}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from aries_nb.brokers.aries.lookup_rows import READERS
-from aries_nb.brokers.aries.messages import OPTION_SYMBOL
 from aries_nb.brokers.parsing import path_segment
 from aries_nb.brokers.protocol import Argument, LookupPage, LookupTopic, Query
 from aries_nb.errors import UsageError
+from aries_nb.model.contracts import is_option_symbol
 
 __all__ = ["AriesLookup"]
 
@@ -38,8 +38,8 @@ class AriesLookup:
         match topic:
             case "details":
                 symbols = _symbols(arguments)
-                options = [symbol for symbol in symbols if OPTION_SYMBOL.fullmatch(symbol)]
-                shares = [symbol for symbol in symbols if not OPTION_SYMBOL.fullmatch(symbol)]
+                options = [symbol for symbol in symbols if is_option_symbol(symbol)]
+                shares = [symbol for symbol in symbols if not is_option_symbol(symbol)]
                 paths = {"/v1/marketdata/equities/details": shares, "/v1/marketdata/options/details": options}
                 return [query for path, names in paths.items() for query in _batches(path, names)]
             case "quotes":

@@ -6,7 +6,6 @@ spellings, numbers as text, control events) are decoded by the module `tolerant`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -19,7 +18,6 @@ from aries_nb.model import ColumnType
 __all__ = [
     "GREEKS_FIELDS",
     "OLD_TRADE_FIELDS",
-    "OPTION_SYMBOL",
     "QUOTE_FIELDS",
     "STREAM_ALIASES",
     "TIME_AND_SALES_FIELDS",
@@ -40,9 +38,6 @@ __all__ = [
     "decode_lines",
     "field_types",
 ]
-
-# OSI (protocol page §3.2). The root of an adjusted contract has a digit; some tools pad a root to 6 characters.
-OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])[A-Z\d.]{1,6} *\d{6}[CP]\d{8}")
 
 Number: TypeAlias = float | UnsetType
 Millis: TypeAlias = Annotated[int, Meta(gt=0, lt=MAX_MS)] | UnsetType

@@ -16,7 +16,6 @@ from msgspec import UNSET, Struct
 from aries_nb.brokers.aries.messages import (
     GREEKS_FIELDS,
     OLD_TRADE_FIELDS,
-    OPTION_SYMBOL,
     QUOTE_FIELDS,
     TIME_AND_SALES_FIELDS,
     TRADE_FIELDS,
@@ -31,6 +30,7 @@ from aries_nb.brokers.aries.messages import (
 )
 from aries_nb.brokers.parsing import unix_ns
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
+from aries_nb.model.contracts import is_option_symbol
 
 __all__ = [
     "QUOTE_COLUMN_TYPES",
@@ -252,7 +252,7 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
                 tape.add("price")  # an event with neither is no trade
         else:
             # All fields of a share: without the Greeks, which only options have and which would be refused.
-            is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option(subscription.symbol)
+            is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option_symbol(subscription.symbol)
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:
                     fields.setdefault("quoteFields", {"quoteTimestamp"}).add(QUOTE_FIELDS[field])
@@ -261,11 +261,6 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
                 elif not is_share:
                     fields.setdefault("greeksFields", set()).add(GREEKS_FIELDS[field])
     return {option: tuple(sorted(names)) for option, names in sorted(fields.items())}
-
-
-def is_option(symbol: str) -> bool:
-    """Return whether a symbol is that of a listed option (OSI symbol)."""
-    return OPTION_SYMBOL.fullmatch(symbol) is not None
 
 
 def is_everything(option: str, names: Iterable[str]) -> bool:
@@ -284,7 +279,7 @@ def item_to_subscribe(symbol: str, new: RequestOptions) -> dict[str, Any]:
         item[option] = "*" if is_everything(option, names) else list(names) or True
     if "timeAndSalesFields" in new:
         item["timeAndSales"] = True
-    if "greeksFields" in new or is_option(symbol):
+    if "greeksFields" in new or is_option_symbol(symbol):
         item["symbolType"] = "option"  # else "equity" is assumed (protocol page §3.2)
     return item
 

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
+from aries_nb.model.contracts import option_root
 from aries_nb.widgets.plotly_view import FigureView, layout
 from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE
@@ -88,14 +89,24 @@ class StrikeChart(FigureView):
     def _line(self, data: BoardData, kind: str, column: str) -> tuple[Numbers, Numbers]:
         """Return the strikes, ascending, at which a column of the chain is known, and its values there.
 
+        Each root, such as SPX and SPXW, is a line of its own: a NaN stands between them.
+
         `kind` is "call" or "put", `column` the name of the column.
         """
         row_of = {symbol: row for row, symbol in enumerate(data.symbols)}
-        side = sorted((strike, row_of[symbol]) for symbol, strike in self._sides[kind] if symbol in row_of)
-        strikes = np.array([strike for strike, _ in side], dtype="float64")
-        values = data.numbers[[row for _, row in side], data.columns.index(column)]
-        is_known = np.isfinite(values)
-        return strikes[is_known], values[is_known]
+        values = data.numbers[:, data.columns.index(column)]
+        points = sorted(
+            (option_root(symbol), strike, values[row_of[symbol]])
+            for symbol, strike in self._sides[kind]
+            if symbol in row_of and np.isfinite(values[row_of[symbol]])
+        )
+        line: list[tuple[float, float]] = []
+        for place, (root, strike, value) in enumerate(points):
+            if place and root != points[place - 1][0]:
+                line.append((np.nan, np.nan))
+            line.append((strike, float(value)))
+        x, y = np.array(line, dtype="float64").reshape(-1, 2).T
+        return x, y
 
 
 def _label(column: str) -> str:
@@ -111,7 +122,7 @@ def _upright(spot: float, lines: Sequence[tuple[Numbers, Numbers]]) -> tuple[Num
     values = np.concatenate([y for _, y in lines])
     if not len(values) or not np.isfinite(spot):
         return np.empty(0), np.empty(0)
-    return np.array([spot, spot]), np.array([values.min(), values.max()])
+    return np.array([spot, spot]), np.array([np.nanmin(values), np.nanmax(values)])
 
 
 def _figure(columns: Sequence[str], title: str, height: int) -> LiveFigure:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aries_nb.model.contracts import option_root
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
 from aries_nb.widgets.static_html import MOST_ROWS, table
@@ -27,16 +28,26 @@ AT_THE_MONEY = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 
 
 class Chain(Panel):
-    """A live option chain with a row for each strike; its size never changes. `title` "" shows none."""
+    """A live option chain with a row for each strike, and for each root where there are several.
+
+    Its size never changes. `title` "" shows none.
+    """
 
     script = "chain"
 
     def __init__(self, source: ChainSource, *, title: str = "") -> None:
         self._chain_source = source
         self._title = title
-        self._strikes = sorted({strike for _, _, strike in source.contracts})
+        # A row for each strike of each root: SPX and SPXW are different contracts.
+        self._lines = sorted({(strike, option_root(symbol)) for symbol, _, strike in source.contracts})
+        self._strikes = [strike for strike, _ in self._lines]
+        self._has_roots = len({root for _, root in self._lines}) > 1
         self._symbols = {
-            kind: {strike: symbol for symbol, its_kind, strike in source.contracts if its_kind == kind}
+            kind: {
+                (strike, option_root(symbol)): symbol
+                for symbol, its_kind, strike in source.contracts
+                if its_kind == kind
+            }
             for kind in ("call", "put")
         }
         self._prices = Decimals(is_price=True)
@@ -54,7 +65,8 @@ class Chain(Panel):
             "title": self._title,
             "strikes": self._strikes,
             "columns": [{"name": name, "label": LABELS[name], "kind": _kind(name)} for name in (*CALLS, *PUTS)],
-            "symbols": [[self._symbols[kind].get(strike, "") for kind in ("call", "put")] for strike in self._strikes],
+            "roots": [root for _, root in self._lines] if self._has_roots else [],
+            "symbols": [[self._symbols[kind].get(line, "") for kind in ("call", "put")] for line in self._lines],
             "decimals": [self._decimals(name, numbers) for name in (*CALLS, *PUTS)],
             "strike_decimals": self._strike_decimals,
             "spot_decimals": self._spots.of(np.array([spot])),
@@ -68,12 +80,13 @@ class Chain(Panel):
         decimals = [self._decimals(name, numbers) for name in (*CALLS, *PUTS)]
         money = int(np.argmin(np.abs(np.array(self._strikes) - spot))) if self._strikes and np.isfinite(spot) else -1
         rows = []
-        for place, strike in enumerate(self._strikes):
+        for place, (strike, root) in enumerate(self._lines):
             texts = [
                 _text(name, value, shown)
                 for name, value, shown in zip((*CALLS, *PUTS), numbers[place].tolist(), decimals, strict=True)
             ]
             middle = (AT_THE_MONEY if place == money else "") + grouped(strike, self._strike_decimals)
+            middle += f" {root}" if self._has_roots else ""
             rows.append([*texts[: len(CALLS)], middle, *texts[len(CALLS) :]])
         shown_spot = f"underlying {grouped(spot, self._spots.of(np.array([spot])))}"
         if len(rows) > MOST_ROWS:  # those around the price of the underlying
@@ -85,7 +98,7 @@ class Chain(Panel):
         return table(caption, header, rows, text_columns=())
 
     def _rows(self, data: BoardData) -> Numbers:
-        """Return the chain's numbers as an array: a row for each strike, the columns of calls, then those of puts.
+        """Return the chain's numbers as an array: a row for each line, the columns of calls, then those of puts.
 
         NaN where there is no such contract or nothing has arrived.
         """
@@ -93,10 +106,10 @@ class Chain(Panel):
         numbers = np.full((len(self._strikes), len(CALLS) + len(PUTS)), np.nan)
         for kind, names, first in (("call", CALLS, 0), ("put", PUTS, len(CALLS))):
             places = [data.columns.index(name) for name in names]
-            for line, strike in enumerate(self._strikes):
-                row = row_of.get(self._symbols[kind].get(strike, ""))
+            for place, line in enumerate(self._lines):
+                row = row_of.get(self._symbols[kind].get(line, ""))
                 if row is not None:
-                    numbers[line, first : first + len(names)] = data.numbers[row, places]
+                    numbers[place, first : first + len(names)] = data.numbers[row, places]
         return numbers
 
     def _decimals(self, name: str, numbers: Numbers) -> int:

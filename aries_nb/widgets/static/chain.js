@@ -74,7 +74,8 @@ function makeChain(root, clock) {
       cell.appendChild(text);
       return { node: cell, arrow, text };
     });
-    const middle = make("th", "anb-strike", grouped(strike, next.strike_decimals));
+    const root = next.roots.length ? ` ${next.roots[place]}` : "";
+    const middle = make("th", "anb-strike", grouped(strike, next.strike_decimals) + root);
     middle.scope = "row";
     digits[half] = Math.max(digits[half], middle.textContent.length + 2);
     node.append(...cells.slice(0, half).map((cell) => cell.node), middle, ...cells.slice(half).map((cell) => cell.node));
@@ -82,7 +83,7 @@ function makeChain(root, clock) {
   }
 
   function paint(data, next) {
-    const nextKey = JSON.stringify([next.strikes, next.columns, next.symbols]);
+    const nextKey = JSON.stringify([next.strikes, next.roots, next.columns, next.symbols]);
     if (frozenAt !== null && nextKey === key) {
       behind += 1;
       put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} ${behind === 1 ? "frame" : "frames"} behind`);

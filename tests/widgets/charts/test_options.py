@@ -135,3 +135,23 @@ def test_the_static_picture_has_a_drawing_for_each_column_and_escapes_the_title(
 def test_columns_that_cannot_be_drawn_are_refused_with_advice(source, columns, match):
     with pytest.raises(UsageError, match=match):
         StrikeChart(source, columns)
+
+
+def test_each_of_two_roots_is_a_line_of_its_own():
+    source = Chains()
+    source.contracts = tuple(
+        (f"{root}261218C0{strike}000", "call", float(strike)) for strike in (6000, 6100) for root in ("SPX", "SPXW")
+    )
+    source.symbols = tuple(symbol for symbol, _, _ in source.contracts)
+    for place, value in enumerate((0.2, 0.3, 0.21, 0.31)):
+        source.put(place, value, 0.5, 0.01)
+    source.spot = 6050.0
+    chart = StrikeChart(source, ["implied_volatility"])
+
+    chart.draw()
+
+    calls, _, underlying = chart.figure.data[:3]
+    np.testing.assert_array_equal(calls.x, [6000.0, 6100.0, np.nan, 6000.0, 6100.0])
+    np.testing.assert_array_equal(calls.y, [0.2, 0.21, np.nan, 0.3, 0.31])
+    assert underlying.y.tolist() == [0.2, 0.31]
+    chart.close()

@@ -118,3 +118,26 @@ def test_a_name_from_outside_reaches_the_browser_only_as_text(chain):
     script = type(chain.widget)._esm
 
     assert not any(word in str(script) for word in ("innerHTML", "insertAdjacentHTML", "outerHTML", "document.write"))
+
+
+def test_two_roots_at_one_strike_are_two_rows():
+    source = Chains()
+    source.contracts = (
+        ("SPX261218C06000000", "call", 6000.0),
+        ("SPXW261218C06000000", "call", 6000.0),
+        ("SPXW261218P06000000", "put", 6000.0),
+    )
+    source.symbols = tuple(symbol for symbol, _, _ in source.contracts)
+    for place, price in enumerate((1.0, 2.0, 3.0)):
+        source.put(place, price, price, price, 0.5, 0.2, 0.01)
+    chain = Chain(source)
+    chain.widget.open()
+
+    chain.draw()
+
+    rows = frame_of(chain)[5:].reshape(2, 10)
+    assert (rows[:, 3].tolist(), rows[1, 5]) == ([1.0, 2.0], 3.0)
+    assert np.isnan(rows[0, 5])
+    assert (chain.widget.description["strikes"], chain.widget.description["roots"]) == ([6000.0] * 2, ["SPX", "SPXW"])
+    assert "6,000 SPXW" in chain._picture()
+    chain.close()
