@@ -23,6 +23,7 @@ __all__ = [
     "column_kind",
     "column_label",
     "compact",
+    "compacts",
     "decimals_beyond",
     "decimals_of",
     "decimals_of_rows",
@@ -224,3 +225,11 @@ def compact(value: float) -> str:
     decimals = 0 if size >= 1e5 else CUT_DIGITS - 1 - math.floor(math.log10(size)) if size else 0
     text = grouped(value, min(decimals, MOST_DECIMALS))
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def compacts(values: Sequence[float]) -> list[str]:
+    """Return numbers that stand together, each as `compact` does; in full if two of them would look alike."""
+    texts = [compact(value) for value in values]
+    if len(set(texts)) == len(set(values)):
+        return texts
+    return [grouped(value, shown_decimals(value)) for value in values]

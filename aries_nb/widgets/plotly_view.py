@@ -33,6 +33,8 @@ GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
 
 MESSAGES_A_FRAME = 1
 LABEL_MARGIN = 72  # pixels, next to an axis of numbers
+# Numbers below 1e-6 are powers of ten on plotly's axes, whatever `exponentformat` says.
+MOST_PLAIN_DECIMALS = 6
 LABEL_DIGIT, LABEL_SPACE = 7, 15  # pixels of a character of a tick label, and around it
 
 
@@ -120,6 +122,8 @@ class AxisDigits:
         if self._format != f",.{decimals}f":
             self._format = f",.{decimals}f"
             changes[f"{self._axis}_hoverformat"] = self._format
+            if decimals > MOST_PLAIN_DECIMALS:
+                changes[f"{self._axis}_tickformat"] = self._format
         length = max(len(grouped(value, decimals)) for value in (values.min(), values.max()))
         margin = LABEL_DIGIT * length + LABEL_SPACE
         if self._side and margin > self._margin:

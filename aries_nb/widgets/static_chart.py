@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aries_nb.widgets.number_format import compact
+from aries_nb.widgets.number_format import compacts
 from aries_nb.widgets.static_html import BLUE, FONT, ORANGE, clock_time
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def line_chart(title: str, lines: Sequence[Line], *, left: Sequence[Line] = ()) 
             for _, colour, x, y in group
             for path in [_path(across.pixels(x), upwards.pixels(y))]
         ]
-    legend = [(colour, f"{label} {compact(float(y[-1]))}") for label, colour, _, y in drawn]
-    y_low, y_high = _range(y for *_, y in (right or left))
-    return _figure(title, legend, parts, f"{_span(x_low, x_high)} · low {compact(y_low)} · high {compact(y_high)}")
+    low, high, *last = compacts([*_range(y for *_, y in (right or left)), *(float(y[-1]) for *_, y in drawn)])
+    legend = [(colour, f"{label} {text}") for (label, colour, _, _), text in zip(drawn, last, strict=True)]
+    return _figure(title, legend, parts, f"{_span(x_low, x_high)} · low {low} · high {high}")
 
 
 def candle_chart(
@@ -104,13 +104,13 @@ def candle_chart(
             for values in zip(centre[chosen].tolist(), *map(np.ndarray.tolist, ys), strict=True)
         )
         parts.append(f"<path stroke='{colour}' stroke-width='{UNITS_A_PIXEL}' fill='{fill}' d='{path}'/>")
-    y_low, y_high = _range([high, low])
+    lowest, highest, last = compacts([*_range([high, low]), float(close[-1])])
     span = _span(float(starts[0]), float(starts[-1]))
     return _figure(
         title,
-        [(BLUE, f"close {compact(float(close[-1]))}")],
+        [(BLUE, f"close {last}")],
         parts,
-        f"{span} · low {compact(y_low)} · high {compact(y_high)}",
+        f"{span} · low {lowest} · high {highest}",
     )
 
 
@@ -199,7 +199,7 @@ def _without_idle(x: Numbers, idle: Sequence[tuple[float, float]]) -> Numbers:
 def _span(low: float, high: float) -> str:
     """Return the range of x as text: times of day in UTC, with the days if they are several, or numbers."""
     if low < EPOCH_MS:
-        return f"{compact(low)}–{compact(high)}"
+        return "–".join(compacts([low, high]))
     days = np.array([low, high]).astype("M8[ms]").astype("M8[D]").astype(str)
     first, last = (clock_time(each * 1e6) for each in (low, high))
     return f"{days[0]} {first}–{last} UTC" if days[0] == days[1] else f"{days[0]} {first}–{days[1]} {last} UTC"

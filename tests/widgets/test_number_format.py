@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from aries_nb.model import Column, TableData
-from aries_nb.widgets import Board, Candles, Chart, DepthChart, Ladder
+from aries_nb.widgets import Board, Candles, Chart, DepthChart, Ladder, Tape
 from aries_nb.widgets.number_format import (
     Decimals,
     average_decimals,
     compact,
+    compacts,
     decimals_of_rows,
     grouped,
     shown_decimals,
 )
 from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.table_format import TableFormatter
+from tests.widgets.panels.test_tape import Prints
 from tests.widgets.sources import Boards, Books, RollingRows
 
 HUGE = 2.0**53 + 2
@@ -87,6 +89,23 @@ def test_a_short_number_is_no_power_of_ten_while_a_reader_can_count_its_digits(v
     assert compact(value) == text
 
 
+def test_numbers_that_stand_together_do_not_look_alike():
+    assert compacts([61_250.12345678, 61_250.12345679, 1.0]) == ["61,250.12345678", "61,250.12345679", "1"]
+    assert compacts([61_250.12345678, 61_251.0, 61_251.0])[0] == "61,250.1"
+
+
+def test_sizes_of_a_tape_have_decimals_for_each_symbol():
+    source = Prints(symbols=("COIN", "AAPL"))
+    source.add(1e-8, 0.00012, symbol="COIN")
+    source.add(500.1, 100.0)
+    tape = Tape(source)
+
+    picture = tape._picture()
+
+    assert all(f">{text}<" in picture for text in ("0.00012", "100", "0.00000001", "500.10"))
+    tape.close()
+
+
 def test_a_number_of_more_digits_than_a_cell_holds_is_a_power_of_ten():
     assert grouped(1e300, 2) == "1e+300"
 
@@ -151,6 +170,7 @@ def test_the_labels_of_a_chart_distinguish_small_prices_and_have_room():
 
     layout = chart.figure.layout
     assert (layout.yaxis.hoverformat, layout.yaxis2.hoverformat) == (",.10f", ",.0f")
+    assert (layout.yaxis.tickformat, layout.yaxis2.tickformat) == (",.10f", None)
     assert (layout.margin.r, layout.margin.l) == (99, 162)
     chart.close()
 

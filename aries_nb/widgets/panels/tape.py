@@ -70,7 +70,7 @@ class Tape(Panel):
         self._prices: dict[str, float] = {}
         self._sizes: dict[str, _Sizes] = {}
         self._price_decimals: dict[str, Decimals] = {}
-        self._size_decimals = Decimals(is_price=False)
+        self._size_decimals: dict[str, Decimals] = {}
         self._updates = RowUpdates()
         super().__init__(source)
         self.widget.whole_rows = self._updates.whole
@@ -137,12 +137,13 @@ class Tape(Panel):
         """Return a print as a row; beyond the columns its numbers have the tick (1, 0 or -1), and 1 for a big print."""
         ts, symbol, price, size, side, venue, tick, is_big = cast("PrintValues", row)
         prices = self._price_decimals.setdefault(symbol, Decimals(is_price=True))
+        sizes = self._size_decimals.setdefault(symbol, Decimals(is_price=False))
         local_us = settings.local_ns(ts * 1_000) // 1_000
         texts = {
             "time": f"{clock_time(local_us * 1e3)}.{local_us // 1_000 % 1_000:03d}",
             "symbol": symbol,
             "price": grouped(price, prices.of_values([price])),
-            "size": grouped(size, self._size_decimals.of_values([size])),
+            "size": grouped(size, sizes.of_values([size])),
             "side": side,
             "venue": venue,
         }

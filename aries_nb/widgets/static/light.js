@@ -352,7 +352,7 @@ function makeChart(root, group) {
       const dy = chart.valToPos(values[at], "y") - top;
       if (Math.abs(dx) > 7 || Math.abs(dy) > 16) continue;
       const what = sides[at] > 0 ? "bought" : "sold";
-      return `${what} ${quantities[at].toLocaleString("en-US")} at ${grouped(values[at], description.decimals)}`;
+      return `${what} ${quantities[at].toLocaleString("en-US", { maximumFractionDigits: 12 })} at ${grouped(values[at], description.decimals)}`;
     }
     return "";
   }
