@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         oauth_login,
     )
     from aries_nb.model.settings import settings
+    from aries_nb.widgets.own_figure import figure, template
 
     __version__: str
 
@@ -62,19 +63,27 @@ __all__ = [
     "WaitTimeoutError",
     "connect",
     "connecting",
+    "figure",
     "keyring_token",
     "oauth",
     "oauth_client",
     "oauth_login",
     "run",
     "settings",
+    "template",
 ]
 
 
 # Without a handler, logging writes warnings of our threads into the output of whichever cell runs.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
-_ROOMS = {"settings": "aries_nb.model.settings", "connecting": "aries_nb.asynchronous", "run": "aries_nb.asynchronous"}
+_ROOMS = {
+    "settings": "aries_nb.model.settings",
+    "connecting": "aries_nb.asynchronous",
+    "run": "aries_nb.asynchronous",
+    "figure": "aries_nb.widgets.own_figure",
+    "template": "aries_nb.widgets.own_figure",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -31,7 +31,7 @@ ALLOWED = {
     "asynchronous": {"brokers", "live", "store"},
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
     "cli": {"live", "sim", "doctor"},
-    "root": {"live", "cli", "asynchronous"},
+    "root": {"live", "cli", "asynchronous", "widgets"},
     "__main__": {"cli"},
 }
 SHARED = {"errors", "model"}

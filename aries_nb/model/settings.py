@@ -14,6 +14,7 @@ from aries_nb.errors import UsageError
 __all__ = ["Engine", "Settings", "checked_engine", "settings"]
 
 SECOND = 1_000_000_000
+TEMPLATE = "aries_nb"  # Plotly's name of `anb.template`, our own looks
 
 
 Engine: TypeAlias = Literal["plotly", "light"]
@@ -72,8 +73,8 @@ class Settings:
         """The Plotly template of charts made from now on, such as "plotly_dark"; None (default) for our own looks.
 
         Several are joined by "+". The template's colours of paper, plot, text, grid and hover labels replace ours;
-        sizes, margins and the colours of lines and candles stay. Known are the built-in templates, and those that were
-        registered in `plotly.io.templates` before.
+        sizes, margins and the colours of lines and candles stay. Known are the built-in templates, those that were
+        registered in `plotly.io.templates` before, and "aries_nb", which is `anb.template`.
         """
         return self._template
 
@@ -135,7 +136,7 @@ def _templates() -> set[str]:
     folder = Path(spec.origin or "").parent / "package_data" / "templates" if spec is not None else None
     names = {path.stem for path in folder.glob("*.json")} if folder is not None else set()
     registered = getattr(sys.modules.get("plotly.io"), "templates", ())
-    return names | {*registered}
+    return names | {*registered, TEMPLATE}
 
 
 settings = Settings()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io as pio
 
-from aries_nb.model.settings import settings
+from aries_nb.model.settings import TEMPLATE, settings
 from aries_nb.widgets.number_format import Decimals, decimals_of_rows, grouped
-from aries_nb.widgets.static_html import GREY
+from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, PALETTE
 from aries_nb.widgets.view import View
 
 if TYPE_CHECKING:
@@ -24,11 +26,14 @@ __all__ = [
     "AxisDigits",
     "FigureView",
     "layout",
+    "our_template",
     "time_anchor",
 ]
 
 GRID = "rgba(128,128,128,0.18)"
 CLEAR = "rgba(0,0,0,0)"
+# Each name that Plotly has had for the button that uploads a figure.
+UPLOADS = ("sendChartToCloud", "sendDataToCloud")
 GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
 
 MESSAGES_A_FRAME = 1
@@ -38,11 +43,11 @@ MOST_PLAIN_DECIMALS = 6
 LABEL_DIGIT, LABEL_SPACE = 7, 15  # pixels of a character of a tick label, and around it
 
 
-def layout(title: str, height: int) -> dict[str, Any]:
+def layout(title: str, height: int, *, has_template: bool = True) -> dict[str, Any]:
     """Return the layout that all our Plotly figures share; `height` is in pixels, `title` "" for none.
 
     It is readable on light and dark pages, compact, and keeps the user's zoom at every update. Where
-    `settings.template` names a template, its colours replace ours.
+    `settings.template` names a template, its colours replace ours; `has_template` False leaves it out.
     """
     axis = {
         # Half of a frame's time in the browser was spent measuring labels for overflow; few labels, none measured.
@@ -63,11 +68,16 @@ def layout(title: str, height: int) -> dict[str, Any]:
         "modebar": {"orientation": "h"},
         # Constant: any other value would reset the user's zoom.
         "uirevision": "aries-nb",
-        "xaxis": dict(axis),
+        # Labels of times fit next to each other at 800 pixels; plotly would tilt them.
+        "xaxis": {**axis, "nticks": 6, "tickangle": 0},
         "yaxis": {**axis, "side": "right"},
     }
-    template = settings.template
-    return _coloured(looks) if template is None else {**looks, "template": template}
+    template = settings.template if has_template else None
+    if template is None:
+        return _coloured(looks)
+    if TEMPLATE in template.split("+"):
+        our_template()
+    return {**looks, "template": template}
 
 
 def _coloured(looks: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +93,27 @@ def _coloured(looks: dict[str, Any]) -> dict[str, Any]:
         "xaxis": {**looks["xaxis"], **lines},
         "yaxis": {**looks["yaxis"], **lines},
     }
+
+
+@functools.cache
+def our_template() -> go.layout.Template:
+    """Return our looks as a template, known to Plotly as "aries_nb" from now on."""
+    looks = {
+        name: value for name, value in layout("", 0, has_template=False).items() if name not in ("height", "uirevision")
+    }
+    looks["title"] = {name: value for name, value in looks["title"].items() if name != "text"}
+    looks["margin"] = {**looks["margin"], "t": 44}
+    for axis in ("xaxis", "yaxis"):
+        looks[axis] = {**looks[axis], "automargin": True}  # a user's axes may have titles
+    looks["modebar"] = {**looks["modebar"], "remove": list(UPLOADS)}
+    looks["colorway"] = list(PALETTE)
+    candles = {
+        "increasing": {"line": {"color": BLUE}, "fillcolor": "rgba(0,0,0,0)"},
+        "decreasing": {"line": {"color": ORANGE}, "fillcolor": ORANGE},
+    }
+    made = go.layout.Template(layout=looks, data={"candlestick": [candles]})
+    pio.templates[TEMPLATE] = made
+    return made
 
 
 def time_anchor() -> go.Scatter:

@@ -1,0 +1,66 @@
+"""A user's own figures in JupyterLab: our looks, labels that can be read, and no button that uploads them."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import failures, open_notebook, run_all
+
+expect.set_options(timeout=30_000)
+
+CELLS = (
+    "import pandas as pd\nimport plotly.graph_objects as go\nimport aries_nb as anb\n"
+    'times = pd.date_range("2026-11-27 12:00", periods=200, freq="s")\n'
+    "plain = go.Figure(go.Scatter(x=times, y=list(range(200))), {'template': anb.template, 'height': 260})",
+    "anb.figure(plain)",
+    "plain",
+)
+# Of each figure: titles of its buttons, tilted labels, and the worst contrast of a label with the page.
+LOOKS = """() => [...document.querySelectorAll(".js-plotly-plot")].map((figure) => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+  let page = figure;
+  const isClear = (node) => /rgba\\(0, 0, 0, 0\\)/.test(getComputedStyle(node).backgroundColor);
+  while (page && isClear(page)) page = page.parentElement;
+  const behind = numbers(getComputedStyle(page ?? document.body).backgroundColor);
+  const contrast = (text) => {
+    const [r, g, b, alpha = 1] = numbers(getComputedStyle(text).fill);
+    const [high, low] = [light([r, g, b].map((v, at) => v * alpha + behind[at] * (1 - alpha))), light(behind)]
+      .sort((one, other) => other - one);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const labels = [...figure.querySelectorAll(".xtick text, .ytick text")];
+  return {
+    buttons: [...figure.querySelectorAll(".modebar-btn")].map((button) => button.dataset.title ?? ""),
+    tilted: labels.filter((label) => /rotate\\((?!0)/.test(label.getAttribute("transform") ?? "")).length,
+    overlapping: labels.filter((label) => label.closest(".xtick")).map((label) => label.getBoundingClientRect())
+      .sort((one, other) => one.left - other.left).filter((box, at, all) => at && box.left < all[at - 1].right).length,
+    labels: labels.length,
+    contrast: Math.min(...labels.map(contrast)),
+  };
+})"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_own_figures_can_be_read_and_not_be_uploaded(page, lab, screenshot, theme):
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "own.ipynb")
+    page.set_viewport_size({"width": 800, "height": 1400})
+    open_notebook(page, lab, "own.ipynb", theme=theme)
+
+    run_all(page)
+
+    page.wait_for_function(f"() => ({LOOKS})().filter((each) => each.labels > 5).length === 2", timeout=30_000)
+    assert failures(page) == []
+    own, plain = page.evaluate(LOOKS)
+    assert screenshot(theme).stat().st_size > 10_000
+    for looks in (own, plain):
+        assert any(title.startswith("Download") for title in looks["buttons"])
+        assert [title for title in looks["buttons"] if "share" in title.lower() or "cloud" in title.lower()] == []
+        assert (looks["tilted"], looks["overlapping"]) == (0, 0)
+    assert own["contrast"] >= 4.5
+    assert plain["contrast"] >= (4.5 if theme == "light" else 4.0)  # one grey for both themes
