@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from weakref import WeakMethod
 
 import pandas as pd
 
@@ -438,7 +439,14 @@ class Feed(BoundToProcess):
         return self._registry.same(
             key,
             lambda: LiveFrame(
-                self._opened(endpoint), self._callbacks, kind, names, columns=columns, window=window, options=options
+                self._opened(endpoint),
+                self._callbacks,
+                kind,
+                names,
+                columns=columns,
+                window=window,
+                options=options,
+                own_fills=WeakMethod(self._accounts.own_fills),
             ),
         )
 

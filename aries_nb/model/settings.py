@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from aries_nb.errors import UsageError
 
-__all__ = ["Engine", "Settings", "checked_engine", "settings"]
+__all__ = ["Engine", "Settings", "check_plotly", "checked_engine", "settings"]
 
 SECOND = 1_000_000_000
 TEMPLATE = "aries_nb"  # Plotly's name of `anb.template`, our own looks
@@ -145,6 +145,13 @@ settings = Settings()
 def checked_engine(name: str | None) -> Engine:
     """Return the engine that draws a chart: `name`, or `settings.engine` for None. Raises UsageError for any other."""
     return settings.engine if name is None else _known_engine(name)
+
+
+def check_plotly(name: str | None, what: str) -> None:
+    """Check the engine of a chart that only Plotly draws, named `what` in the error; None passes. Raises UsageError."""
+    if name is not None and _known_engine(name) != "plotly":
+        advice = 'Use "plotly", which leaves times without trading out of the axis.'
+        raise UsageError(f"engine={name!r} does not draw {what}", advice=advice)
 
 
 def _known_engine(name: object) -> Engine:

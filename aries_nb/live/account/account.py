@@ -13,7 +13,7 @@ import pandas as pd
 
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
-from aries_nb.live.account.fills import LiveFills
+from aries_nb.live.account.fills import FillsSource, LiveFills
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
 from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.account.snapshots import Snapshots
@@ -208,6 +208,12 @@ class Account(BoundToProcess):
             causes=equity._source,
         )
         return self._view("dashboard", (balances, positions, orders, equity), make)
+
+    @property
+    def _source(self) -> FillsSource | None:
+        """The data of the account's fills where they are in use, for charts of market data; else None."""
+        fills = self._fills
+        return fills._source if fills is not None and fills.is_open else None
 
     def _repr_mimebundle_(self, include: Collection[str] | None = None, exclude: Collection[str] | None = None) -> Any:  # noqa: ANN401
         return self.dashboard()._repr_mimebundle_(include, exclude)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -13,7 +14,7 @@ from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
-from aries_nb.model import Column, TableData
+from aries_nb.model import Column, FillMark, TableData
 from aries_nb.net.background import on_network
 from aries_nb.store import Fill, FillLog, ReportedFillLog, TableRow
 
@@ -26,6 +27,7 @@ __all__ = ["FillsSource", "LiveFills"]
 FillHistory: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
 INSERT_SECONDS = 10.0
 
+MOST_MARKED = 500  # in charts of market data
 SHOWN = 50  # the newest fills, in a cell
 SHOWN_COLUMNS = (
     Column("time", "time"),
@@ -170,6 +172,16 @@ class FillsSource:
         return TableData(
             f"Fills {fills.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not fills.is_live, note=note
         )
+
+    def marks(self) -> list[FillMark]:
+        """Return the newest 500 fills in the order of their arrival, as charts of market data mark them."""
+        _, end = self._log.entries(sys.maxsize)
+        entries, _ = self._log.entries(end - MOST_MARKED)
+        return [
+            FillMark(fill.ts, fill.symbol, float(fill.signed), float(fill.price))
+            for fill, _ in entries
+            if fill.quantity > 0
+        ]
 
     @property
     def is_answered(self) -> bool:

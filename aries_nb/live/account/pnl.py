@@ -17,7 +17,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.model import PUT, TABLE_KEYS, BarsData, Column, TableData
-from aries_nb.model.settings import settings
+from aries_nb.model.settings import Engine, check_plotly, settings
 from aries_nb.net.background import on_network
 from aries_nb.store import Table, TableListener
 from aries_nb.store.log import RowChange, TableRow
@@ -291,13 +291,16 @@ class LivePnl(LiveTable):
             self.close()
             raise
 
-    def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
+    def chart(self, *, bars: int = 500, height: int = 380, engine: Engine | None = None) -> BarCandles:
         """Return a live chart of the newest `bars` candles, at most 2,000; `height` is in pixels, times are UTC.
 
-        Long times without a candle, such as nights and weekends, are left out of the axis.
+        Long times without a candle, such as nights and weekends, are left out of the axis, which only the engine
+        "plotly" can: it draws this chart also where `settings.engine` is another. Raises UsageError for `engine`
+        "light" and for unknown ones.
         """
         from aries_nb.widgets import BarCandles
 
+        check_plotly(engine, "P&L with nights left out")
         make = lambda: BarCandles(self._source, title=self._title(), most=bars, height=height)  # noqa: E731
         return self._view(("chart", bars, height), make)
 

@@ -6,7 +6,7 @@ The connection is made on first use; market data never waits for it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from aries_nb.brokers import AccountReference, Endpoint, Reference
@@ -18,7 +18,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
-from aries_nb.model import Kind, RestingOrder
+from aries_nb.model import FillMark, Kind, RestingOrder
 from aries_nb.model.prices import is_price
 from aries_nb.net.http_client import HttpClient
 
@@ -103,6 +103,13 @@ class UserData:
             if is_price(price) and left > 0:
                 found.append(RestingOrder(str(row["side"]), price, left))
         return tuple(found)
+
+    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
+        """Return the newest fills (own executions) in these symbols, of the accounts whose fills are in use."""
+        with self._guard:
+            accounts = list(self._accounts.values())
+        sources = [account._source for account in accounts]
+        return [mark for source in sources if source is not None for mark in source.marks() if mark.symbol in symbols]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the user's accounts, from the token where it has them, else requested from the broker.

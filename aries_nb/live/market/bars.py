@@ -23,6 +23,7 @@ from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.model.clock import elapsed
+from aries_nb.model.settings import Engine, check_plotly
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
@@ -173,13 +174,16 @@ class LiveBars(LiveObject):
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} bars, {'live' if self.is_live else self._state}>"
 
-    def chart(self, *, bars: int = 500, height: int = 380) -> BarCandles:
+    def chart(self, *, bars: int = 500, height: int = 380, engine: Engine | None = None) -> BarCandles:
         """Return a live chart of the newest `bars` bars, at most 2,000, with volume.
 
-        `height` is in pixels, times are UTC. Nights and weekends are left out of the time axis.
+        `height` is in pixels, times are UTC. Nights and weekends are left out of the time axis, which only the engine
+        "plotly" can: it draws this chart also where `settings.engine` is another. Raises UsageError for `engine`
+        "light" and for unknown ones.
         """
         from aries_nb.widgets import BarCandles
 
+        check_plotly(engine, "bars with nights left out")
         title = f"{self.symbol} · {self.interval}"
         return self._view(
             ("chart", bars, height), lambda: BarCandles(self._source, title=title, most=bars, height=height)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from weakref import WeakMethod
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.staleness import Staleness
-from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FrameRows, GapSpan, Kind, PrintsData
+from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FillMark, FrameRows, GapSpan, Kind, PrintsData
 from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 __all__ = ["FrameSource", "LiveFrame"]
 
 
+# A weak reference: a frame must not keep the accounts of its feed alive.
+OwnFills: TypeAlias = "WeakMethod[Callable[[Collection[str]], list[FillMark]]]"
+
+
 class LiveFrame(StreamedObject):
     """The newest rows of one kind for some symbols, kept current in the background as a rolling DataFrame.
 
@@ -40,7 +45,8 @@ class LiveFrame(StreamedObject):
     numbers float64 (NaN missing), texts str ("" missing). Sizes are in shares, or in lots where the broker
     counts lots. Any thread may read. `window` is `limit` (rows) or `window_ns` (ns) of the `RollingFrame`; `options`
     (pairs of name and text) are sent with the subscriptions. It begins with the rows that open frames of the feed have
-    of the same symbols, fields and options; they count as `filled`, and as rows that have arrived.
+    of the same symbols, fields and options; they count as `filled`, and as rows that have arrived. `own_fills`
+    refers to the function with the user's fills in some symbols, None where there is none.
     """
 
     def __init__(
@@ -53,7 +59,9 @@ class LiveFrame(StreamedObject):
         columns: Sequence[Column],
         window: dict[str, int | None],
         options: tuple[tuple[str, str], ...] = (),
+        own_fills: OwnFills | None = None,
     ) -> None:
+        self._own_fills = own_fills
         self.kind = kind
         self.symbols = tuple(symbols)
         self._tape = link.tape(kind, symbols, columns, options=options, takes_over=True, **window)
@@ -330,7 +338,9 @@ class LiveFrame(StreamedObject):
 
     @property
     def _source(self) -> FrameSource:
-        return FrameSource(self, self._tape, self._link, self._staleness, self._gap_selection, self._day, self._states)
+        return FrameSource(
+            self, self._tape, self._link, self._staleness, self._gap_selection, self._day, self._states, self._own_fills
+        )
 
     def _count(self) -> int:
         return self._tape.version
@@ -412,7 +422,9 @@ class FrameSource:
         gaps: GapSelection,
         day: DayFigures | None = None,
         states: TradingState | None = None,
+        own_fills: OwnFills | None = None,
     ) -> None:
+        self._own_fills = own_fills
         self.symbols = frame.symbols
         self._frame = frame
         self._tape = tape
@@ -490,6 +502,11 @@ class FrameSource:
         return tuple(
             symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
         )
+
+    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
+        """Return the user's newest fills in these symbols, of the accounts whose fills are in use."""
+        ask = None if self._own_fills is None else self._own_fills()
+        return [] if ask is None else ask(symbols)
 
     def refused(self) -> dict[str, str]:
         """Return the symbols that the server refuses, each with the reason in one or two words."""

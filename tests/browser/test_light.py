@@ -1,0 +1,185 @@
+"""The light engine in JupyterLab: frames of twelve charts, one crosshair, keys, wheel, themes, what a page loads."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.lab import RUN, THEMES, failures, open_notebook, run_all, run_cell
+from tests.views.stage import notebook_of
+from tests.views.twelve_charts import ARE_DRAWN, FILLED, SHEET, START, rates
+
+pytestmark = pytest.mark.alone
+expect.set_options(timeout=30_000)
+
+SCREEN = {"width": 1180, "height": 1700}
+LEAST = 9.9  # frames a second: ten, of which one may fall into the next second
+TRIES = 5  # of some seconds each, while the machine is busy otherwise
+
+
+@pytest.fixture(scope="module")
+def shown(browser, lab):
+    """A page with the sheet of twelve charts, drawn; `received` are the sizes of its binary messages."""
+    path = lab.root / "light.ipynb"
+    nbformat.write(notebook_of([START, FILLED, SHEET]), path)
+    with fresh_page(browser, lab, **SCREEN) as page:
+        page.errors, page.received = errors_of(page), []
+        page.on("websocket", lambda socket: socket.on("framereceived", lambda data: page.received.append(len(data))))
+        open_notebook(page, lab, path.name)
+        run_all(page, timeout=90)
+        page.wait_for_function(ARE_DRAWN["light"], timeout=60_000)
+        yield page
+
+
+def chart(page, number=0):
+    return page.locator(".anb-light").nth(number)
+
+
+def label(page, number=0):
+    """What the page says of a chart to readers who do not see it: title, values, times; once a second."""
+    return chart(page, number).locator(".anb-plot").get_attribute("aria-label") or ""
+
+
+def times(page, number=0):
+    """The first and the last time shown, as texts."""
+    page.wait_for_timeout(1_300)
+    return label(page, number).rsplit("; ", 1)[1].removesuffix(" UTC").split(" to ")
+
+
+def test_twelve_charts_have_ten_frames_a_second_and_the_page_thirty(shown):
+    for _ in range(TRIES):
+        found = rates(shown, is_light=True, seconds=4)
+        if found.chart >= LEAST and found.page >= 30:
+            break
+
+    assert found.chart >= LEAST, found
+    assert found.page >= 30, found
+
+
+def test_a_page_of_light_charts_gets_one_small_script_and_no_plotly(shown):
+    assert max(shown.received) < 900_000  # the first picture of twelve charts
+    names = shown.evaluate("() => Object.keys(globalThis).filter((name) => name.startsWith('aries_nb.'))")
+    assert len([name for name in names if name.startswith("aries_nb.light.")]) == 1
+    assert shown.evaluate("() => document.querySelectorAll('style[data-anb-light]').length") == 1
+    assert shown.locator(".js-plotly-plot").count() == 0
+
+
+def test_a_crosshair_has_values_on_both_axes_and_moves_in_all_charts(shown):
+    area = chart(shown, 4).locator(".u-over").bounding_box()
+
+    shown.mouse.move(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.5, steps=3)
+
+    expect(chart(shown, 4).locator(".anb-tag-y")).to_be_visible()
+    expect(chart(shown, 4).locator(".anb-tag-y")).to_have_text(re.compile(r"^\d+\.\d+$"))
+    for number in (0, 4, 11):
+        expect(chart(shown, number).locator(".anb-tag-x")).to_be_visible()
+    expect(chart(shown, 0).locator(".anb-tag-y")).to_be_hidden()
+    seconds = [chart(shown, number).locator(".anb-tag-x").inner_text().split()[-1][:8] for number in (0, 11)]
+    assert seconds[0] == seconds[1]
+    shown.mouse.move(5, 5)
+    expect(chart(shown, 0).locator(".anb-tag-x")).to_be_hidden()
+
+
+def test_keys_move_zoom_and_reset_the_chart_that_has_the_focus(shown):
+    plot = chart(shown, 1).locator(".anb-plot")
+    follow = chart(shown, 1).get_by_role("button", name="Follow")
+    expect(follow).to_be_hidden()
+    plot.focus()
+    first, _ = times(shown, 1)
+
+    for _ in range(3):
+        shown.keyboard.press("+")
+    zoomed, _ = times(shown, 1)
+    shown.keyboard.press("ArrowLeft")
+    _, held = times(shown, 1)
+    _, still = times(shown, 1)
+
+    expect(follow).to_be_visible()
+    assert zoomed > first
+    assert held == still  # it no longer follows
+    shown.keyboard.press("End")
+    assert times(shown, 1)[1] > held
+    shown.keyboard.press("Home")
+    assert times(shown, 1)[0] <= zoomed
+    shown.keyboard.press("Escape")
+    expect(follow).to_be_hidden()
+    shown.evaluate("() => document.activeElement.blur()")
+
+
+def test_the_wheel_zooms_with_ctrl_or_focus_and_else_scrolls_the_page(shown):
+    area = chart(shown, 2).locator(".u-over").bounding_box()
+    follow = chart(shown, 2).get_by_role("button", name="Follow")
+    shown.mouse.move(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.5)
+
+    shown.mouse.wheel(0, -120)
+    shown.wait_for_timeout(300)
+    expect(follow).to_be_hidden()
+    shown.keyboard.down("Control")
+    shown.mouse.wheel(0, -120)
+    shown.keyboard.up("Control")
+    expect(follow).to_be_visible()
+    area = chart(shown, 2).locator(".u-over").bounding_box()
+    shown.mouse.dblclick(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.5)
+
+    expect(follow).to_be_hidden()
+
+
+def test_dragging_the_price_axis_stretches_it(shown):
+    axis = chart(shown, 3).locator(".u-axis").nth(1).bounding_box()
+    follow = chart(shown, 3).get_by_role("button", name="Follow")
+
+    shown.mouse.move(axis["x"] + axis["width"] / 2, axis["y"] + axis["height"] / 2)
+    shown.mouse.down()
+    shown.mouse.move(axis["x"] + axis["width"] / 2, axis["y"] + axis["height"] / 2 + 30, steps=4)
+    shown.mouse.up()
+
+    expect(follow).to_be_visible()
+    follow.click()
+    expect(follow).to_be_hidden()
+
+
+def test_a_change_of_theme_draws_the_charts_in_its_colours(shown):
+    brightness = """() => {
+      const ctx = document.querySelector(".anb-light canvas").getContext("2d");
+      const { width, height } = ctx.canvas;
+      const pixels = ctx.getImageData(width - 60, 0, 60, height).data;
+      let most = 0;  // of the labels of the price axis, which are grey
+      for (let at = 0; at < pixels.length; at += 4)
+        if (pixels[at + 3] > 120 && Math.abs(pixels[at] - pixels[at + 2]) < 12) most = Math.max(most, pixels[at]);
+      return most;
+    }"""
+    light = shown.evaluate(brightness)
+
+    shown.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES["dark"])
+
+    shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    shown.wait_for_timeout(1_500)
+    assert shown.evaluate(brightness) > light
+
+
+def test_a_second_display_and_single_charts_share_numbers_and_script(shown):
+    before = len(shown.received)
+
+    run_cell(shown, 'sheet = quotes.charts("bid_price", symbols=["AAPL"])\nsheet')
+    run_cell(shown, "sheet")
+    run_cell(shown, 'feed.trades("AAPL").candles("2s", engine="light")')
+
+    several = "() => [...document.querySelectorAll('.anb-light')].filter(({dataset}) => dataset.frames > 3).length >= 3"
+    shown.wait_for_function(several, timeout=30_000)
+    assert max(shown.received[before:]) < 300_000
+    assert failures(shown) == []
+
+
+def test_a_reloaded_page_shows_the_sheet_again(shown):
+    shown.evaluate(RUN, "docmanager:save")
+    shown.wait_for_function("() => window.ariesRun.done")
+
+    shown.reload()
+
+    drawn = "() => [...document.querySelectorAll('.anb-light')].filter(({dataset}) => dataset.frames > 3).length >= 6"
+    shown.wait_for_function(drawn, timeout=60_000)
+    assert shown.errors == []
