@@ -15,7 +15,7 @@ from aries_nb.widgets.charts.gap_bands import bands_between, gap_note, over_cand
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.light_view import LightContent, LightView
 from aries_nb.widgets.number_format import Decimals, column_kind, column_label, decimals_of_rows
-from aries_nb.widgets.sources import FillsOverlaySource
+from aries_nb.widgets.sources import FillsOverlaySource, trading_state
 from aries_nb.widgets.static_chart import candle_chart, line_chart
 from aries_nb.widgets.static_html import BLUE, PALETTE
 
@@ -34,6 +34,7 @@ MOST_CHARTS = 40  # of a sheet
 # A canvas draws many more points than Plotly in the same time.
 POINTS_A_CHART = 8_000
 MOST_POINTS = 4_000
+NEWEST = 512  # far more than a line gets between two frames
 THEIRS_COLOUR = "#8c8c8c"
 
 
@@ -119,7 +120,7 @@ class LightLines:
                 points.is_changed = False
                 _grow(self._size_decimals if is_size else self._decimals, points.y)
         description = {
-            **_description("lines", self._title, self._height, lines.bands, lines.spans),
+            **_description(self._source, "lines", self._title, self._height, lines.bands, lines.spans),
             "lines": [self._line(place) for place in range(len(lines.names))],
             "decimals": self._decimals.known,
             "sizeDecimals": self._size_decimals.known,
@@ -186,7 +187,7 @@ class LightCandles:
             for band in over_candles(candles.bands, self._block[0], candles.step)
         ]
         description = {
-            **_description("candles", self._title, self._height, candles.bands, candles.spans),
+            **_description(self._source, "candles", self._title, self._height, candles.bands, candles.spans),
             "bands": _drawn(bands),
             "lines": [],
             "decimals": self._decimals.known,
@@ -221,7 +222,7 @@ class LightEquity:
         _grow(self._decimals, np.round(blocks[0][1], 2))
         lines = [("equity", BLUE, False), ("broker's figure", THEIRS_COLOUR, True)]
         description = {
-            **_description("lines", self._title, self._height, bands, spans),
+            **_description(self._source, "lines", self._title, self._height, bands, spans),
             "lines": [
                 {"label": label, "colour": colour, "isSize": False, "isStep": False, "isSpare": is_dotted}
                 | {"isDotted": is_dotted}
@@ -250,15 +251,19 @@ def _equity_line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand
 
 
 def _description(
-    kind: str, title: str, height: int, bands: Sequence[GapBand], spans: Sequence[GapSpan]
+    source: object, kind: str, title: str, height: int, bands: Sequence[GapBand], spans: Sequence[GapSpan]
 ) -> dict[str, object]:
-    """Return what the descriptions of all charts have; `bands` are drawn, and named in the note with `spans`."""
+    """Return what the descriptions of all charts have.
+
+    The note names a halt of trading, by `source`, and the gaps: `bands`, which are drawn, and `spans`.
+    """
+    notes = trading_state(source), gap_note(bands, spans, lambda ns: settings.clock(int(ns)))
     return {
         "kind": kind,
         "title": title,
         "height": height,
         "zone": settings.timezone,
-        "note": gap_note(bands, spans, lambda ns: settings.clock(int(ns))),
+        "note": " · ".join(note for note in notes if note),
         "bands": _drawn(bands),
         "waiting": "waiting for data",
     }
@@ -269,6 +274,7 @@ def _drawn(bands: Sequence[GapBand]) -> list[list[object]]:
 
 
 def _grow(decimals: Decimals, values: Numbers) -> None:
+    values = values[-NEWEST:] if decimals.known else values  # the earlier ones were looked at before
     if len(values):
         decimals_of_rows([decimals], values[np.newaxis])
 

@@ -24,20 +24,6 @@ function applyFrame(store, numbers) {
   store.kernelMs = numbers[1];
 }
 
-// The whole frame again, for a notebook that is saved with its widgets.
-function wholeFrame(store) {
-  const heads = store.blocks.flatMap((block) => [block.length, 0, 0, block[0]?.length ?? 0]);
-  const columns = store.blocks.flat();
-  const frame = new Float64Array(4 + heads.length + columns.reduce((sum, column) => sum + column.length, 0));
-  frame.set([store.number, store.kernelMs, 0, store.blocks.length, ...heads]);
-  let at = 4 + heads.length;
-  for (const column of columns) {
-    frame.set(column, at);
-    at += column.length;
-  }
-  return new DataView(frame.buffer);
-}
-
 function float64s(bytes) {
   const start = bytes.byteOffset || 0; // a received buffer need not start at a multiple of eight bytes: copied
   return new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
@@ -47,12 +33,10 @@ function makeStore(model, connection) {
   const store = { number: 0, kernelMs: 0, blocks: [], description: {} };
   const listeners = new Set();
   let askedAt = -ASK_AGAIN_MS;
-  let savedAs = 0;
   function takeState() {
     const bytes = model.get("frame");
     if (!bytes?.byteLength) return;
     applyFrame(store, float64s(bytes));
-    savedAs = store.number;
     store.description = model.get("description");
     listeners.forEach((call) => call());
   }
@@ -80,13 +64,6 @@ function makeStore(model, connection) {
     },
     on: (event, call) => (event === "change:frame" ? listeners.add(call) : model.on(event, call)),
     off: (event, call) => (event === "change:frame" ? listeners.delete(call) : model.off(event, call)),
-  };
-  store.save = () => {
-    const attributes = connection.raw?.attributes;
-    if (!attributes || savedAs === store.number) return;
-    savedAs = store.number;
-    attributes.frame = wholeFrame(store);
-    attributes.description = store.description;
   };
   return store;
 }

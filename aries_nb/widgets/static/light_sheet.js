@@ -63,7 +63,6 @@ function makeLight(root, store, onEnd) {
 
   function tick() {
     for (const { chart, isSeen } of charts) if (isSeen) chart.tick();
-    store.save();
   }
   return { paint, tick };
 }

@@ -73,13 +73,14 @@ function gather(id, manager, before, pictures, found) {
   }
 }
 
-// Without a kernel a figure shows its picture: its data need not be in the file.
+// Without a kernel a figure or light chart shows its picture: its data need not be in the file.
 function stateOf(live, manager, picture) {
   const asSaved = Object.create(live, { comm_live: { value: true }, get_state: { value: (drop) => {
-    const { _widget_data, ...state } = live.get_state(drop);
-    if (!_widget_data) return state;
-    for (const name of Object.keys(state)) if (/^_(py2js|js2py)_/.test(name)) delete state[name];
-    return { ...state, _widget_data: [], static_picture: picture ?? state.static_picture };
+    const state = { ...live.get_state(drop) };
+    if (!("static_picture" in state)) return state;
+    for (const name of Object.keys(state)) if (/^(frame$|_py2js_|_js2py_)/.test(name)) delete state[name];
+    if (state._widget_data) state._widget_data = [];
+    return { ...state, static_picture: picture ?? state.static_picture };
   } } });
   return manager.get_state_sync.call({ _modelsSync: new Map([[live.model_id, asSaved]]) }, { drop_defaults: true }).state[
     live.model_id
