@@ -21,7 +21,6 @@ from aries_nb.model import BarPage, Unreadable
 __all__ = [
     "MAX_INTEGER",
     "MAX_MS",
-    "MOST_AHEAD_NS",
     "MOST_NOTED",
     "SECONDS_AS_MS_NS",
     "RequestRefused",
@@ -55,8 +54,6 @@ MOST_CHARACTERS = 4_300  # of a number with a point; Python's limit for whole nu
 LARGEST_NS = MAX_MS * 1_000_000
 # A Unix time below this number is in the unit of so many ns. A larger one than 10¹¹ is not in s (protocol page §4.2).
 _UNITS = ((1_000_000_000, 10**11), (1_000_000, 10**14), (1_000, 10**17), (1, math.inf))
-# An exchange time further ahead of its receipt is wrong: no clock is an hour off once market time is corrected.
-MOST_AHEAD_NS = 3_600_000_000_000
 SECONDS_AS_MS_NS = 10**17  # a number of seconds that was read as ms gives a time before this, in March 1973
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.model.columns import Column, State, Values
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ class FrameRows:
     codes: Codes
     numbers: dict[str, Numbers]
     received: Times | None = None
+
+    @property
+    def is_credible(self) -> NDArray[np.bool_]:
+        """Whether the time of each row can be right: at most five minutes ahead of its receipt."""
+        latest = self.ts if self.received is None else self.received + MOST_AHEAD_NS // 1_000
+        is_credible: NDArray[np.bool_] = self.ts <= latest
+        return is_credible
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class _Bar(NamedTuple):
     volume: float
     trades: float
     is_live: bool
+    # Exchange times of the live trades that made open and close, in ns; 0 for those of the broker's bar, of which no
+    # earlier trade is received and every later one counts.
+    first: int = 0
+    last: int = 0
 
 
 class BarSeries:
@@ -51,17 +55,21 @@ class BarSeries:
         self._incomplete = (_NEVER, 0)  # starts of the first and the last incomplete bar
         self._is_interrupted = False
         self._joined: set[int] = set()  # incomplete bars in which history and live trades are joined
-        self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined` and `_incomplete`
+        self._corrected: set[int] = set()  # bars that a late trade changed after their end
+        self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined`, `_corrected` and `_incomplete`
         self.version = 0
 
     def __len__(self) -> int:
         return len(self._bars)
 
-    def trades(self, trades: Iterable[tuple[int, float, float]]) -> None:
+    def trades(self, trades: Iterable[tuple[int, float, float]], now: int = 0) -> None:
         """Count live trades, each (exchange time in ns since the epoch, price, size), in their bars.
 
-        A trade without a price (NaN) or in a final bar is skipped; one without a size counts as 0.
+        Open and close are the first and the last by exchange time, of equal times by arrival. A trade without a price
+        (NaN) or in a final bar is skipped; one without a size counts as 0. A bar that had ended at `now`, in ns since
+        the epoch, may have been read as complete: it becomes "corrected".
         """
+        running = self._start_of(now)
         with self._guard:
             for ts, price, size in trades:
                 start = self._start_of(ts)
@@ -70,7 +78,9 @@ class BarSeries:
                 self._newest = max(self._newest, start)
                 if start not in self._bars:
                     insort(self._starts, start)
-                self._bars[start] = _with(self._bars.get(start), price, size if size == size else 0.0)
+                self._bars[start] = _with(self._bars.get(start), ts, price, size if size == size else 0.0)
+                if start < running:
+                    self._corrected.add(start)
             self._evict()
             self.version += 1
 
@@ -92,6 +102,7 @@ class BarSeries:
             behind = (start for start in self._bars if low <= start < final_before and start not in answered)
             final_before = min(behind, default=final_before)
             self._bars.update(answered)
+            self._corrected -= answered.keys()
             if len(self._bars) > len(self._starts):
                 self._starts = sorted(self._bars)
             self._final = max(self._final, final_before)
@@ -149,19 +160,24 @@ class BarSeries:
             o, h, l, c, v = (column[at] for column in _values(bars))  # noqa: E741 - the usual letters for the fields of a bar
             self._put(start, _Bar(o, h, l, c, v, float("nan"), is_live=False))
 
-    def join(self, start: int, bar: BarPage, prices: Sequence[float], volume: float) -> None:
+    def join(
+        self, start: int, bar: BarPage, prices: Sequence[float], volume: float, *, times: Sequence[int] = ()
+    ) -> None:
         """Replace the running bar, which begins at `start`, by the history's `bar` plus the live trades after it.
 
         `start` is in ns since the epoch. `bar` is a page with one bar, empty where the history has none. `prices` are
-        those of the live trades, in order; `volume` is that of the whole bar. The bar counts as joined until
-        `mark_incomplete` is called for it or for an earlier time.
+        those of the live trades and `times` their exchange times in ns, oldest first; `volume` is that of the whole
+        bar. The bar counts as joined until `mark_incomplete` is called for it or for an earlier time.
         """
         count = float("nan") if bar.start_ns else float(len(prices))
         seen = [*bar.open, *prices]
         if seen:
             high, low = max([*bar.high, *prices]), min([*bar.low, *prices])
             close = prices[-1] if prices else bar.close[0]
-            self._put(start, _Bar(seen[0], high, low, close, volume, count, is_live=not bar.start_ns))
+            last = times[-1] if times else 0
+            first = times[0] if times and not bar.start_ns else 0
+            joined = _Bar(seen[0], high, low, close, volume, count, is_live=not bar.start_ns, first=first, last=last)
+            self._put(start, joined)
         with self._guard:
             self._joined.add(start)
             self.version += 1
@@ -207,23 +223,25 @@ class BarSeries:
         then can be complete.
 
         Index `ts` (start of the bar, UTC); open, high, low, close, volume, trades (NaN where the history gives none)
-        float64; `source` is "history", "live", "history+live" where both are joined exactly, or "estimate" before;
-        `complete` bool: the bar has ended and no trade of it is missing.
+        float64; `source` is "history", "live", "corrected" for a live one that a late trade changed after its end,
+        "history+live" where both are joined exactly, or "estimate" before; `complete` bool: the bar has ended and no
+        trade of it is missing.
         """
         with self._guard:
             chosen = self._starts[:] if newest is None else self._starts[-newest:]
             bars = [self._bars[start] for start in chosen]
             low, high = self._incomplete
             high = _NEVER if self._is_interrupted else high
-            joined = self._joined.copy()
+            joined, corrected = self._joined.copy(), self._corrected.copy()
         starts = np.array(chosen, "int64")
-        names = _Bar._fields[:-1]
-        numbers = np.array([bar[:-1] for bar in bars], "float64").reshape(len(bars), len(names))
-        running = max(self._newest, self._start_of(now))
+        names = _Bar._fields[:6]
+        numbers = np.array([bar[:6] for bar in bars], "float64").reshape(len(bars), len(names))
+        running = self._start_of(now)
         index = pd.DatetimeIndex(utc_times(starts), name="ts")
         frame = pd.DataFrame(numbers, columns=pd.Index(names), index=index)
         is_incomplete = (starts >= low) & (starts <= high)
-        sources = ["live" if bar.is_live else "history" for bar in bars]
+        live = ("corrected" if start in corrected else "live" for start in chosen)
+        sources = [each if bar.is_live else "history" for each, bar in zip(live, bars, strict=True)]
         for at in np.flatnonzero(is_incomplete).tolist():
             sources[at] = "history+live" if chosen[at] in joined else "estimate"
         frame["source"] = pd.array(sources, dtype="str")
@@ -242,6 +260,7 @@ class BarSeries:
         surplus = max(len(self._starts) - self._limit, 0)
         for start in self._starts[:surplus]:
             del self._bars[start]
+            self._corrected.discard(start)
         del self._starts[:surplus]
 
 
@@ -249,9 +268,20 @@ def _values(bars: BarPage) -> tuple[list[float], ...]:
     return bars.open, bars.high, bars.low, bars.close, bars.volume
 
 
-def _with(bar: _Bar | None, price: float, size: float) -> _Bar:
-    """Return a bar after one more trade; `bar` None for the first trade of a bar."""
+def _with(bar: _Bar | None, ts: int, price: float, size: float) -> _Bar:
+    """Return a bar after one more trade at exchange time `ts` (ns); `bar` None for the first trade of a bar."""
     if bar is None:
-        return _Bar(price, price, price, price, size, 1, is_live=True)
+        return _Bar(price, price, price, price, size, 1, is_live=True, first=ts, last=ts)
     high, low = max(bar.high, price), min(bar.low, price)
-    return _Bar(bar.open, high, low, price, bar.volume + size, bar.trades + 1, is_live=True)
+    is_first, is_last = ts < bar.first, ts >= bar.last
+    return _Bar(
+        price if is_first else bar.open,
+        high,
+        low,
+        price if is_last else bar.close,
+        bar.volume + size,
+        bar.trades + 1,
+        is_live=True,
+        first=ts if is_first else bar.first,
+        last=ts if is_last else bar.last,
+    )

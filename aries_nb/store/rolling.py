@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
-from aries_nb.model.clock import wall_ns
+from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.model.prices import is_price_column
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
@@ -39,7 +39,7 @@ MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _ELLIPSIS = "…"
 _INT64 = np.dtype("int64").char  # as `array` names it
-_MAX_AHEAD_US = 3_600_000_000  # an exchange time more than an hour ahead of our clock does not move the window
+_MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
@@ -81,6 +81,7 @@ class RollingFrame:
         self._limit = limit or MAX_ROWS
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
+        self._are_events = any(column.name == "price" for column in self.columns)  # trades; else states, as of quotes
         self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
         self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
         self._texts: dict[str, list[str]] = {name: [] for name, kind in self.columns if kind == "text"}
@@ -123,8 +124,10 @@ class RollingFrame:
             done += step
             filled = buffer.counted["filled"] if done == count else filled
             self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
-        # A dict keeps the last index of each code, so the last row of each symbol.
-        for code, at in dict(zip(buffer.codes, range(count), strict=True)).items():
+        for code, at in self._newest_of(received).items():
+            known = self._latest[code]
+            if self._are_events and known is not None and known[0] > buffer.ts[at]:
+                continue
             values = tuple(buffer.values[at * width : (at + 1) * width])
             self._latest[code] = (buffer.ts[at], received[at] * 1_000, values)
         if count:
@@ -246,7 +249,7 @@ class RollingFrame:
     def last(self, span_us: int) -> pd.DataFrame:
         """Return the rows whose time is at most `span_us` before the newest one, oldest first.
 
-        A time more than an hour ahead of our clock is not the newest.
+        A time more than five minutes ahead of its receipt is wrong, and is not the newest.
         """
         slab, start, end, _ = self._published
         few = self._order.newest(slab, start, end, MOST_SAMPLES)
@@ -303,8 +306,20 @@ class RollingFrame:
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest] * 1_000, slab.received[newest] * 1_000, since=self.lags.since))
 
+    def misdated(self) -> pd.DataFrame:
+        """Return the rows in the window whose time is wrong, more than five minutes ahead of their receipt.
+
+        In the order of arrival, as `frame` has them.
+        """
+        slab, start, end, _ = self._published
+        wrong = slab.ts[start:end] > slab.received[start:end] + _MAX_AHEAD_US
+        return slab.frame.take(start + np.flatnonzero(wrong))
+
     def latest(self) -> list[LatestRow | None]:
-        """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived."""
+        """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived.
+
+        A trade is newest by its exchange time, a quote by its arrival; rows with a wrong time are left out.
+        """
         return list(self._latest.values())
 
     def board(self, *, is_stale: bool, rejected: Mapping[str, str] | None = None) -> BoardData:
@@ -331,6 +346,18 @@ class RollingFrame:
         return self._observers.add(callback)
 
     # Private.
+
+    def _newest_of(self, received: array[int]) -> dict[int, int]:
+        """Return the place in the buffer of the newest row of each code; `received` has the times of receipt in us."""
+        buffer = self.buffer
+        order: Iterable[int] = range(len(buffer.codes))
+        if buffer.codes and max(buffer.ts) > received[0] * 1_000 + MOST_AHEAD_NS:
+            order = [at for at in order if buffer.ts[at] <= received[at] * 1_000 + MOST_AHEAD_NS]
+        if self._are_events:
+            order = sorted(order, key=buffer.ts.__getitem__)
+        elif isinstance(order, range):
+            return dict(zip(buffer.codes, order, strict=True))  # it keeps the last place of each code
+        return {buffer.codes[at]: at for at in order}
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)

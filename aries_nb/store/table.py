@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, PUT, Column, Observers, RecordBuffer, Value, Values
+from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.store.log import RowChange, TableRow
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
@@ -21,7 +22,6 @@ from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 __all__ = ["FetchedRows", "Table", "TableListener"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
-MOST_AHEAD_NS = 86_400_000_000_000  # a clock may be off by hours, not by a day
 _ELLIPSIS = "…"
 
 # The account's code and the values of the key columns.

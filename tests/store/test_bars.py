@@ -285,3 +285,48 @@ def test_a_bar_that_is_joined_exactly_is_not_incomplete() -> None:
     series.join(10, bars_of([(12, 5.0, 1.0)]), [5.0], 1.0)
 
     assert not series.is_incomplete(11, 13)
+
+
+def test_open_and_close_are_the_first_and_last_by_exchange_time() -> None:
+    series = BarSeries(start_of)
+
+    series.trades([(15, 101.0, 1.0), (13, 99.0, 1.0)])
+    series.trades([(11, 98.0, 1.0), (12, 97.0, 1.0), (15, 102.0, 1.0), (14, 100.0, 1.0)])
+
+    assert read(series) == BarPage([10], [98.0], [102.0], [97.0], [102.0], [6.0])
+
+
+def test_a_print_after_the_end_corrects_the_bar_and_says_so() -> None:
+    series = BarSeries(start_of)
+    series.trades([(11, 5.0, 1.0), (18, 6.0, 1.0)], 19)
+    series.trades([(22, 7.0, 1.0)], 23)
+    before = series.frame(23)
+
+    series.trades([(15, 9.0, 2.0)], 23)
+
+    after = series.frame(23)
+    assert before["complete"].tolist() == after["complete"].tolist() == [True, False]
+    assert before["source"].tolist() == ["live", "live"]
+    assert after["source"].tolist() == ["corrected", "live"]
+    assert read(series) == BarPage([10, 20], [5.0, 7.0], [9.0, 7.0], [5.0, 7.0], [6.0, 7.0], [4.0, 1.0])
+
+
+def test_a_bar_is_complete_when_its_time_is_over_not_when_the_next_trade_comes() -> None:
+    series = BarSeries(start_of)
+
+    series.trades([(18, 5.0, 1.0), (21, 6.0, 1.0)], 19)
+    series.trades([(19, 5.5, 1.0)], 19)
+
+    assert series.frame(19)["complete"].tolist() == [False, False]
+    assert series.frame(20)["complete"].tolist() == [True, False]
+    assert series.frame(20)["source"].tolist() == ["live", "live"]
+
+
+def test_the_broker_s_bar_replaces_a_corrected_one() -> None:
+    series = BarSeries(start_of)
+    series.trades([(11, 5.0, 1.0)], 12)
+    series.trades([(15, 9.0, 2.0)], 23)
+
+    series.history(BarPage([10], [5.0], [9.0], [5.0], [9.0], [3.0]), final_before=20)
+
+    assert series.frame(23)["source"].tolist() == ["history"]

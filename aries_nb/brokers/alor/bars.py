@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aries_nb.brokers.alor.streams import Key, ShapedStream, frequency_of, instrument_body, ns_of, text_option
-from aries_nb.brokers.parsing import MOST_AHEAD_NS
 from aries_nb.errors import UsageError
 from aries_nb.model import Record
+from aries_nb.model.clock import MOST_AHEAD_NS
 
 __all__ = ["LENGTHS", "BarStream", "length_name"]
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aries_nb.brokers.alor.streams import Key, ShapedStream, instrument_body, ns_of, reader_of
-from aries_nb.brokers.parsing import MAX_INTEGER, MOST_AHEAD_NS
+from aries_nb.brokers.parsing import MAX_INTEGER
 from aries_nb.model import Record, Subscription, TradeGap, Value
+from aries_nb.model.clock import MOST_AHEAD_NS
 
 __all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
 

@@ -147,8 +147,9 @@ class LiveBars(LiveObject):
 
         Index `ts` (start of the bar, UTC); open, high, low, close, volume and trades float64 (NaN where the broker
         sends none); `source` "live" (made of received trades), "history" (the broker's bar), "history+live" (both
-        joined exactly) or "estimate" (both joined as far as known); `complete` bool: the bar has ended and no trade of
-        it is missing. A time without trades has no bar.
+        joined exactly) or "estimate" (both joined as far as known); `complete` bool: the bar ended two seconds ago or
+        earlier and no trade of it is missing. A print that comes later still counts, by its exchange time: `source` is
+        then "corrected", and `complete` stays; the broker's own bars are not changed. A time without trades has no bar.
         """
         return self._upkeep.series.frame(self._upkeep.clock.now_ns() - GRACE_NS)
 
@@ -380,7 +381,7 @@ class _BarUpdater:
                 self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
                 self._running.restart(self._position)
         ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
-        self.series.trades(zip(ts, prices, sizes, strict=True))
+        self.series.trades(zip(ts, prices, sizes, strict=True), self.clock.now_ns() - GRACE_NS)
 
     def _ask_again(self) -> None:
         now = elapsed()

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import BarPage
-from aries_nb.model.clock import Clock, elapsed
+from aries_nb.model.clock import MOST_AHEAD_NS, Clock, elapsed
 from aries_nb.net.background import run_on_thread
 from aries_nb.store import RollingFrame
 from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
@@ -25,7 +25,6 @@ __all__ = ["CurrentBar", "Trades", "trades_in"]
 log = logging.getLogger("aries_nb")
 
 SECOND = 1_000_000_000
-AHEAD_NS = 3_600 * SECOND  # a trade stamped later than its receipt by more than this has a wrong time
 PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 60.0
 
@@ -50,22 +49,22 @@ class Trades(NamedTuple):
     prices: NDArray[np.float64]
     sizes: NDArray[np.float64]
 
-    def where(self, chosen: NDArray[np.bool_]) -> Trades:
-        """Return the trades for which `chosen` is true."""
+    def where(self, chosen: NDArray[Any]) -> Trades:
+        """Return the trades for which `chosen` is true, or those at its positions, in their order."""
         return Trades(self.ts[chosen], self.received[chosen], self.prices[chosen], self.sizes[chosen])
 
 
 def trades_in(frame: pd.DataFrame) -> Trades:
     """Return the rows of a frame of trades that count in bars: those with a price and a plausible time.
 
-    A time is plausible up to an hour after the receipt. A missing size counts as 0.
+    A time is plausible up to five minutes after the receipt. A missing size counts as 0.
     """
     ts, received = (
         times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
     )
     prices, sizes = frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")
     rows = Trades(ts, received, prices, np.nan_to_num(sizes, nan=0.0))
-    return rows.where((ts <= received + AHEAD_NS) & ~np.isnan(prices))
+    return rows.where((ts <= received + MOST_AHEAD_NS) & ~np.isnan(prices))
 
 
 class _Request(NamedTuple):
@@ -182,7 +181,9 @@ class CurrentBar:
         base = self._join.add(answer, LiveTrades(*trades[1:]))
         if base is None:
             return False
-        self._series.join(self._start, bar, trades.prices.tolist(), base + float(trades.sizes.sum()))
+        volume = base + float(trades.sizes.sum())
+        trades = trades.where(np.argsort(trades.ts, kind="stable"))  # a late print is not the close
+        self._series.join(self._start, bar, trades.prices.tolist(), volume, times=trades.ts.tolist())
         return True
 
     def _trades(self, end: int) -> Trades | None:

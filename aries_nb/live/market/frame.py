@@ -92,12 +92,22 @@ class LiveFrame(StreamedObject):
     def last(self, span: str) -> pd.DataFrame:
         """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first.
 
-        A row stamped more than an hour ahead of our clock is among them, but is not the newest. Raises UsageError for
-        an invalid span.
+        A row with a wrong time (`misdated`) is among them, but is not the newest. Raises UsageError for an invalid
+        span.
         """
         span_us = checked_span_ns(span, "span") // 1_000
         self._check_coming()
         return self._tape.last(span_us)
+
+    @property
+    def misdated(self) -> pd.DataFrame:
+        """The rows in the window whose exchange time is wrong, more than five minutes ahead of their receipt.
+
+        They are in `df` and count in `received`, but are in no chart, candle, bar, mean, `latest` or `wide`, and move
+        no window. Index and columns as in `df`, in the order of arrival.
+        """
+        self._check_coming()
+        return self._tape.misdated()
 
     def wide(self, column: str, *, every: str = "1s") -> pd.DataFrame:
         """One column a symbol, one row an interval: the newest value of a number column at the end of each interval.
@@ -175,7 +185,7 @@ class LiveFrame(StreamedObject):
         if over_gaps not in {"refuse", "skip"}:
             raise UsageError(f"over_gaps={over_gaps!r}", advice='Pass "refuse" or "skip".')
         rows = self._tape.rows(0)
-        chosen = rows.codes == rows.symbols.index(name)
+        chosen = (rows.codes == rows.symbols.index(name)) & rows.is_credible
         others = set(self.symbols) - {name}
         gaps = sorted(
             {gap.started // 1_000 for gap in self._gap_selection.all() if not gap.filled and gap.symbol not in others}

@@ -81,7 +81,8 @@ def idle_spans(starts: Numbers) -> list[tuple[float, float]]:
 class Candle:
     """One candle of prices, with its volume.
 
-    `last_row` is the number of its newest row since the rolling frame began.
+    `first_us` and `last_us` are the exchange times of `open` and `close`, in us. `last_row` is the number of its newest
+    row since the rolling frame began.
     """
 
     open: float
@@ -89,13 +90,16 @@ class Candle:
     low: float
     close: float
     volume: float
+    first_us: int
+    last_us: int
     last_row: int
 
 
 class CandleBuckets:
-    """The newest candles of one instrument, at most `limit`, each `every_ns` ns long, made of rows in order of arrival.
+    """The newest candles of one instrument, at most `limit`, each `every_us` us long.
 
-    A candle whose first rows have been evicted from the rolling frame stays whole; it is dropped with its last row.
+    Open and close are the first and the last price by exchange time, of equal times by arrival. A candle whose
+    first rows have been evicted from the rolling frame stays whole; it is dropped with its last row.
     """
 
     def __init__(self, every_us: int, limit: int = MOST_CANDLES) -> None:
@@ -106,7 +110,7 @@ class CandleBuckets:
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
         """Add new rows to the candles; return whether any candle changed. Rows with a NaN price are skipped.
 
-        `rows` are their numbers since the rolling frame began, `ts` their times in Unix ns, `prices` and `sizes`
+        `rows` are their numbers since the rolling frame began, `ts` their times in Unix us, `prices` and `sizes`
         their values; with `sizes` None the volume of the candles is zero.
         """
         is_finite = np.isfinite(prices)
@@ -115,9 +119,9 @@ class CandleBuckets:
             return False
         volumes = np.zeros(len(prices)) if sizes is None else np.nan_to_num(sizes[is_finite], nan=0.0)
         buckets = ts // self._every_us
-        if np.any(buckets[1:] < buckets[:-1]):
-            order = np.argsort(buckets, kind="stable")
-            rows, prices, volumes, buckets = rows[order], prices[order], volumes[order], buckets[order]
+        if np.any(ts[1:] < ts[:-1]):
+            order = np.argsort(ts, kind="stable")
+            rows, ts, prices, volumes, buckets = rows[order], ts[order], prices[order], volumes[order], buckets[order]
         starts = np.flatnonzero(np.concatenate([[True], buckets[1:] != buckets[:-1]]))
         ends = np.append(starts[1:], len(buckets)) - 1
         columns = (
@@ -127,6 +131,8 @@ class CandleBuckets:
             np.minimum.reduceat(prices, starts),
             prices[ends],
             np.add.reduceat(volumes, starts),
+            ts[starts],
+            ts[ends],
             np.maximum.reduceat(rows, starts),
         )
         for bucket, *bar in zip(*(column[-self._limit :].tolist() for column in columns), strict=True):
@@ -165,7 +171,10 @@ class CandleBuckets:
             self._candles[bucket] = new
             return
         old.high, old.low = max(old.high, new.high), min(old.low, new.low)
-        old.close = new.close
+        if new.first_us < old.first_us:
+            old.open, old.first_us = new.open, new.first_us
+        if new.last_us >= old.last_us:
+            old.close, old.last_us = new.close, new.last_us
         old.volume += new.volume
         old.last_row = max(old.last_row, new.last_row)
 

@@ -76,7 +76,7 @@ class FrameCandles:
     def _take(self, rows: FrameRows) -> bool:
         if self.symbol not in rows.symbols:
             return False
-        chosen = np.flatnonzero(rows.codes == rows.symbols.index(self.symbol))
+        chosen = np.flatnonzero((rows.codes == rows.symbols.index(self.symbol)) & rows.is_credible)
         sizes = rows.numbers["size"][chosen] if self.has_volume else None
         if not self._has_sides:
             if not has_sides(rows, chosen):

@@ -158,7 +158,7 @@ def _has_quotes(source: RowsSource) -> bool:
 def _rows_of(rows: FrameRows, symbol: str) -> np.ndarray:
     if symbol not in rows.symbols:
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(rows.codes == rows.symbols.index(symbol))
+    return np.flatnonzero((rows.codes == rows.symbols.index(symbol)) & rows.is_credible)
 
 
 def _names(source: RowsSource, columns: Sequence[str], symbols: Sequence[str] | None) -> list[tuple[str, str]]:

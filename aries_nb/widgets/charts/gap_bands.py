@@ -105,8 +105,9 @@ def _placed(span: GapSpan, rows: FrameRows) -> tuple[int, float, GapSpan]:
     if not 0 < place < len(received):
         return 0, 0.0, span
     some = slice(max(place - ROWS_OF_LAG, 0), place)
-    # The smallest: a late row says nothing about the offset of the clocks.
-    return rows.first + place, 1e3 * float((received[some] - rows.ts[some]).min()), span
+    # The smallest: a late row says nothing about the offset of the clocks, nor does one with a wrong time.
+    lags = (received[some] - rows.ts[some])[rows.is_credible[some]]
+    return rows.first + place, 1e3 * float(lags.min(initial=lags.max(initial=0))), span
 
 
 class GapOverlay:

@@ -74,6 +74,21 @@ def test_late_rows_go_into_their_own_candle():
     assert buckets.columns()[1]["close"].tolist() == [3.0, 2.0]
 
 
+def test_open_and_close_are_the_first_and_last_by_exchange_time_in_whatever_pieces_rows_come():
+    whole, pieces = CandleBuckets(10 * SECOND), CandleBuckets(10 * SECOND)
+    ts, prices = np.array([3, 6, 5, 1, 6, 2]) * SECOND, np.array([1.0, 2.0, 9.0, 4.0, 5.0, 6.0])
+
+    whole.extend(np.arange(6), ts, prices, None)
+    for row in range(6):
+        pieces.extend(np.array([row]), ts[[row]], prices[[row]], None)
+
+    for buckets in (whole, pieces):
+        _, bars = buckets.columns()
+        assert {name: bars[name].tolist() for name in ("open", "high", "low", "close")} == {
+            "open": [4.0], "high": [9.0], "low": [1.0], "close": [5.0]
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("every", "expected"),
     [

@@ -261,3 +261,32 @@ def test_a_hole_has_points_on_both_sides(places, count):
 
     assert count == len(x) == len(y)
     assert np.all(np.diff(x) > 0)
+
+
+MONTH = 30 * 86_400
+
+
+class Misdated(Interrupted):
+    """Rows of which one is stamped a month ahead of its receipt."""
+
+    def rows(self, first: int) -> FrameRows:
+        rows = RollingRows.rows(self, first)
+        wrong = rows.ts > 1_000 * SECOND
+        return replace(rows, received=np.where(wrong, rows.ts - MONTH * SECOND, rows.ts))
+
+
+@pytest.mark.parametrize("kind", [Chart, Candles])
+def test_one_row_of_next_month_moves_neither_lines_nor_candles_nor_bands(kind):
+    source = Misdated(columns=("price",))
+    at = np.array([1, 2, 3 + MONTH, 3, 10, 11])
+    source.add(at * SECOND, price=np.arange(6.0))
+    source.spans = (span(3, 9.5),)
+    view = Chart(source, ["price"], title="prices") if kind is Chart else Candles(source, "1s")
+
+    view.draw()
+
+    shown = np.concatenate([np.asarray(each.x, "float64") for each in view.figure.data[1:]])
+    assert bands(view) == [(3.0, 9.5)]
+    assert np.nanmax(shown) <= 12_000
+    assert len(np.unique(shown[shown >= 1_000])) >= 5
+    view.close()
