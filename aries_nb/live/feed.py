@@ -225,6 +225,7 @@ class Feed(BoundToProcess):
         """Return the bars of a symbol, those of the last `history` and the live ones, as one series without gaps.
 
         `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
+        Its days are trading days: on a Sunday, on a holiday or before the open, "1d" is the last session.
         Volume is in the unit of the sizes of quotes. Blocks until the history has arrived. A call with equal arguments
         returns the same bars while these are open.
 

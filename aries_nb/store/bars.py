@@ -54,6 +54,7 @@ class BarSeries:
         self._final = 0  # earlier bars are final: late trades do not change them
         self._incomplete = (_NEVER, 0)  # starts of the first and the last incomplete bar
         self._is_interrupted = False
+        self.marks = 0  # calls of `mark_incomplete`: an answer requested before the newest one may lack trades
         self._joined: set[int] = set()  # incomplete bars in which history and live trades are joined
         self._corrected: set[int] = set()  # bars that a late trade changed after their end
         self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined`, `_corrected` and `_incomplete`
@@ -120,6 +121,7 @@ class BarSeries:
         the caller must call this again with its end, and then `resume`.
         """
         with self._guard:
+            self.marks += 1
             low, high = self._incomplete
             begin = self._start_of(first)
             self._incomplete = (min(low, begin), high if last is None else max(high, self._start_of(last)))

@@ -28,7 +28,8 @@ NAMES = {
         " reference state stats tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} candles chart charts df evicted lag last latest received silent tail time_weighted_mean wide"
+        f"{STREAMED} candles chart charts df evicted lag last latest misdated received silent tail"
+        " time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",

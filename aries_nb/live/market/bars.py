@@ -7,9 +7,11 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.settings import Engine, check_plotly
+from aries_nb.net.background import run_on_thread
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
@@ -52,6 +55,9 @@ MOST_PAUSE_SECONDS = 60.0
 HELD_TRADES = 100_000
 # The id distinguishes a repeated trade from an equal one, the source a backfilled trade from a live one.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
+DAY = 86_400 * SECOND
+LONG_WEEKEND = 4  # days without a bar that are usual
+MOST_LOOKS_BACK = 3
 LONG_SECONDS = 1.0  # a shorter load shows no progress
 TABLE_ROWS = 20
 TABLE_COLUMNS = (
@@ -72,6 +78,7 @@ class BarHistory:
         self._reference = reference
         self.symbol = symbol
         self._interval_s = interval_s
+        self._before: int | None = None  # what the newest page said of earlier bars
 
     def start_of(self, ts: int) -> int:
         """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
@@ -89,12 +96,38 @@ class BarHistory:
         while start < next_end and sum(len(page.start_ns) for page in pages) < MOST_BARS and len(pages) < MOST_PAGES:
             page = self._page(start, next_end)
             pages.append(page)
+            self._before = page.next_end_ns
             if page.next_end_ns is None or page.next_end_ns >= next_end:
                 break  # a server without an earlier page has no more
             next_end = page.next_end_ns
             if reached is not None and start < next_end:
                 reached(next_end)
         return _joined(pages, start, end)
+
+    def days(self, start: int, end: int, *, days: int, reached: Callable[[int], object] | None = None) -> BarPage:
+        """Return the bars that begin in [start, end), and earlier ones until those of `days` trading days are there.
+
+        Times are in ns since the epoch. A trading day is one with bars, such as Friday on a Sunday, or the day before a
+        holiday. Looks back over at most some weeks without a bar. Blocks, and raises the errors of `ask`.
+        """
+        bars = self.ask(start, end, reached=reached)
+        span = (2 * days + LONG_WEEKEND) * DAY
+        for _ in range(MOST_LOOKS_BACK):
+            known = {self._day(each) for each in bars.start_ns}
+            missing = days - len(known)
+            if missing <= 0:
+                break
+            begin, end = start - span, start
+            earlier = self.ask(self.start_of(begin), end)
+            newest = sorted({self._day(each) for each in earlier.start_ns} - known)[-missing:]
+            first = newest[0] if newest else end
+            bars = _joined([bars, earlier], min(first, end), 2**63 - 1)
+            # The server may say where the newest bar before an empty span is.
+            start = begin if self._before is None else min(begin, self._before)
+        return bars
+
+    def _day(self, ts: int) -> int:
+        return self._reference.bar_start(ts, DAY // SECOND)
 
     def _page(self, start: int, end: int) -> BarPage:
         query = self._reference.bars(self.symbol, self._interval_s, start, end)
@@ -246,6 +279,14 @@ class BarsSource:
         return TableData(title, TABLE_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
 
 
+class _Request(NamedTuple):
+    """A request for the bars before `final_before`, made when `marks` gaps were known, and its future reply."""
+
+    final_before: int
+    marks: int
+    reply: Future[BarPage]
+
+
 class _BarUpdater:
     """Fills a `BarSeries` from history and live trades, on a thread of its own.
 
@@ -273,6 +314,7 @@ class _BarUpdater:
         self._closed_until = 0  # start of the first bar that may be incomplete
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
+        self._request: _Request | None = None
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
@@ -287,7 +329,9 @@ class _BarUpdater:
         start = self._history.start_of(max(live_from - span_ns, 0))
         end = self.clock.now_ns() + MARGIN_NS
         with LoadProgress(name, start, end) as loading:
-            bars = self._history.ask(start, end, reached=loading.reached)
+            days = span_ns // DAY
+            ask = partial(self._history.days, days=days) if days else self._history.ask
+            bars = ask(start, end, reached=loading.reached)
         self._position = self._tape.version  # the reply counts these trades (assumed)
         self.series.mark_incomplete(live_from, max([self.clock.now_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(live_from))
@@ -384,6 +428,14 @@ class _BarUpdater:
         self.series.trades(zip(ts, prices, sizes, strict=True), self.clock.now_ns() - GRACE_NS)
 
     def _ask_again(self) -> None:
+        """Take the reply of the history if it has arrived, else request bars that are due; returns at once.
+
+        A request waits on a thread of its own: a history that does not answer must not hold up the running bar.
+        """
+        if self._request is not None:
+            if self._request.reply.done():
+                self._take_reply(self._request)
+            return
         now = elapsed()
         due = self.series.bars_to_fetch(self.clock.now_ns() - GRACE_NS)
         if due is None:
@@ -391,12 +443,21 @@ class _BarUpdater:
         elif now >= self._ask_at:
             self._ask_at = now + self._pause
             self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
-            try:
-                self.series.history(self._history.ask(*due), final_before=due[1])
-            except FeedError as error:
-                problem = f"bars of {self._history.symbol} stay incomplete for now: {error}"
-                self._link.report(problem)
-                log.warning("%s", problem)
+            reply = run_on_thread(partial(self._history.ask, *due), name="aries-nb-bars-request")
+            self._request = _Request(due[1], self.series.marks, reply)
+            reply.add_done_callback(lambda _: self._wake.set())
+
+    def _take_reply(self, request: _Request) -> None:
+        self._request = None
+        try:
+            bars = request.reply.result()
+        except FeedError as error:
+            problem = f"bars of {self._history.symbol} stay incomplete for now: {error}"
+            self._link.report(problem)
+            log.warning("%s", problem)
+            return
+        if request.marks == self.series.marks:  # else trades were missed meanwhile: requested again
+            self.series.history(bars, final_before=request.final_before)
 
 
 def _is_ours(gap: Gap) -> bool:

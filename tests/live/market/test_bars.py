@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from aries_nb.brokers import Query
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.market import bars as live_bars
+from aries_nb.live.market.bars import BarHistory
 from aries_nb.model import BarPage
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
@@ -32,6 +35,7 @@ __all__ = ["open_alor", "serve_alor"]
 
 SECOND = 1_000_000_000
 DAY = 86_400
+DAY_NS = DAY * SECOND
 
 
 def bars_of(trades: np.ndarray) -> pd.DataFrame:
@@ -97,7 +101,8 @@ def test_minute_bars_across_a_reconnect_equal_those_of_the_full_trade_log(
     missed = log[(log["time"] > gap["started"].value) & (log["time"] < gap["ended"].value)]
     assert len(missed) > 0
     assert (gap["ended"] - gap["started"]).total_seconds() > least_seconds
-    assert {"history", "live"} == set(frame["source"].iloc[first:])
+    # At 60 times the speed prints come seconds late.
+    assert {"history", "live"} == set(frame["source"].iloc[first:]) - {"corrected"}
     assert bars._source.gap_spans() == ()  # filled, and so no band in a chart any more
     assert len(expected) > SESSION_MINUTES + 160
     assert expected.index.as_unit("ns").equals(frame.index.as_unit("ns"))
@@ -545,3 +550,87 @@ def test_a_cell_shows_the_newest_bars_first(feed: anb.Feed) -> None:
     assert [column.name for column in data.columns] == ["start", *frame.columns[:-1]]
     assert data.rows[-1][0] < data.rows[0][0] == frame.index[-1].value
     assert repr(bars).startswith("<1d bars of AAPL: ")
+
+
+def test_a_history_that_does_not_answer_holds_up_neither_the_running_bar_nor_the_end(
+    serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = serve(rate=500, flush_seconds=0.01)
+    feed = open_feed(sim)
+    bars = feed.bars("AAPL", history="30min")
+    released = threading.Event()
+    ask = BarHistory.ask
+
+    def hanging(self: BarHistory, *args: int, **options: Any) -> BarPage:
+        released.wait(20)
+        return ask(self, *args, **options)
+
+    monkeypatch.setattr(BarHistory, "ask", hanging)
+    now = feed.clock.now_ns()
+    bars._upkeep.series.mark_incomplete(now - 120 * SECOND, now - 60 * SECOND)  # as after a gap
+    bars._upkeep._wake.set()
+    eventually(lambda: bars._upkeep._request is not None)
+
+    for _ in range(3):
+        before = bars.df["volume"].iloc[-1], len(bars)
+        eventually(lambda before=before: (bars.df["volume"].iloc[-1], len(bars)) != before, 3)  # type: ignore[misc]
+    span = now - 120 * SECOND, now - 60 * SECOND
+    assert bars._upkeep.series.is_incomplete(*span)
+
+    released.set()
+    eventually(lambda: not bars._upkeep.series.is_incomplete(*span))
+
+
+class Days:
+    """A history that has bars on some days only, at most one a day, and counts its requests."""
+
+    def __init__(self, *days: int, hint: bool = False) -> None:
+        self.days, self.hint, self.requests = days, hint, 0
+
+    def bars(self, symbol: str, interval_s: int, start_ns: int, end_ns: int) -> Query:
+        return Query("/bars", (("from", str(start_ns)), ("to", str(end_ns))))
+
+    def bar_start(self, ts: int, interval_s: int) -> int:
+        return ts // (interval_s * SECOND) * interval_s * SECOND
+
+    def get(self, path: str, params: dict[str, str]) -> bytes:
+        self.requests += 1
+        start, end = int(params["from"]), int(params["to"])
+        found = [day * DAY_NS for day in self.days if start <= day * DAY_NS < end]
+        earlier = [day * DAY_NS for day in self.days if day * DAY_NS < start]
+        return json.dumps([found, earlier[-1] + SECOND if self.hint and not found and earlier else None]).encode()
+
+    def read_bars(self, body: bytes) -> BarPage:
+        starts, before = json.loads(body)
+        return BarPage(starts, *([[1.0] * len(starts)] * 5), before)
+
+
+@pytest.mark.parametrize(
+    ("days", "wanted", "expected"),
+    [
+        ((90, 91, 94, 95), 1, [95]),  # today has bars
+        ((90, 91, 94), 1, [94]),  # the last session was some days ago
+        ((80, 81, 94), 3, [80, 81, 94]),
+        ((80, 81, 82, 94), 3, [81, 82, 94]),
+        ((40,), 1, []),  # nothing for weeks
+        ((), 2, []),
+    ],
+)
+def test_days_of_history_are_trading_days(days: tuple[int, ...], wanted: int, expected: list[int]) -> None:
+    history = Days(*days)
+    bars = BarHistory(cast("Any", history), cast("Any", history), "AAPL", 60)
+    now = 97 * DAY_NS if days[-1:] != (95,) else 95 * DAY_NS + 9 * 3_600 * SECOND
+
+    found = bars.days(now - wanted * DAY_NS, now, days=wanted)
+
+    assert [start // DAY_NS for start in found.start_ns] == expected
+    assert history.requests <= 4
+
+
+def test_the_server_s_word_on_where_earlier_bars_are_is_followed() -> None:
+    history = Days(20, hint=True)
+    bars = BarHistory(cast("Any", history), cast("Any", history), "AAPL", 60)
+
+    found = bars.days(96 * DAY_NS, 97 * DAY_NS, days=1)
+
+    assert [start // DAY_NS for start in found.start_ns] == [20]
