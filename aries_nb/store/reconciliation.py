@@ -44,8 +44,9 @@ class Reconciliation:
         self._attribution = RunningAttribution(reported, marks)
         with exactly():
             self._worths = self._worths_at(marks)
-            self._cash = _cash_of(reported)
+            self._cash = self._agreed = _cash_of(reported)  # computed; the broker's at the latest agreement
         self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
+        self._pending_since = 0  # when the newest of these came
         self._differs_since: int | None = None
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._is_guessed = False  # whether we set the price of a pending fill
@@ -59,7 +60,7 @@ class Reconciliation:
         with exactly():
             self._learn(reported, fills)
             for fill in self._priced((*self._unpriced, *fills), marks):
-                self._trade(fill)
+                self._trade(fill, now)
             worths = self._worths_at(marks)
             for symbol in dict.fromkeys((*self._worths, *worths)):
                 now_worth = worths.get(symbol, UNKNOWN)
@@ -120,7 +121,8 @@ class Reconciliation:
         del self._unpriced[:-MOST_UNPRICED]  # a fill that is dropped ends up in the unexplained part
         return priced
 
-    def _trade(self, fill: Fill) -> None:
+    def _trade(self, fill: Fill, now: int) -> None:
+        self._pending_since = now
         trade = trade_of(fill, self._multiplier(fill))
         paid = trade.fair - trade.gain
         self._attribution.take([trade])
@@ -132,16 +134,20 @@ class Reconciliation:
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
 
-        A small difference in cash alone, after fills, is their fee at once: for each fill up to 1 % of its value, or
-        1 in the account's currency if that is more. Any other counts as unexplained after it has lasted 5 s by `now`
-        (ns since the epoch), as until then it may come from the order in which messages arrived.
+        A small difference in cash alone, after fills, is their fee at once, if the broker's cash has moved: for
+        each fill up to 1 % of its value, or 1 in the account's currency if that is more. Any other counts as
+        unexplained after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from the order in
+        which messages arrived. A fee may come as long after its fill.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
-        if not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
+        has_moved = not self._pending or _cash_of(self._reported) != self._agreed
+        if not differences and has_moved and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
-            self._reset()
+            if rest or now - self._pending_since >= SETTLING_NS:
+                self._reset()
+            self._agreed, self._differs_since = _cash_of(self._reported), None
         elif self._differs_since is None:
             self._differs_since = now
         elif now - self._differs_since >= SETTLING_NS and all(map(Decimal.is_finite, (*differences.values(), rest))):
@@ -159,7 +165,7 @@ class Reconciliation:
             self._attribution.charge(symbol, rest)
 
     def _reset(self) -> None:
-        self._cash = _cash_of(self._reported)
+        self._cash = self._agreed = _cash_of(self._reported)
         self._pending.clear()
         self._is_guessed = False
         self._differs_since = None

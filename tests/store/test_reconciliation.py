@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
+from itertools import permutations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +38,7 @@ def at(**prices: int | str) -> dict[str, Decimal]:
 
 
 def contribution(
-    price: str | int = 0, trade: str | int = 0, fee: str | int = 0, unexplained: str | int = 0
+    price: Decimal | str | int = 0, trade: str | int = 0, fee: str | int = 0, unexplained: str | int = 0
 ) -> Contribution:
     return Contribution(Decimal(price), Decimal(trade), Decimal(fee), Decimal(unexplained))
 
@@ -111,6 +113,63 @@ def test_a_fill_reported_before_its_cash_is_no_fee_of_its_whole_value() -> None:
 
     assert early.contributions == {"MSFT": contribution(), CASH: contribution(unexplained=-100)}
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
+
+
+def test_a_round_trip_waits_for_its_cash() -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
+
+    account.take(reported(1000), at(MSFT=10), [fill(10, 10), fill(-10, "10.1")], 1)
+    account.take(reported("1000.80"), at(MSFT=10), [], 2)
+
+    assert account.attribution().contributions == {"MSFT": contribution(price=1, fee="-0.2")}
+
+
+def margined(cash: str, quantity: int, average: str = "0") -> Portfolio:
+    holdings = {"RTS": (Decimal(quantity), Decimal(average))}
+    return open_portfolio(Decimal(cash), holdings, multipliers={"RTS": Decimal("1.62")}, margined=["RTS"])
+
+
+BOUGHT = [fill(2, 110_000, "RTS")._replace(multiplier=Decimal("1.62"), fee=Decimal("NaN"))]
+
+
+@pytest.mark.parametrize("order", list(permutations(["fill", "position", "money"])))
+def test_a_future_is_explained_in_whatever_order_its_messages_come(order: Sequence[str]) -> None:
+    account = Reconciliation(margined("500000", 0), at(RTS=110_000))
+    cash, held = "500000", 0
+
+    for now, what in enumerate(order):
+        cash, held = "499990" if what == "money" else cash, 2 if what == "position" else held
+        account.take(margined(cash, held, "110000"), at(RTS=110_000), BOUGHT if what == "fill" else [], now)
+    account.take(margined(cash, held, "110000"), at(RTS=112_000), [], 4)
+
+    assert account.attribution().contributions == {"RTS": contribution(price=6480, fee=-10)}
+
+
+@pytest.mark.parametrize("order", list(permutations(["fill", "position", "money"])))
+@pytest.mark.parametrize(("multiplier", "accrued", "price"), [("100", "0", "12"), ("10", "57", "98.5")])
+def test_what_is_bought_is_explained_in_whatever_order_its_messages_come(
+    order: Sequence[str], multiplier: str, accrued: str, price: str
+) -> None:
+    terms = {"multipliers": {"X": Decimal(multiplier)}, "accrued": {"X": Decimal(accrued) / 10}}
+    nothing = open_portfolio(Decimal(20_000))
+    account = Reconciliation(nothing, {})
+    bought = fill(10, price, "X")._replace(accrued=Decimal(accrued), multiplier=Decimal(multiplier), fee=Decimal("NaN"))
+    paid = 10 * Decimal(price) * Decimal(multiplier) + Decimal(accrued) + Decimal("1.30")
+    cash, held = Decimal(20_000), {}
+
+    for now, what in enumerate(order):
+        cash = cash - paid if what == "money" else cash
+        held = {"X": (Decimal(10), Decimal(price))} if what == "position" else held
+        account.take(
+            open_portfolio(cash, held, **terms) if held else open_portfolio(cash),
+            {"X": Decimal(price)} if held else {},
+            [bought] if what == "fill" else [],
+            now,
+        )
+    account.take(open_portfolio(cash, held, **terms), {"X": Decimal(price) + 1}, [], 4)
+
+    expected = contribution(price=10 * Decimal(multiplier), fee="-1.30")
+    assert account.attribution().contributions == {"X": expected}
 
 
 def test_shares_that_no_fill_brought_are_unexplained_and_move_with_the_price_from_then_on() -> None:
