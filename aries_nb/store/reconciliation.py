@@ -137,7 +137,7 @@ class Reconciliation:
         A small difference in cash alone, after fills, is their fee at once, if the broker's cash has moved: for
         each fill up to 1 % of its value, or 1 in the account's currency if that is more. Any other counts as
         unexplained after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from the order in
-        which messages arrived. A fee may come as long after its fill.
+        which messages arrived. The fee of what is margined may come as long after its fill, as no money comes with it.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
@@ -145,9 +145,14 @@ class Reconciliation:
         if not differences and has_moved and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
-            if rest or now - self._pending_since >= SETTLING_NS:
-                self._reset()
-            self._agreed, self._differs_since = _cash_of(self._reported), None
+            is_over = now - self._pending_since >= SETTLING_NS
+            late = (
+                {}
+                if is_over
+                else {name: self._pending[name] for name in self._reported.margined & self._pending.keys()}
+            )
+            self._reset()
+            self._pending = late
         elif self._differs_since is None:
             self._differs_since = now
         elif now - self._differs_since >= SETTLING_NS and all(map(Decimal.is_finite, (*differences.values(), rest))):
@@ -166,7 +171,7 @@ class Reconciliation:
 
     def _reset(self) -> None:
         self._cash = self._agreed = _cash_of(self._reported)
-        self._pending.clear()
+        self._pending = {}
         self._is_guessed = False
         self._differs_since = None
 

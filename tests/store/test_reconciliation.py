@@ -145,6 +145,16 @@ def test_a_future_is_explained_in_whatever_order_its_messages_come(order: Sequen
     assert account.attribution().contributions == {"RTS": contribution(price=6480, fee=-10)}
 
 
+def test_the_fees_of_two_futures_may_come_one_by_one() -> None:
+    account = Reconciliation(margined("500000", 0), at(RTS=110_000))
+
+    account.take(margined("500000", 4, "110000"), at(RTS=110_000), [*BOUGHT, *BOUGHT], 1)
+    for now, cash in enumerate(("499990", "499980", "499980"), 2):
+        account.take(margined(cash, 4, "110000"), at(RTS=110_000), [], now)
+
+    assert account.attribution().contributions == {"RTS": contribution(fee=-20)}
+
+
 @pytest.mark.parametrize("order", list(permutations(["fill", "position", "money"])))
 @pytest.mark.parametrize(("multiplier", "accrued", "price"), [("100", "0", "12"), ("10", "57", "98.5")])
 def test_what_is_bought_is_explained_in_whatever_order_its_messages_come(
