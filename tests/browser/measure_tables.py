@@ -45,11 +45,14 @@ def order(number, state, filled):
 class Orders:
     def __init__(self, count):
         self.version = 0
+        self.is_running = True
         self.rows = [order(number, STATES[number % 5], number % 100) for number in range(count)]
     def table(self):
         return TableData("Orders ACC-1", ORDER_COLUMNS, tuple(reversed(self.rows)), ("order_id",))
     def run(self):  # fills of 40 orders and two new ones a second
         for step in range(10**6):
+            if not self.is_running:
+                return
             place = random.randrange(len(self.rows) - 12 if step % 2 else 0, len(self.rows))
             self.rows[place] = order(place, "partially_filled", random.randrange(100))
             if step % 20 == 0:

@@ -28,7 +28,7 @@ PrintValues: TypeAlias = "tuple[int, str, float, float, str, str, int, int]"
 
 ROWS_IN_SIGHT = 16
 PRINTS_KEPT = 1_000  # in the page
-MOST_A_FRAME = 25  # prints of one frame, of ten a second: more are not read; big ones come on top
+MOST_A_FRAME = 40  # prints of one frame, of ten a second: more are not read; big ones come on top
 SIZES_KEPT = 400  # newest sizes of a symbol, by which a print is called big
 LEAST_SIZES = 20
 BIG = 10  # times the median size
@@ -47,7 +47,7 @@ class Tape(Panel):
 
     `title` is shown above it, "" for none. A price above that of the symbol's print before it has an arrow up, one
     below it an arrow down; big prints, of at least ten times the median size of the newest 400 prints of their symbol,
-    stand out. Of one frame the newest 25 prints and the big ones are sent; the tape says how many were left out. The
+    stand out. Of one frame the newest 40 prints and the big ones are sent; the tape says how many were left out. The
     columns symbol, side and venue are there where prints differ in them. Times are in `settings.timezone`. Raises
     UsageError for fewer than one row.
     """

@@ -1,8 +1,10 @@
 // Option chain. Frame: number, kernel clock in ms, is stale, price of the underlying, time of receipt in ms, then for
-// each strike the columns of its call and of its put.
+// each strike the columns of its call and of its put. The page has elements for the strikes in sight alone.
 
 const HEAD = 5;
 const ARROWS = { up: "▲", down: "▼" };
+const ROW_PX = 25; // height of a row: as in chain.css
+const SPARE_ROWS = 4; // rows above and below those in sight
 
 function makeChain(root, clock) {
   root.classList.add("anb-chain");
@@ -15,7 +17,8 @@ function makeChain(root, clock) {
   const freeze = make("button", "anb-button", "Freeze");
   freeze.type = "button";
   freeze.setAttribute("aria-pressed", "false");
-  bar.append(title, spot, badge, make("span", "anb-space"), age, freeze);
+  const filter = makeFilter("Filter strikes", arrange, /[,;\s]+/);
+  bar.append(title, spot, badge, make("span", "anb-space"), age, filter.input, freeze);
 
   const scroll = make("div", "anb-scroll");
   scroll.tabIndex = 0;
@@ -28,12 +31,22 @@ function makeChain(root, clock) {
   head.append(sides, labels);
   const body = make("tbody");
   table.append(widths, head, body);
-  scroll.appendChild(table);
+  const empty = make("div", "anb-empty");
+  empty.setAttribute("role", "status");
+  scroll.append(table, empty);
   root.append(bar, scroll);
+  // They stand for the rows out of sight.
+  const [above, below] = [make("tr"), make("tr")];
+  for (const space of [above, below]) {
+    space.setAttribute("aria-hidden", "true");
+    space.appendChild(make("td", "anb-beyond"));
+  }
 
   let key = "";
   let description = null;
-  let rows = [];
+  let rows = []; // { strike, place, text, node }: `node` is missing until the row is first seen
+  let found = []; // the rows that pass the filter
+  let inSight = [];
   let digits = [];
   let values = null;
   let money = -1;
@@ -49,20 +62,60 @@ function makeChain(root, clock) {
       cell.colSpan = span;
       return cell;
     };
-    sides.replaceChildren(heading("Calls", "", half), heading("", "anb-strike", 1), heading("Puts", "", half));
+    const middle = heading("Strike", "anb-strike", 1);
+    middle.rowSpan = 2;
+    sides.replaceChildren(heading("Calls", "", half), middle, heading("Puts", "", half));
     const names = next.columns.map((column) => heading(column.label, "anb-number", 1));
-    names.splice(half, 0, heading("Strike", "anb-strike", 1));
     labels.replaceChildren(...names);
+    names.splice(half, 0, middle);
     digits = names.map((cell) => cell.textContent.length + 1);
     widths.replaceChildren(...names.map(() => make("col")));
-    rows = next.strikes.map((strike, place) => makeRow(strike, place, next, half));
-    body.replaceChildren(...rows.map((row) => row.node));
+    for (const space of [above, below]) space.firstChild.colSpan = next.columns.length + 1;
+    rows = next.strikes.map((strike, place) => {
+      const root = next.roots.length ? ` ${next.roots[place]}` : "";
+      const shown = grouped(strike, next.strike_decimals) + root;
+      digits[half] = Math.max(digits[half], shown.length + 2);
+      const text = `${shown} ${shown.replaceAll(",", "")} ${next.symbols[place].join(" ")}`;
+      return { strike, place, shown, text, node: null, cells: [], painted: null };
+    });
+    table.setAttribute("aria-rowcount", String(rows.length + 2));
     values = null;
     money = -1;
+    description = next;
+    arrange();
   }
 
-  function makeRow(strike, place, next, half) {
+  function arrange() {
+    found = rows.filter((row) => filter.matches(row.text));
+    put(empty, found.length || !rows.length ? "" : filter.nothingFound());
+    inSight = [];
+    layOut();
+  }
+
+  // Puts the rows in sight into the page; those that come into sight are brought up to date.
+  function layOut() {
+    const height = scroll.clientHeight || 420;
+    const first = Math.max(0, Math.floor(scroll.scrollTop / ROW_PX) - SPARE_ROWS);
+    const last = Math.min(found.length, Math.ceil((scroll.scrollTop + height) / ROW_PX) + SPARE_ROWS);
+    const next = found.slice(Math.min(first, Math.max(0, last - 1)), last);
+    if (body.firstChild && next.length === inSight.length && next.every((row, at) => row === inSight[at])) return;
+    inSight = next;
+    for (const row of inSight) if (!row.node) makeRow(row, description, description.columns.length / 2);
+    above.firstChild.style.height = `${ROW_PX * found.indexOf(inSight[0])}px`;
+    below.firstChild.style.height = `${ROW_PX * (found.length - found.indexOf(inSight[0]) - inSight.length)}px`;
+    above.hidden = inSight[0] === found[0];
+    below.hidden = inSight.at(-1) === found.at(-1);
+    body.replaceChildren(above, ...inSight.map((row) => row.node), below);
+    if (!values) return;
+    paintCells(values, description);
+    markMoney(values[3]);
+    fit();
+  }
+
+  function makeRow(row, next, half) {
+    const { place } = row;
     const node = make("tr");
+    node.setAttribute("aria-rowindex", String(place + 3));
     const cells = next.columns.map((column, at) => {
       const side = at < half ? "call" : "put";
       const cell = make("td", `anb-number anb-${column.kind} anb-${side} anb-col-${column.name.replace(/[^a-z0-9_]/gi, "")}`);
@@ -74,12 +127,10 @@ function makeChain(root, clock) {
       cell.appendChild(text);
       return { node: cell, arrow, text };
     });
-    const root = next.roots.length ? ` ${next.roots[place]}` : "";
-    const middle = make("th", "anb-strike", grouped(strike, next.strike_decimals) + root);
+    const middle = make("th", "anb-strike", row.shown);
     middle.scope = "row";
-    digits[half] = Math.max(digits[half], middle.textContent.length + 2);
     node.append(...cells.slice(0, half).map((cell) => cell.node), middle, ...cells.slice(half).map((cell) => cell.node));
-    return { node, middle, strike, cells };
+    Object.assign(row, { node, middle, cells });
   }
 
   function paint(data, next) {
@@ -100,6 +151,7 @@ function makeChain(root, clock) {
     const isStale = data[2] === 1;
     if (frozenAt === null) put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
+    layOut();
     paintCells(data, next);
     description = next;
     values = data;
@@ -112,9 +164,9 @@ function makeChain(root, clock) {
   function centre() {
     if (isCentred || money < 0 || !scroll.clientHeight) return;
     isCentred = true;
-    const row = rows[money].node;
-    scroll.scrollTop = row.offsetTop - (scroll.clientHeight - row.offsetHeight) / 2;
+    scroll.scrollTop = Math.max(0, (money + 0.5) * ROW_PX - (scroll.clientHeight - head.offsetHeight) / 2);
     scroll.scrollLeft = (scroll.scrollWidth - scroll.clientWidth) / 2;
+    layOut();
   }
 
   function format(value, column, decimals) {
@@ -122,29 +174,29 @@ function makeChain(root, clock) {
     return `${grouped(100 * value, decimals)}%`;
   }
 
+  // A cell is marked if the frame before showed its row as well: what changed out of sight is no news.
   function paintCells(data, next) {
     const wide = next.columns.length;
-    const isComparable = values !== null && values.length === data.length;
-    const isNewLook = description !== next;
-    rows.forEach((row, line) => {
+    for (const row of inSight) {
+      const before = row.painted;
+      if (before && before.data === data && before.next === next) continue;
+      const isNews = before !== null && before.data === values;
+      row.painted = { data, next };
       row.cells.forEach((cell, place) => {
-        const at = HEAD + line * wide + place;
-        const before = isComparable ? values[at] : NaN;
-        const value = data[at];
-        if (value === before && !isNewLook) return;
+        const at = HEAD + row.place * wide + place;
+        const [old, value] = [before ? before.data[at] : NaN, data[at]];
+        if (value === old && before.next === next) return;
         const column = next.columns[place];
         const text = format(value, column, next.decimals[place]);
-        const isNews = cell.text.textContent !== text;
-        if (isNews) {
-          cell.text.textContent = text;
-          const at = place < wide / 2 ? place : place + 1;
-          digits[at] = Math.max(digits[at], text.length + (column.kind === "price" ? 3 : 1));
-        }
-        if (isNews && value !== before && Number.isFinite(before) && Number.isFinite(value)) {
-          mark(cell, column, value > before ? "up" : "down");
+        if (cell.text.textContent === text) return;
+        cell.text.textContent = text;
+        const col = place < wide / 2 ? place : place + 1;
+        digits[col] = Math.max(digits[col], text.length + (column.kind === "price" ? 3 : 1));
+        if (isNews && value !== old && Number.isFinite(old) && Number.isFinite(value)) {
+          mark(cell, column, value > old ? "up" : "down");
         }
       });
-    });
+    }
   }
 
   function mark(cell, column, direction) {
@@ -160,19 +212,18 @@ function makeChain(root, clock) {
 
   // Marks the strike nearest to the underlying's price, and what is in the money: calls below the price, puts above it.
   function markMoney(price) {
-    let nearest = -1;
+    const isKnown = Number.isFinite(price);
+    money = -1;
     rows.forEach((row, line) => {
-      const isKnown = Number.isFinite(price);
+      if (isKnown && (money < 0 || Math.abs(row.strike - price) < Math.abs(rows[money].strike - price))) money = line;
+    });
+    for (const row of inSight) {
       flag(row.node, "anb-call-in", isKnown && row.strike < price);
       flag(row.node, "anb-put-in", isKnown && row.strike > price);
-      if (isKnown && (nearest < 0 || Math.abs(row.strike - price) < Math.abs(rows[nearest].strike - price))) nearest = line;
-    });
-    if (nearest === money) return;
-    rows.forEach((row, line) => {
-      flag(row.node, "anb-money", line === nearest);
-      row.middle.title = line === nearest ? "at the money" : "";
-    });
-    money = nearest;
+      flag(row.node, "anb-money", row.place === money);
+      const title = row.place === money ? "at the money" : "";
+      if (row.middle.title !== title) row.middle.title = title;
+    }
   }
 
   const fit = () => fitWidths(table, widths, digits); // columns only grow, so that a new digit moves no neighbour
@@ -184,6 +235,12 @@ function makeChain(root, clock) {
     put(age, values[4] > 0 && seconds >= 2 ? `${spanOfTime(seconds)} ago` : "");
   }
 
+  let queued = 0;
+  const queue = () => {
+    if (!queued) queued = requestAnimationFrame(() => ((queued = 0), description && layOut()));
+  };
+  scroll.addEventListener("scroll", queue, { passive: true });
+  new ResizeObserver(queue).observe(scroll);
   freeze.addEventListener("click", () => {
     const isFrozen = frozenAt === null;
     frozenAt = isFrozen ? new Date().toLocaleTimeString([], { hour12: false }) : null;
