@@ -45,12 +45,11 @@ class RowUpdates:
     def update(self, rows: Sequence[FormattedRow]) -> RowUpdate | None:
         """Return what changed since the last call, None if nothing; the page must apply every update in turn.
 
-        `rows` are all rows of the table in their order. The cost of an unchanged row, the same object as before, is a
-        comparison.
+        `rows` are all rows of the table in their order. The cost of an unchanged row is a comparison.
         """
         now = dict(zip(_unique(rows), rows, strict=True))
         sent = self._sent
-        put = {key for key, row in now.items() if key not in sent or sent[key].row is not row}
+        put = {key for key, row in now.items() if key not in sent or not _is_same(sent[key].row, row)}
         gone = [key for key in sent if key not in now]
         ranks = _ranks(now, put, sent)
         if not put and not gone and ranks is not None and not ranks:
@@ -74,6 +73,11 @@ class RowUpdates:
         """Return the rows as of the last `update`, as one that changes any table to them."""
         rows = [_written(key, sent) for key, sent in self._sent.items()]
         return {"base": None, "gone": [], "put": rows, "number": self._number}
+
+
+def _is_same(old: FormattedRow, new: FormattedRow) -> bool:
+    """Return whether two rows look the same; a source may make its rows anew at each call."""
+    return old is new or (old.texts == new.texts and old.numbers == new.numbers)
 
 
 def _unique(rows: Iterable[FormattedRow]) -> list[str]:

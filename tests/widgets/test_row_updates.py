@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import pytest
@@ -38,7 +39,7 @@ class Page:
 
 
 def row(key, text=""):
-    return FormattedRow((), json.dumps([key]), (str(key), text), (float("nan"), 1.0))
+    return FormattedRow((), json.dumps([key]), (str(key), text), (math.nan, 1.0))
 
 
 def texts_of(rows):
@@ -96,6 +97,16 @@ def test_nothing_new_is_no_update():
     updates.update(rows)
 
     assert updates.update(list(rows)) is None
+
+
+def test_rows_that_a_source_makes_anew_are_no_update():
+    updates = RowUpdates()
+    updates.update([row("A"), row("B")])
+
+    update = updates.update([row("A"), row("B", "changed")])
+
+    assert [key for key, *_ in update["put"]] == ['["B"]']
+    assert updates.update([row("A"), row("B", "changed")]) is None
 
 
 def test_a_key_that_a_source_repeats_loses_no_row():

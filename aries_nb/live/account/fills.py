@@ -14,7 +14,7 @@ from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
-from aries_nb.model import Column, FillMark, TableData
+from aries_nb.model import Column, FillMark, TableData, Values
 from aries_nb.net.background import on_network
 from aries_nb.store import Fill, FillLog, ReportedFillLog, TableRow
 
@@ -28,7 +28,7 @@ FillHistory: TypeAlias = Callable[[str | date, str | date | None], Sequence[Tabl
 INSERT_SECONDS = 10.0
 
 MOST_MARKED = 500  # in charts of market data
-SHOWN = 50  # the newest fills, in a cell
+SHOWN = 5_000  # the newest fills, in a cell
 SHOWN_COLUMNS = (
     Column("time", "time"),
     Column("symbol", "text"),
@@ -144,6 +144,7 @@ class FillsSource:
     def __init__(self, fills: LiveFills, log: FillLog) -> None:
         self._fills = fills
         self._log = log
+        self._rows: dict[int, tuple[Fill, Values]] = {}  # by the id of the fill, which they keep alive
 
     @property
     def version(self) -> int:
@@ -158,17 +159,14 @@ class FillsSource:
         return self._log.watch(callback)
 
     def table(self) -> TableData:
-        """Return the newest 50 fills as a table for views, the newest first."""
-        fills = self._fills
-        newest = reversed(fills.entries()[-SHOWN:])
-        rows = tuple(
-            (
-                *(fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id),
-                "taken back" if fill.quantity < 0 else "combined" if fill.is_combined else "",
-            )
-            for fill in newest
-        )
-        note = f"the newest {SHOWN} of {len(fills):,}" if len(fills) > SHOWN else ""
+        """Return the newest 5,000 fills as a table for views, the newest first.
+
+        The row of a fill is the same object at each call: views skip it.
+        """
+        fills, known = self._fills, self._rows
+        self._rows = {id(fill): known.get(id(fill)) or (fill, _shown(fill)) for fill in fills.entries()[-SHOWN:]}
+        rows = tuple(row for _, row in reversed(self._rows.values()))
+        note = f"the newest {SHOWN:,} of {len(fills):,}" if len(fills) > SHOWN else ""
         return TableData(
             f"Fills {fills.account}", SHOWN_COLUMNS, rows, SHOWN_KEY, is_stale=not fills.is_live, note=note
         )
@@ -195,3 +193,8 @@ class FillsSource:
         """
         entries, end = self._log.entries(first)
         return [fill for fill, _ in entries], end
+
+
+def _shown(fill: Fill) -> Values:
+    note = "taken back" if fill.quantity < 0 else "combined" if fill.is_combined else ""
+    return (fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id, note)
