@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from difflib import get_close_matches
 from numbers import Real
@@ -18,11 +20,12 @@ from aries_nb.model.clock import Clock
 __all__ = [
     "checked_columns",
     "checked_count",
+    "checked_interval",
     "checked_interval_ms",
     "checked_moment",
     "checked_period",
-    "checked_pnl_interval",
     "checked_span_ns",
+    "checked_symbol",
     "checked_symbols",
     "checked_text",
     "checked_topics",
@@ -34,6 +37,7 @@ DEFAULT_ROWS = 100_000
 MAX_ROWS = 100_000_000
 MAX_INTERVAL_MS = 3_600_000
 SHOWN_CHARACTERS = 200
+DAYS = re.compile(r"(?<=\d)\s*[dw]\b")
 
 
 def checked_count(value: object, name: str, of: str, *, most: int | None = None, or_none: str = "") -> int:
@@ -49,16 +53,25 @@ def checked_count(value: object, name: str, of: str, *, most: int | None = None,
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
-    """Return the symbols without surrounding blanks, each once, in the given order.
+    """Return the symbols without surrounding blanks, each once, in the given order; "AAPL, MSFT" is two symbols.
 
     Raises UsageError where there is none, and where one is not printable text of 1 to 64 characters.
     """
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
-    for symbol in symbols:
+    each = [part for symbol in symbols for part in (symbol.split(",") if isinstance(symbol, str) else (symbol,))]
+    for symbol in each:
         if not is_symbol(symbol):
             raise UsageError(f"{symbol!r} is not a symbol", advice='Pass each as text: feed.quotes("AAPL", "MSFT").')
-    return tuple(dict.fromkeys(str(symbol).strip() for symbol in symbols))
+    return tuple(dict.fromkeys(str(symbol).strip() for symbol in each))
+
+
+def checked_symbol(symbol: object) -> str:
+    """Return a symbol without surrounding blanks. Raises UsageError for no symbol, and for several."""
+    symbols = checked_symbols([symbol])
+    if len(symbols) > 1:
+        raise UsageError(f"{symbol!r} is {len(symbols)} symbols", advice=f'Call it for each, as with "{symbols[0]}".')
+    return symbols[0]
 
 
 def is_symbol(symbol: object) -> bool:
@@ -126,6 +139,8 @@ def checked_span_ns(value: object, name: str) -> int:
     try:
         # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
         is_bare = isinstance(value, Real) or (isinstance(value, str) and value.strip().isdecimal())
+        if isinstance(value, str):
+            value = DAYS.sub(lambda found: found[0].upper(), value)  # pandas deprecates "d" and "w"
         span = pd.NaT if is_bare else pd.Timedelta(value).as_unit("ns")  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(
@@ -204,16 +219,19 @@ def rfc3339(moment: pd.Timestamp) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def checked_pnl_interval(interval: object, known: Sequence[str]) -> str:
-    """Return the length of a candle of profit and loss, such as "1m".
+def checked_interval(interval: object, known: Mapping[str, int], what: str) -> str:
+    """Return the name in `known`, which has seconds by name, of a span of time such as "5min", "300s" or a timedelta.
 
-    Raises UsageError where it is not one of `known`.
+    Raises UsageError, "`interval` is no `what`", where there is none of that length.
     """
-    if not isinstance(interval, str) or interval not in known:
-        raise UsageError(
-            f"interval={_cut(interval)} is no length of a candle", advice=f"There are: {', '.join(known)}."
-        )
-    return interval
+    if isinstance(interval, str) and interval in known:
+        return interval
+    with suppress(UsageError):
+        seconds = checked_span_ns(interval, "interval") / 1e9
+        for name, length in known.items():
+            if length == seconds:
+                return name
+    raise UsageError(f"{_cut(interval)} is no {what}", advice=f"There are: {', '.join(known)}.")
 
 
 def _cut(value: object) -> str:

@@ -18,13 +18,21 @@ from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.marks import mark_fields
 from aries_nb.live.account.user_data import UserData, tables_at
-from aries_nb.live.arguments import checked_columns, checked_count, checked_interval_ms, checked_symbols, checked_window
+from aries_nb.live.arguments import (
+    checked_columns,
+    checked_count,
+    checked_interval,
+    checked_interval_ms,
+    checked_symbol,
+    checked_symbols,
+    checked_window,
+)
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.live_object import LiveRegistry
-from aries_nb.live.market.bars import BarHistory, LiveBars, checked_interval, checked_span
+from aries_nb.live.market.bars import INTERVALS, BarHistory, LiveBars, checked_span
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
@@ -173,7 +181,7 @@ class Feed(BoundToProcess):
         that is open. Raises UsageError for an invalid argument, UnknownSymbolError for a symbol that the server
         refuses.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
         options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
         self._columns("book")
@@ -208,7 +216,7 @@ class Feed(BoundToProcess):
         None for all. A call with equal arguments returns the same chain while that is open. Raises UsageError where
         there are no such options, before anything is subscribed to; ConnectError or TokenError without a reply.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         self._check()
         count = None
         if strikes is not None:
@@ -224,16 +232,17 @@ class Feed(BoundToProcess):
     def bars(self, symbol: str, interval: str = "1min", *, history: str = "1d") -> LiveBars:
         """Return the bars of a symbol, those of the last `history` and the live ones, as one series without gaps.
 
-        `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d; `history` a span of time such as "2d".
-        Its days are trading days: on a Sunday, on a holiday or before the open, "1d" is the last session.
-        Volume is in the unit of the sizes of quotes. Blocks until the history has arrived. A call with equal arguments
-        returns the same bars while these are open.
+        `interval` is one of 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d, or the same as pandas takes it ("300s",
+        a timedelta); `history` a span of time such as "2d". Its days are trading days: on a Sunday, on a holiday or
+        before the open, "1d" is the last session. Volume is in the unit of the sizes of quotes. Blocks until the
+        history has arrived. A call with equal arguments returns the same bars while these are open.
 
         Raises UsageError for an unknown interval or an invalid span, UnknownSymbolError for a symbol that the server
         refuses, ConnectError, TokenError or FeedError where the broker sends no history.
         """
-        (name,) = checked_symbols([symbol])
-        seconds = checked_interval(interval)
+        name = checked_symbol(symbol)
+        interval = checked_interval(interval, INTERVALS, "length of bars")
+        seconds = INTERVALS[interval]
         span_ns = checked_span(history, seconds)
         past = BarHistory(self._http, self._existing(self._history, "history of bars"), name, seconds)
         return self._registry.same(

@@ -307,15 +307,15 @@ def test_pnl_has_no_candle_before_the_start_asked_for(account: Account) -> None:
     late = "2099-01-01T00:00:00Z"
     now = pd.Timestamp.now("UTC").isoformat()
 
-    later, sooner = account.pnl("1m", start=late), account.pnl("1m", start=now).wait()
+    later, sooner = account.pnl("1min", start=late), account.pnl("1min", start=now).wait()
 
     assert (len(later), len(sooner) > 0) == (0, True)
-    assert account.pnl("1m", start=late) is later
+    assert account.pnl("1min", start=late) is later
 
 
 def test_pnl_chart_says_that_it_is_reckoned_here(account: Account) -> None:
     account.equity.wait()
-    candles = account.pnl("1m").wait()
+    candles = account.pnl("1min").wait()
 
     chart = candles.chart()
 
@@ -332,7 +332,7 @@ def test_pnl_of_a_length_that_cannot_be_is_refused_with_those_that_can(account: 
 @pytest.mark.parametrize("start", ["soon", "", "2026-13-01"])
 def test_pnl_from_a_time_that_is_none_is_refused(account: Account, start: str) -> None:
     with pytest.raises(UsageError, match="is no time"):
-        account.pnl("1m", start=start)
+        account.pnl("1min", start=start)
 
 
 # What one broker has and another has not.

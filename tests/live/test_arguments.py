@@ -10,9 +10,11 @@ import pytest
 from aries_nb.errors import UsageError
 from aries_nb.live.arguments import (
     checked_count,
+    checked_interval,
     checked_moment,
     checked_period,
-    checked_pnl_interval,
+    checked_symbol,
+    checked_symbols,
     checked_text,
     checked_topics,
     rfc3339,
@@ -111,11 +113,27 @@ def test_an_open_count_is_refused_with_what_else_can_be_passed() -> None:
         checked_count(0, "count", "prints", or_none=", or None for all")
 
 
-def test_an_interval_is_one_of_those_that_there_are() -> None:
-    assert checked_pnl_interval("1m", ("15s", "1m")) == "1m"
+LENGTHS = {"15s": 15, "1min": 60, "1d": 86_400}
 
 
-@pytest.mark.parametrize("interval", ["2m", "", "\ud800", None, 60, ..., ["1m"]], ids=repr)
+@pytest.mark.parametrize(
+    ("interval", "name"),
+    [("1min", "1min"), ("60s", "1min"), (pd.Timedelta("1min"), "1min"), (timedelta(seconds=15), "15s"), ("1D", "1d")],
+    ids=repr,
+)
+def test_an_interval_is_one_of_those_that_there_are_however_it_is_spelled(interval: object, name: str) -> None:
+    assert checked_interval(interval, LENGTHS, "length of a candle") == name
+
+
+@pytest.mark.parametrize("interval", ["2min", "", "\ud800", None, 60, ..., ["1min"]], ids=repr)
 def test_another_interval_is_refused_with_those_that_there_are(interval: object) -> None:
-    with pytest.raises(UsageError, match=r"no length of a candle\. There are: 15s, 1m\.$"):
-        checked_pnl_interval(interval, ("15s", "1m"))
+    with pytest.raises(UsageError, match=r"no length of a candle\. There are: 15s, 1min, 1d\.$"):
+        checked_interval(interval, LENGTHS, "length of a candle")
+
+
+def test_symbols_may_be_one_text_with_commas() -> None:
+    assert checked_symbols(["AAPL, MSFT", "NVDA"]) == ("AAPL", "MSFT", "NVDA")
+    with pytest.raises(UsageError, match=r"'AAPL,MSFT' is 2 symbols\. Call it for each, as with \"AAPL\""):
+        checked_symbol("AAPL,MSFT")
+    with pytest.raises(UsageError, match="'' is not a symbol"):
+        checked_symbols(["AAPL,"])

@@ -165,8 +165,8 @@ def test_a_chart_of_what_is_not_there_is_refused(feed: anb.Feed) -> None:
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda feed: feed.account("ACC-1").pnl("1m", start=object()), "is no time"),
-        (lambda feed: feed.account("ACC-1").pnl("1m", start="\ud800"), "is no time"),
+        (lambda feed: feed.account("ACC-1").pnl("1min", start=object()), "is no time"),
+        (lambda feed: feed.account("ACC-1").pnl("1min", start="\ud800"), "is no time"),
         (lambda feed: feed.account("ACC-1").pnl(object()), "no length of a candle.*15s, 1m"),
         (lambda feed: feed.account("ACC-1").pnl("\ud800"), "no length of a candle"),
         (lambda feed: feed.account("ACC-1").pnl("2m"), "no length of a candle"),
@@ -197,10 +197,10 @@ def test_candles_can_be_asked_for_from_a_timestamp(feed: anb.Feed) -> None:
     account = feed.account("ACC-1")
     start = pd.Timestamp.now("UTC").floor("1h")
 
-    candles = account.pnl("1m", start=start).wait()
+    candles = account.pnl("1min", start=start).wait()
 
     assert candles.df.index.get_level_values("start").min() == start
-    assert account.pnl("1m", start=start.isoformat()) is candles
+    assert account.pnl("1min", start=start.isoformat()) is candles
 
 
 def test_one_topic_of_news_may_be_a_text(feed: anb.Feed) -> None:

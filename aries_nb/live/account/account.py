@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from functools import partial
@@ -17,7 +18,7 @@ from aries_nb.live.account.fills import FillsSource, LiveFills
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
 from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.account.snapshots import Snapshots
-from aries_nb.live.arguments import checked_moment, checked_period, checked_pnl_interval, rfc3339
+from aries_nb.live.arguments import checked_interval, checked_moment, checked_period, rfc3339
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.market.frame import LiveFrame
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["Account"]
 
 T = TypeVar("T")
-REPORTED_INTERVALS = (*INTERVALS, "1mo")  # of the broker's own candles
+# The broker's spelling of each length of a candle; a month only where candles are the broker's own.
+LENGTHS = {"15s": "15s", "1min": "1m", "5min": "5m", "15min": "15m", "1h": "1h", "1d": "1d", "1mo": "1mo"}
+OLD_SPELLINGS = ("1m", "5m", "15m")
 
 
 class Account(BoundToProcess):
@@ -143,16 +146,21 @@ class Account(BoundToProcess):
         """
         return self._snapshots.order_history(self.name, *self._span(start, end))
 
-    def pnl(self, interval: str = "1m", *, start: str | date | None = None) -> LivePnl:
+    def pnl(self, interval: str = "1min", *, start: str | date | None = None) -> LivePnl:
         """Return the P&L of the account as live candles of `interval`, index interval and start; they have a `chart`.
 
-        `interval` is 15s, 1m, 5m, 15m, 1h or 1d; `start` is a time within the first candle, None for midnight UTC.
-        Tables of one interval with several starts share one stream. The candles are the broker's own, where it has them
-        (1mo as well). For other brokers they are made of the changes of `equity` since its first use, and views say so.
-        Raises UsageError for an unknown interval or an invalid start.
+        `interval` is 15s, 1min, 5min, 15min, 1h or 1d; `start` is a time within the first candle, None for midnight
+        UTC. Tables of one interval with several starts share one stream. The candles are the broker's own, where it has
+        them (1mo as well). For other brokers they are made of the changes of `equity` since its first use, and views
+        say so. Raises UsageError for an unknown interval or an invalid start.
         """
         is_reported = self._has("pnl")
-        length = checked_pnl_interval(interval, REPORTED_INTERVALS if is_reported else tuple(INTERVALS))
+        if isinstance(interval, str) and interval in OLD_SPELLINGS:
+            warnings.warn(f'pnl("{interval}") is written pnl("{interval}in") now', DeprecationWarning, stacklevel=2)
+        known = {
+            name: INTERVALS.get(length, 0) // 10**9 for name, length in LENGTHS.items() if is_reported or name != "1mo"
+        }
+        length = LENGTHS[checked_interval(interval, known, "length of a candle")]
         midnight = pd.Timestamp(self._link.clock.now_ns(), tz="UTC").normalize()
         since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from aries_nb.brokers import Reference
 from aries_nb.errors import FeedError, UsageError
+from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
@@ -34,7 +34,7 @@ from aries_nb.store.bars import MOST_BARS, BarSeries
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter, Progress
 
-__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "LoadProgress", "checked_interval", "checked_span"]
+__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "LoadProgress", "checked_span"]
 
 log = logging.getLogger("aries_nb")
 
@@ -43,8 +43,7 @@ INTERVALS: Mapping[str, int] = {  # in seconds
     "1h": 3_600, "2h": 7_200, "3h": 10_800, "4h": 14_400, "1d": 86_400,
 }  # fmt: skip
 
-UNITS = {"min": 60, "h": 3_600, "d": 86_400, "w": 604_800}  # in seconds
-SPAN = re.compile(rf"([0-9]{{1,7}}) *({'|'.join(UNITS)})")
+DAY_SECONDS = 86_400
 SECOND = 1_000_000_000
 MARGIN_NS = 5 * SECOND  # the largest difference between the exchange's clock and ours, at a gap or the beginning
 GRACE_NS = 2 * SECOND  # after which the history has the last trade of a bar (assumed)
@@ -468,27 +467,16 @@ def _is_ours(gap: Gap) -> bool:
     return gap.stream.split()[0] == "market"
 
 
-def checked_interval(interval: object) -> int:
-    """Return the length in seconds of a bar such as "5min". Raises UsageError for an unknown one."""
-    if not isinstance(interval, str) or interval not in INTERVALS:
-        raise UsageError(f"no bars of {interval!r}", advice=f"There are: {', '.join(INTERVALS)}.")
-    return INTERVALS[interval]
-
-
 def checked_span(history: object, interval_s: int) -> int:
     """Return a span of time such as "2d" in ns.
 
     Raises UsageError for an invalid one, and for one of more than 200,000 bars of `interval_s` seconds.
     """
-    # Not parsed by pandas: there "d" is deprecated, and a bare number means nanoseconds.
-    found = SPAN.fullmatch(history.strip().lower()) if isinstance(history, str) else None
-    if found is None:
-        raise UsageError(f"history={history!r} is no span of time", advice='Write it like "2d", "6h" or "30min".')
-    seconds = int(found[1]) * UNITS[found[2]]
-    if seconds > MOST_BARS * interval_s:
-        longest = MOST_BARS * interval_s // UNITS["d"]
+    span_ns = checked_span_ns(history, "history")
+    if span_ns > MOST_BARS * interval_s * SECOND:
+        longest = MOST_BARS * interval_s // DAY_SECONDS
         raise UsageError(f"history={history!r} is too long", advice=f'For this interval ask for "{longest}d" at most.')
-    return seconds * SECOND
+    return span_ns
 
 
 def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:

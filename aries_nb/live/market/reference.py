@@ -21,7 +21,14 @@ from aries_nb.errors import (
     UnknownSymbolError,
     UsageError,
 )
-from aries_nb.live.arguments import checked_count, checked_moment, checked_period, checked_symbols, checked_text
+from aries_nb.live.arguments import (
+    checked_count,
+    checked_moment,
+    checked_period,
+    checked_symbol,
+    checked_symbols,
+    checked_text,
+)
 from aries_nb.model.clock import Clock, WallClock, wall_ns
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
@@ -95,7 +102,7 @@ class MarketReference(BoundToProcess):
         Which of these there are depends on the broker. Raises UnknownSymbolError, UsageError where the broker has no
         such lookup.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         return self._single("instrument", {"symbol": name}, about=repr(name))
 
     def instruments(self, exchange: str | None = None, *, market: str | None = None) -> pd.DataFrame:
@@ -114,7 +121,7 @@ class MarketReference(BoundToProcess):
 
     def boards(self, symbol: str) -> tuple[str, ...]:
         """Return the boards (sections of its exchange) that trade an instrument, the broker's default first."""
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         return tuple(self._frame("boards", {"symbol": name}, about=repr(name))["board"])
 
     def trades(
@@ -126,7 +133,7 @@ class MarketReference(BoundToProcess):
         None means now, and of more than `count` the newest. Index `ts` (exchange time, UTC); price, size, side (of the
         aggressor), trade_id, venue.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         if count is not None:
             checked_count(count, "count", "trades", or_none=", or None for all")
         if start is None and end is not None:
@@ -147,7 +154,7 @@ class MarketReference(BoundToProcess):
 
         Index `ts` (UTC); side ("buy", "sell"), level (from 1), price, size.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         frame = self._frame("book", {"symbol": name, "depth": depth}, about=f"the book of {name!r}")
         return frame[frame["level"] <= depth].set_index("ts")
 
@@ -193,7 +200,7 @@ class MarketReference(BoundToProcess):
         `expiry` is a day such as "2026-12-18", `type` "call" or "put", `strikes` the lowest and the highest strike;
         None in each does not filter. Follows all pages of the reply.
         """
-        (name,) = checked_symbols([underlying])
+        name = checked_symbol(underlying)
         if type not in (None, "call", "put"):
             raise UsageError(f"type={type!r} is no type of option", advice='Pass "call" or "put".')
         lowest, highest = _strikes(strikes)
@@ -214,7 +221,7 @@ class MarketReference(BoundToProcess):
         broker has no more. Raises UnknownSymbolError for an unknown symbol, UsageError where the broker has no such
         lookup.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         checked_count(count, "count", "bars", most=MOST_TICK_BARS)
         rows: list[ReplyRow] = []
         columns: Mapping[str, LookupType] = {}
@@ -236,7 +243,7 @@ class MarketReference(BoundToProcess):
         UTC without a zone; `end` None means now. `adjusted`: prices and volumes are adjusted for splits. Index `ts`
         (start of the bar, UTC); open, high, low, close, volume, average_price, trades.
         """
-        (name,) = checked_symbols([symbol])
+        name = checked_symbol(symbol)
         found = INTERVAL.fullmatch(interval.strip()) if isinstance(interval, str) else None
         if found is None:
             raise UsageError(f"interval={interval!r} is no length of a bar", advice='Write it like "5min" or "1d".')

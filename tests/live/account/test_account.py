@@ -193,7 +193,7 @@ def test_watchlists_and_news_are_tables_too(open_feed: Callable[..., Feed], sim:
 
 
 def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
-    candles = feed.account("ACC-1").pnl("1m").wait(timeout=20)
+    candles = feed.account("ACC-1").pnl("1min").wait(timeout=20)
 
     assert set(candles.df.index.get_level_values("interval")) == {"1m"}
 
@@ -203,11 +203,11 @@ def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed
     late, early = now.floor("5min") - pd.Timedelta("20min"), now.floor("5min") - pd.Timedelta("50min")
     before = feed.stats().streams
 
-    later = account.pnl("5m", start=late).wait(timeout=20)
+    later = account.pnl("5min", start=late).wait(timeout=20)
     first = later.df.index.get_level_values("start")
-    earlier = account.pnl("5m", start=early.isoformat()).wait(changes=len(first) + 5, timeout=20)
+    earlier = account.pnl("5min", start=early.isoformat()).wait(changes=len(first) + 5, timeout=20)
     for minutes in range(5):
-        account.pnl("5m", start=now - pd.Timedelta(minutes=minutes))
+        account.pnl("5min", start=now - pd.Timedelta(minutes=minutes))
 
     starts = earlier.df.index.get_level_values("start")
     assert feed.stats().streams == before + 1
@@ -216,10 +216,10 @@ def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed
     assert first.min() >= late
     assert later.df.index.get_level_values("start").min() == first.min()
     assert later.log.groupby("start")["received"].count().iloc[0] == 1
-    assert account.pnl("5m", start=late) is later
+    assert account.pnl("5min", start=late) is later
 
 
-@pytest.mark.parametrize("interval", ["1m", "1h", "1d", "1mo"])
+@pytest.mark.parametrize("interval", ["1min", "1h", "1d", "1mo"])
 def test_pnl_from_now_on_has_the_candle_of_now(feed: Feed, interval: str) -> None:
     account = feed.account("ACC-1")
     now = pd.Timestamp.now("UTC")
@@ -242,16 +242,27 @@ def test_pnl_that_nobody_holds_any_more_ends_its_stream(feed: Feed) -> None:
     assert account.pnl("15s").wait(timeout=20).is_live
 
 
+def test_pnl_in_the_old_spelling_warns_and_is_the_same(feed: Feed) -> None:
+    account = feed.account("ACC-1")
+    candles = account.pnl("5min")
+
+    with pytest.warns(DeprecationWarning, match=r'pnl\("5m"\) is written pnl\("5min"\) now'):
+        old = account.pnl("5m")
+
+    assert old is candles
+    assert account.pnl("300s") is candles
+
+
 @pytest.mark.parametrize("interval", ["7m", "", None, 5, ["1m"]])
 def test_pnl_of_a_length_that_cannot_be_is_refused_with_those_that_can(feed: Feed, interval: object) -> None:
-    with pytest.raises(UsageError, match=r"15s, 1m, 5m, 15m, 1h, 1d, 1mo\.$"):
+    with pytest.raises(UsageError, match=r"15s, 1min, 5min, 15min, 1h, 1d, 1mo\.$"):
         feed.account("ACC-1").pnl(interval)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("start", ["soon", "", "0001-01-01", 7, "2026-13-01"])
 def test_pnl_from_a_time_that_is_none_is_refused(feed: Feed, start: object) -> None:
     with pytest.raises(UsageError, match=r"is no time|too far away"):
-        feed.account("ACC-1").pnl("1m", start=start)  # type: ignore[arg-type]
+        feed.account("ACC-1").pnl("1min", start=start)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("start", ["soon", "0001-01-01", 7, None])
