@@ -19,7 +19,8 @@ from aries_nb.store.values import UNKNOWN, ZERO, exactly
 __all__ = ["CASH", "Reconciliation"]
 
 CASH = "cash"  # stands for what belongs to no instrument
-# The largest difference taken for the fees of fills, as a share of the value traded, and at least this per fill.
+# The largest difference taken for the fees of fills, as a share of the value traded, and at least this per fill, or per
+# contract where one stands for more than its price.
 MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
 # Orders, positions and cash come in separate messages; a difference that lasts longer than this is real, in ns.
@@ -123,19 +124,21 @@ class Reconciliation:
 
     def _trade(self, fill: Fill, now: int) -> None:
         self._pending_since = now
-        trade = trade_of(fill, self._multiplier(fill))
+        multiplier = self._multiplier(fill)
+        trade = trade_of(fill, multiplier)
         paid = trade.fair - trade.gain
         self._attribution.take([trade])
         self._cash -= paid + trade.fee
-        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + max(
-            abs(paid) * MOST_FEE_SHARE, MOST_SMALL_FEE
-        )
+        contracts = max(abs(fill.quantity), Decimal(1)) if multiplier != 1 else Decimal(1)
+        fee = max(abs(paid) * MOST_FEE_SHARE, MOST_SMALL_FEE * contracts)
+        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
 
         A small difference in cash alone, after fills, is their fee at once, if the broker's cash has moved: for
-        each fill up to 1 % of its value, or 1 in the account's currency if that is more. Any other counts as
+        each fill up to 1 % of its value, or 1 in the account's currency (of an option or future 1 a contract) if that
+        is more. Any other counts as
         unexplained after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from the order in
         which messages arrived. The fee of what is margined may come as long after its fill, as no money comes with it.
         """

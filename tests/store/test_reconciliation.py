@@ -200,6 +200,14 @@ def test_a_contract_first_seen_in_a_fill_counts_with_its_multiplier() -> None:
     assert account.attribution().contributions == {"OPTION": contribution(price=100, fee=-1)}
 
 
+def test_contracts_of_a_few_cents_have_fees_by_the_contract() -> None:
+    account = Reconciliation(reported(1000), at(OPTION="0.05"))
+
+    account.take(reported("943.50", OPTION=10), at(OPTION="0.05"), [fill(10, "0.05", "OPTION")], 1)
+
+    assert account.attribution().contributions == {"OPTION": contribution(fee="-6.50")}
+
+
 def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None:
     account = Reconciliation(reported(0, MSFT=1), at(MSFT=10))
 
