@@ -47,10 +47,10 @@ def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
     board.draw()
 
     names = [column["name"] for column in board.widget.description["columns"]]
-    assert names == ["last_price", "bid_size", "bid_price", "ask_price", "ask_size", "spread"]
+    assert names == ["bid_size", "bid_price", "ask_price", "ask_size", "spread", "last_price"]
     (first, *others) = board.widget.rows["put"]
-    assert first[2] == ["AAPL", "100.50", "500", "100.50", "100.75", "700", "0.25", ""]
-    assert first[3] == [None, 100.5, 500, 100.5, 100.75, 700, 0.25, 1.7e12]
+    assert first[2] == ["AAPL", "500", "100.50", "100.75", "700", "0.25", "100.50", ""]
+    assert first[3] == [None, 500, 100.5, 100.75, 700, 0.25, 100.5, 1.7e12]
     assert [row[2][0] for row in others] == [EVIL, "NOPE<b>"]
 
 

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Board"]
 
-# As in a watch list: what was paid and how far it moved, the two sides with their sizes outside, the day. Other columns
-# follow in their own order.
+# The order traders know: the two sides with their sizes outside, what was paid and how far it moved, the day. Other
+# columns follow in their own order.
 USUAL_ORDER = (
-    *("last_price", "net_change", "change_percent"),
     *("bid_size", "bid_price", "ask_price", "ask_size", "spread"),
+    *("last_price", "net_change", "change_percent"),
     *("high_price", "low_price", "total_volume", "vwap"),
 )
 
