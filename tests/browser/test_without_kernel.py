@@ -27,9 +27,10 @@ CELLS = (
     "account.dashboard()",
     'chain = feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=4).wait()\nchain',
     "chain.chart()",
+    'quotes.charts("bid_price")',
     'closed = feed.trades("AAPL").chart("price")\nclosed',
 )
-FIGURES = {2, 3, 5, 9, 10}
+FIGURES = {2, 3, 5, 9, 10, 11}
 SHOWN = """() => [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].slice(0, %d).map((cell) => {
   const output = cell.querySelector(".jp-OutputArea");
   const image = output?.querySelector("img");
@@ -52,7 +53,7 @@ def saved(browser, lab):
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = lab.root / "kept.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    with fresh_page(browser, lab, width=1180, height=5200) as page:
+    with fresh_page(browser, lab, width=1180, height=5800) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, "kept.ipynb")
         run_all(page)
@@ -77,6 +78,8 @@ def test_the_file_is_small_and_has_what_a_page_needs(saved):
     assert saved.stat().st_size < 1_000_000
     assert all(data[VIEW]["model_id"] in states for data in open_views)
     assert not any(state["state"].get("_widget_data") for state in states.values())
+    light = [state["state"] for state in states.values() if "LightWidget" in state["state"].get("_anywidget_id", "")]
+    assert ["frame" in state for state in light] == [False]
 
 
 def test_the_pictures_in_the_file_are_newer_than_the_display_and_a_closed_view_is_its_picture(saved):
@@ -98,7 +101,7 @@ def test_every_view_shows_its_last_picture(page, lab, saved, screenshot, app, is
         notebook.cells[0].source += "  # another file"
         name = f"foreign-{app}.ipynb"
         nbformat.write(notebook, lab.root / name)
-    page.set_viewport_size({"width": 1180, "height": 5200})
+    page.set_viewport_size({"width": 1180, "height": 5800})
 
     open_notebook(page, lab, name, app=app)
 

@@ -41,6 +41,8 @@ THEIRS_COLOUR = "#8c8c8c"
 class LightPart(Protocol):
     """Interface of one chart of a light view, alone or in a sheet. Owned by the view that draws it."""
 
+    title: str
+
     def content(self) -> LightContent:
         """Return what shows the newest data: the last of the blocks are the marks of own fills."""
 
@@ -64,8 +66,7 @@ class LightChart(LightView):
         super().__init__(source)
 
     def __repr__(self) -> str:
-        titles = [str(chart["title"]) for chart in self._shown()]
-        return f"LightChart({', '.join(titles)})" if titles else f"LightChart({len(self._parts)})"
+        return f"LightChart({', '.join(part.title for part in self._parts)})"
 
     def content(self) -> LightContent:
         """Return what shows the newest data of all charts; called with `lock` held."""
@@ -77,9 +78,6 @@ class LightChart(LightView):
             blocks += each.blocks
         height = charts[0]["height"]
         return LightContent({"charts": charts, "across": self._across, "height": height}, blocks)
-
-    def _shown(self) -> list[dict[str, object]]:
-        return self._content.description.get("charts", [])  # type: ignore[return-value]  # plain JSON
 
     def _picture(self) -> str:
         return "".join(part.picture() for part in self._parts)
@@ -102,7 +100,7 @@ class LightLines:
         self._lines = FrameLines(
             source, columns, symbols, or_last=or_last, points_a_chart=POINTS_A_CHART, points_a_line=MOST_POINTS
         )
-        self._title = title
+        self.title = title
         self._height = height
         names = self._lines.names
         self._symbols = tuple(dict.fromkeys(symbol for symbol, _ in names))
@@ -120,7 +118,7 @@ class LightLines:
                 points.is_changed = False
                 _grow(self._size_decimals if is_size else self._decimals, points.y)
         description = {
-            **_description(self._source, "lines", self._title, self._height, lines.bands, lines.spans),
+            **_description(self._source, "lines", self.title, self._height, lines.bands, lines.spans),
             "lines": [self._line(place) for place in range(len(lines.names))],
             "decimals": self._decimals.known,
             "sizeDecimals": self._size_decimals.known,
@@ -130,7 +128,7 @@ class LightLines:
 
     def picture(self) -> str:
         """Return the chart as HTML that needs no script."""
-        return lines_picture(self._title, self._lines)
+        return lines_picture(self.title, self._lines)
 
     def _line(self, place: int) -> dict[str, object]:
         _, column = self._lines.names[place]
@@ -162,7 +160,7 @@ class LightCandles:
     ) -> None:
         self._source = source
         self._candles = FrameCandles(source, every, symbol=symbol, column=column)
-        self._title = title or f"{self._candles.symbol} · {self._candles.every}"
+        self.title = title or f"{self._candles.symbol} · {self._candles.every}"
         self._height = height
         self._decimals = Decimals(is_price=True)
         self._size_decimals = Decimals(is_price=False)
@@ -187,7 +185,7 @@ class LightCandles:
             for band in over_candles(candles.bands, self._block[0], candles.step)
         ]
         description = {
-            **_description(self._source, "candles", self._title, self._height, candles.bands, candles.spans),
+            **_description(self._source, "candles", self.title, self._height, candles.bands, candles.spans),
             "bands": _drawn(bands),
             "lines": [],
             "decimals": self._decimals.known,
@@ -201,7 +199,7 @@ class LightCandles:
         """Return the candles as HTML that needs no script."""
         starts, *columns = self._block
         named = dict(zip(("open", "high", "low", "close"), columns, strict=False))
-        return candle_chart(self._title, starts, named, idle=())
+        return candle_chart(self.title, starts, named, idle=())
 
 
 class LightEquity:
@@ -209,7 +207,7 @@ class LightEquity:
 
     def __init__(self, source: EquitySource, *, title: str = "Equity", height: int = 260) -> None:
         self._source = source
-        self._title = title
+        self.title = title
         self._height = height
         self._decimals = Decimals(is_price=True)
 
@@ -222,7 +220,7 @@ class LightEquity:
         _grow(self._decimals, np.round(blocks[0][1], 2))
         lines = [("equity", BLUE, False), ("broker's figure", THEIRS_COLOUR, True)]
         description = {
-            **_description(self._source, "lines", self._title, self._height, bands, spans),
+            **_description(self._source, "lines", self.title, self._height, bands, spans),
             "lines": [
                 {"label": label, "colour": colour, "isSize": False, "isStep": False, "isSpare": is_dotted}
                 | {"isDotted": is_dotted}
@@ -239,7 +237,7 @@ class LightEquity:
         bands = bands_between(spans_of(self._source), -np.inf, np.inf)
         drawn = (("equity", BLUE, data.ours), ("broker's figure", THEIRS_COLOUR, data.theirs))
         lines = [(label, colour, *_equity_line(data.ts, y, STATIC_POINTS, bands)) for label, colour, y in drawn]
-        return line_chart(self._title, lines)
+        return line_chart(self.title, lines)
 
 
 def _equity_line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> tuple[Numbers, Numbers]:

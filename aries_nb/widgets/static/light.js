@@ -534,6 +534,7 @@ function makeChart(root, group) {
         build();
       }
       draw();
+      if (!plot.hasAttribute("aria-label")) api.tick();
     },
     // Once a second; the label is for readers who do not see the chart, and is not announced: prices never rest.
     tick() {

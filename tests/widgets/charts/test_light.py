@@ -218,10 +218,13 @@ def test_own_fills_are_marked_in_charts_of_prices():
     assert len(LightCandles(source, "1s", symbol="MSFT").content().blocks[-1][0]) == 0
 
 
-def test_a_gap_is_a_band_and_a_note_in_the_zone():
+def test_a_halt_and_a_gap_are_a_note_in_the_zone():
     class Interrupted(type(filled())):
         def gap_spans(self):
             return (GapSpan(START * 1_000, None, "cut"),)
+
+        def trading_state(self):
+            return "market halted"
 
     source = Interrupted(("AAPL",), ("price",))
     source.add([START - SECOND], price=[1.0])
@@ -229,7 +232,7 @@ def test_a_gap_is_a_band_and_a_note_in_the_zone():
 
     description = LightLines(source, ["price"]).content().description
 
-    assert description["note"] == "no data since 01:13:20 Europe/Moscow (cut)"
+    assert description["note"] == "market halted · no data since 01:13:20 Europe/Moscow (cut)"
 
 
 def test_a_sheet_is_one_widget_with_a_chart_for_each_part(source):
@@ -244,6 +247,7 @@ def test_a_sheet_is_one_widget_with_a_chart_for_each_part(source):
     assert [(chart["at"], chart["blocks"]) for chart in description["charts"]] == [(0, 2), (2, 2)]
     assert json.loads(json.dumps(description)) == description
     assert len(str(state)) < 20_000
+    assert repr(sheet) == "LightChart(AAPL, MSFT)"
     sheet.close()
 
 
