@@ -200,6 +200,10 @@ class Registrations:
 
         return self.add("update", function, job, watch)
 
+    def __len__(self) -> int:
+        """The number of registered functions."""
+        return len(self._removers)
+
     def wake(self) -> None:
         """Run the job of every registered function once more, on the callbacks' thread; returns at once. Any thread."""
         self._callbacks.wake()

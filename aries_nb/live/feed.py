@@ -40,6 +40,7 @@ from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined
+from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.model.clock import elapsed
@@ -342,6 +343,11 @@ class Feed(BoundToProcess):
         A mapping that stays current, with `ts`, `df` and `on_update`. Empty before the first report.
         """
         return self._market_status
+
+    @property
+    def streams(self) -> Streams:
+        """What is open now and what in the notebook holds it: `df` has one row each, `close(0, 2)` closes by number."""
+        return Streams(self._links(), self.clock)
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:

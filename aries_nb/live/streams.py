@@ -1,0 +1,104 @@
+"""What a feed has open, and what in the notebook holds it, as `feed.streams` shows it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from aries_nb.errors import BoundToProcess, UsageError
+from aries_nb.live.connection import Link
+from aries_nb.live.live_object import LiveObject
+from aries_nb.store import RollingFrame
+
+if TYPE_CHECKING:
+    from aries_nb.model.clock import Clock
+
+__all__ = ["Streams"]
+
+RATE_SECONDS = 10
+HISTORY = ("Out", "_oh")  # dictionaries in which IPython keeps the results of cells
+NEWEST = ("_", "__", "___")  # and the newest results by name
+
+
+class Streams(BoundToProcess):
+    """The open live objects of a feed, numbered from 0; `df` has one row each, `close` closes some of them.
+
+    They are those that were open when this was made: read `feed.streams` again for the present ones.
+    """
+
+    def __init__(self, links: Collection[Link], clock: Clock) -> None:
+        self._clock = clock
+        opened = [
+            each for each in gc.get_objects() if issubclass(type(each), LiveObject)
+        ]  # not isinstance: it asks weak proxies
+        own = {id(link) for link in links}
+        self._objects = [each for each in opened if each.is_open and id(each._link) in own]  # noqa: SLF001
+        self._objects.sort(key=lambda each: each._name)  # noqa: SLF001
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """One row an object: stream, updates (rows or changes so far), rows_per_s, held_by; a snapshot of your own.
+
+        `rows_per_s` is over the last 10 s, of quotes and trades; NaN for others. `held_by` lists the notebook's
+        variables ("quotes"), "callback", "view" and "output history"; "" where it is another object of the feed, or a
+        list of yours.
+        """
+        names = _variables()
+        return pd.DataFrame(
+            {
+                "stream": pd.array([each._name for each in self._objects], dtype="str"),  # noqa: SLF001
+                "updates": np.array([each._count() for each in self._objects], "int64"),  # noqa: SLF001
+                "rows_per_s": np.array([self._rate(each) for each in self._objects], "float64"),
+                "held_by": pd.array([", ".join(_holders(each, names)) for each in self._objects], dtype="str"),
+            }
+        )
+
+    def close(self, *numbers: int) -> None:
+        """Close the objects with these numbers, the index of `df`. Raises UsageError for one that there is not."""
+        for number in numbers:
+            if number not in range(len(self._objects)):
+                raise UsageError(f"there is no stream {number!r}", advice=f"Pass numbers below {len(self)}.")
+        for number in numbers:
+            self._objects[number].close()
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[LiveObject]:
+        return iter(self._objects)
+
+    def __repr__(self) -> str:
+        return repr(self.df) if len(self) else "<streams: none>"
+
+    def _repr_html_(self) -> str:
+        return self.df.to_html()  # pandas escapes texts
+
+    def _rate(self, live: LiveObject) -> float:
+        store = getattr(live, "_store", None)
+        if not isinstance(store, RollingFrame):
+            return float("nan")
+        received = store.rows(0).received
+        since = self._clock.now_ns() // 1_000 - RATE_SECONDS * 1_000_000
+        return 0.0 if received is None else np.count_nonzero(received > since) / RATE_SECONDS
+
+
+def _variables() -> Mapping[str, object]:
+    """The variables of the notebook or script."""
+    return dict(vars(sys.modules["__main__"]))
+
+
+def _holders(live: LiveObject, names: Mapping[str, object]) -> list[str]:
+    held = [name for name, value in names.items() if value is live and not name.startswith("_")]
+    results = [value for name in HISTORY if isinstance(names.get(name), dict) for value in names[name].values()]  # type: ignore[attr-defined]
+    if any(value is live for value in (*results, *(names.get(name) for name in NEWEST))):
+        held.append("output history")
+    if len(live._registrations):  # noqa: SLF001
+        held.append("callback")
+    if any(not view.is_closed for view in live._views.values()):  # noqa: SLF001
+        held.append("view")
+    return held

@@ -1,0 +1,57 @@
+"""`feed.streams`: what is open, what holds it, and closing it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aries_nb as anb
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module whose variables are those of the notebook."""
+    module = type(sys)("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    return module
+
+
+def test_all_that_is_open_is_listed_with_what_holds_it(feed: anb.Feed, notebook: ModuleType) -> None:
+    notebook.quotes = feed.quotes("AAPL").wait(rows=20)  # type: ignore[attr-defined]
+    notebook.Out = {3: feed.book("MSFT").wait()}  # type: ignore[attr-defined]
+    feed.trades("NVDA").on_update(print)
+    chart = feed.quotes("TSLA").chart()
+    balances = feed.account("ACC-1").balances.wait()
+
+    held = feed.streams.df.set_index("stream")
+
+    assert held["held_by"].to_dict() == {
+        "quotes AAPL": "quotes",
+        "the book of MSFT": "output history",
+        "trades NVDA": "callback",
+        "quotes TSLA": "view",
+        "balances of ACC-1": "",
+    }
+    assert held.loc["quotes AAPL", "updates"] >= 20
+    assert held.loc["quotes AAPL", "rows_per_s"] >= 2
+    assert held["rows_per_s"].isna().sum() == 2
+    assert (chart.is_closed, balances.is_open) == (False, True)
+
+
+def test_streams_are_closed_by_number(feed: anb.Feed, notebook: ModuleType) -> None:
+    first, second = feed.quotes("AAPL"), feed.quotes("MSFT")
+
+    streams = feed.streams
+    streams.close(1)
+
+    assert (first.is_open, second.is_open) == (True, False)
+    assert list(feed.streams) == [first]
+    assert "quotes AAPL" in repr(feed.streams)
+    assert "quotes AAPL" in feed.streams._repr_html_()
+    with pytest.raises(anb.UsageError, match=r"there is no stream 7\. Pass numbers below 1"):
+        feed.streams.close(7)
