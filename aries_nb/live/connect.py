@@ -18,6 +18,7 @@ from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.background import register_fork_aware, run_on_thread
+from aries_nb.net.connection_errors import enough_resources
 from aries_nb.net.http_client import http_base
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.oauth import OAuthToken, oauth
@@ -149,7 +150,7 @@ def connect(
     key = (own is not None, known.name, known.url, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
-    with _open_feeds.making(key):
+    with _open_feeds.making(key), enough_resources(f"connecting to {known.name}"):
         feed = _open_feeds.get(key, own)
         if feed is None:
             _warm_up()

@@ -16,6 +16,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watch, wait_for, wait_for_async
 from aries_nb.model import State
+from aries_nb.net.connection_errors import enough_resources
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 
 if TYPE_CHECKING:
@@ -264,7 +265,8 @@ class LiveRegistry:
             if live is not None and live._is_refused:  # noqa: SLF001 - a class of this module
                 live.close()  # it stays empty: the server is asked again, as rights may have changed
             if live is None or not live.is_open:
-                live = make()
+                with enough_resources("making a live object"):
+                    live = make()
                 with self._guard:
                     is_late = self._is_closed
                     self._objects[key] = live

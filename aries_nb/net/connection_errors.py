@@ -6,6 +6,8 @@ In all of them `where` is the address of the server without secrets.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import Cause
@@ -15,6 +17,7 @@ __all__ = [
     "ConnectionLostError",
     "TokenRefusedError",
     "crashed",
+    "enough_resources",
     "explain",
     "is_for_now",
     "never_connected",
@@ -54,6 +57,24 @@ def explain(error: Exception) -> str:
         return "no answer in time"
     reason = error.strerror if isinstance(error, OSError) else None
     return reason or str(error) or type(error).__name__
+
+
+@contextmanager
+def enough_resources(where: str) -> Iterator[None]:
+    """Raise ConnectError if the block fails because this process has no file descriptor, thread or memory left.
+
+    `where` says for what they were needed. Errors of this library pass unchanged.
+    """
+    try:
+        yield
+    except FeedError:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
+            raise
+        reason = "out of memory" if isinstance(error, MemoryError) else explain(error)
+        advice = "Close feeds and files that are not needed, or raise the limits of this process (ulimit -n, -u, -v)."
+        raise ConnectError(f"this process has run out of resources: {reason}", where=where, advice=advice) from error
 
 
 def is_for_now(status: int) -> bool:

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aries_nb.errors import ClosedError
+import aries_nb as anb
+from aries_nb.errors import ClosedError, ConnectError, UsageError
 from aries_nb.live.live_object import LiveRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import aries_nb as anb
     from aries_nb.sim import Simulator
 
 PATIENCE = 10.0
@@ -121,3 +121,40 @@ def test_a_call_that_failed_can_be_made_again(feed: anb.Feed) -> None:
         kept.same("a key", makes.pop())
 
     assert kept.same("a key", makes.pop()).is_open
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+)
+def test_lack_of_resources_is_an_error_of_this_library(error: Exception, reason: str) -> None:
+    def make() -> Any:
+        raise error
+
+    with pytest.raises(ConnectError, match=f"run out of resources: {reason}.*Close feeds"):
+        LiveRegistry(lambda: None).same("key", make)
+
+
+@pytest.mark.parametrize("error", [UsageError("bad"), ValueError("bad"), RuntimeError("bad")])
+def test_other_errors_pass_unchanged(error: Exception) -> None:
+    def make() -> Any:
+        raise error
+
+    with pytest.raises(type(error), match="bad") as raised:
+        LiveRegistry(lambda: None).same("key", make)
+
+    assert raised.value is error
+
+
+def test_a_market_that_cannot_start_for_lack_of_descriptors_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def popen(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("aries_nb.live.local_simulator.subprocess.Popen", popen)
+
+    with pytest.raises(ConnectError, match="run out of resources: Too many open files"):
+        anb.connect("sim", seed=4711)

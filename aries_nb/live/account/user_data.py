@@ -20,6 +20,7 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import FillMark, Kind, RestingOrder
 from aries_nb.model.prices import is_price
+from aries_nb.net.connection_errors import enough_resources
 from aries_nb.net.http_client import HttpClient
 
 __all__ = ["UserData", "tables_at"]
@@ -228,7 +229,7 @@ class UserData:
         raise UsageError("there is more than one account", advice=f"Name one of: {', '.join(names)}.")
 
     def _opened(self) -> tuple[Link, Snapshots]:
-        with self._making:
+        with self._making, enough_resources("connecting to the accounts"):
             self._check_open()
             if self._link is None or self._snapshots is None:
                 link = opened(self._connect())
