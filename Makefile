@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test chromium test-faults bench views soak lint style lock wheels-check clean
+.PHONY: help venv demo check test chromium test-faults test-frontends bench views soak lint style lock wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -49,6 +49,9 @@ test-faults: venv  ## a thousand schedules of faults between broker and client, 
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)
+
+test-frontends: venv  ## the tests of models and charts with the oldest and newest plotly, anywidget and ipywidgets, minutes
+	@$(BIN)/python tests/frontends/versions.py
 
 views: venv chromium  ## measure what views promise, in Chromium, for minutes; ARGS=--loaded next to two busy processes
 	$(BIN)/python tests/views/measure_views.py $(ARGS)

@@ -92,8 +92,23 @@ def _known_problems() -> Iterator[Finding]:
         sys.platform != "emscripten" and "COLAB_RELEASE_TAG" not in os.environ,
         "This front end repaints only while a cell runs: use .df and .latest, or run JupyterLab.",
     )
+    yield from _front_ends()
     token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; the simulator needs none"
     yield Finding(f"a token for a real broker ({token})", is_ok=True)
+
+
+def _front_ends() -> Iterator[Finding]:
+    """Yield what to expect of a front end other than JupyterLab and Notebook, if this process runs in one."""
+    if "VSCODE_PID" in os.environ or "VSCODE_CWD" in os.environ:
+        yield Finding(
+            "VS Code: views are live; a file that it saves has the pictures of the display, not the newest", is_ok=True
+        )
+    if "marimo" in sys.modules:
+        yield Finding(
+            "marimo: views are live in the first session of a process",
+            is_ok=False,
+            fix="A second browser session of the same `marimo run` shows no views: start a process for each.",
+        )
 
 
 def _network() -> Iterator[Finding]:

@@ -41,7 +41,8 @@ OF_PLOTLYS_SCRIPT = (
     *(f"_py2js_{name}" for name in ("animate", "removeLayoutProps", "removeTraceProps")),
 )  # fmt: skip
 OF_ANYWIDGETS_SCRIPT = ("async _handle_comm_msg(...msg)", "AbortSignal.timeout(2e3)", "super._handle_comm_msg(...msg)")
-OF_JUPYTER_WIDGETS = ("_handle_comm_msg(", "comm_live", "on_msg(", "widget_manager", ".kernel", "model_id", "once(")
+OF_JUPYTER_WIDGETS = ("_handle_comm_msg(", "comm_live", "on_msg(", "widget_manager", ".kernel", "model_id", "once(",
+    "get_state_sync(", "_modelsSync", "get context()")  # fmt: skip
 
 
 class FakeComm:
