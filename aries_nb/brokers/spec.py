@@ -52,13 +52,15 @@ class Hours:
     "24/7" for a symbol that always trades, "" for unknown hours. `is_quiet` returns whether the broker's market status,
     as name → value, says that the market is outside its regular hours; pre-market and after-hours count as outside.
     `market_state` returns what a market status says in a few words, "" while the market is open. `trading_state` does
-    the same for a row of the stream of instruments, as column → value; "" for normal trading.
+    the same for a row of the stream of instruments, as column → value; "" for normal trading. `zone` is the time zone,
+    an IANA name, in which the exchange's day begins at midnight.
     """
 
     calendar_of: Callable[[str], str]
     is_quiet: Callable[[Mapping[str, str | float | bool]], bool]
     market_state: Callable[[Mapping[str, str | float | bool]], str] = _market_state
     trading_state: Callable[[Mapping[str, Value]], str] = lambda _: ""
+    zone: str = "UTC"
 
 
 UNKNOWN_HOURS = Hours(lambda _: "", _is_quiet)

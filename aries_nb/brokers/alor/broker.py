@@ -68,7 +68,11 @@ def alor(
             hours=ALWAYS_OPEN if simulates else alor_hours(exchange),
         ),
         accounts=Endpoint(
-            "/ws", partial(AlorAccounts, exchange=exchange), columns=AlorAccounts.COLUMNS, most_streams=5_000
+            "/ws",
+            partial(AlorAccounts, exchange=exchange),
+            columns=AlorAccounts.COLUMNS,
+            most_streams=5_000,
+            hours=alor_hours(exchange),
         ),
         reference=AlorHttp(exchange=exchange),
         login=Login("", "", "/refresh", host=tokens, exchange=AlorTokenExchange()),
@@ -89,7 +93,8 @@ def alor_hours(exchange: str) -> Hours:
     The hours of an exchange other than MOEX, SPBX and UNITED are unknown. `is_quiet` is always False, as the broker
     sends no market status.
     """
-    return Hours(partial(_calendar_of, exchange=exchange), lambda _: False, trading_state=_trading_state)
+    calendar_of = partial(_calendar_of, exchange=exchange)
+    return Hours(calendar_of, lambda _: False, trading_state=_trading_state, zone="Europe/Moscow")
 
 
 def _trading_state(row: Mapping[str, Value]) -> str:

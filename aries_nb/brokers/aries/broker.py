@@ -15,7 +15,7 @@ from aries_nb.brokers.spec import ALWAYS_OPEN, UNKNOWN_HOURS, Broker, Endpoint, 
 __all__ = ["ARIES_HOURS", "aries"]
 
 # Shares, funds and options of the American exchanges, which keep the same days and hours.
-ARIES_HOURS = Hours(lambda _: "XNYS", UNKNOWN_HOURS.is_quiet)
+ARIES_HOURS = Hours(lambda _: "XNYS", UNKNOWN_HOURS.is_quiet, zone="America/New_York")
 
 
 def aries(name: str, url: str, *, simulates: str = "") -> Broker:
@@ -29,7 +29,7 @@ def aries(name: str, url: str, *, simulates: str = "") -> Broker:
         name,
         url,
         market=Endpoint("/v1/market/ws", AriesMarket, hours=hours),
-        accounts=Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS),
+        accounts=Endpoint("/v1/accounts/ws", AriesAccounts, pnl_intervals=PNL_INTERVALS, hours=ARIES_HOURS),
         sources={"charts": Endpoint("/v1/charts/ws", AriesCharts, hours=hours)},
         reference=AriesHttp(),
         options=AriesOptions(),

@@ -30,7 +30,7 @@ from aries_nb.store import DerivedFillLog, ReportedFillLog, TableListener
 if TYPE_CHECKING:
     from aries_nb.widgets import Dashboard, EquityChart, LightChart
 
-__all__ = ["Account"]
+__all__ = ["Account", "day_start"]
 
 T = TypeVar("T")
 # The broker's spelling of each length of a candle; a month only where candles are the broker's own.
@@ -149,10 +149,11 @@ class Account(BoundToProcess):
     def pnl(self, interval: str = "1min", *, start: str | date | None = None) -> LivePnl:
         """Return the P&L of the account as live candles of `interval`, index interval and start; they have a `chart`.
 
-        `interval` is 15s, 1min, 5min, 15min, 1h or 1d; `start` is a time within the first candle, None for midnight
-        UTC. Tables of one interval with several starts share one stream. The candles are the broker's own, where it has
-        them (1mo as well). For other brokers they are made of the changes of `equity` since its first use, and views
-        say so. Raises UsageError for an unknown interval or an invalid start.
+        `interval` is 15s, 1min, 5min, 15min, 1h or 1d; `start` is a time within the first candle, None for the
+        beginning of the exchange's day, midnight in its time zone. Tables of one interval with several starts share one
+        stream. The candles are the broker's own, where it has them (1mo as well). For other brokers they are made of
+        the changes of `equity` since its first use, and views say so. Raises UsageError for an unknown interval or an
+        invalid start.
         """
         is_reported = self._has("pnl")
         if isinstance(interval, str) and interval in OLD_SPELLINGS:
@@ -161,7 +162,7 @@ class Account(BoundToProcess):
             name: INTERVALS.get(length, 0) // 10**9 for name, length in LENGTHS.items() if is_reported or name != "1mo"
         }
         length = LENGTHS[checked_interval(interval, known, "length of a candle")]
-        midnight = pd.Timestamp(self._link.clock.now_ns(), tz="UTC").normalize()
+        midnight = day_start(self._link.clock.now_ns(), self._link.hours.zone)
         since = checked_moment(midnight if start is None else start, "start").value
         if length not in INTERVALS:
             since = pd.Timestamp(since, unit="ns").normalize().replace(day=1).as_unit("ns").value
@@ -342,3 +343,8 @@ class Account(BoundToProcess):
 def _written(ns: int) -> str:
     """Return a time in ns since the epoch as text in the form of RFC 3339."""
     return rfc3339(pd.Timestamp(ns, unit="ns", tz="UTC"))
+
+
+def day_start(now: int, zone: str) -> pd.Timestamp:
+    """Return the midnight in a time zone (IANA name) at which the day of the time `now`, in ns, began."""
+    return pd.Timestamp(now, tz="UTC").tz_convert(zone).normalize()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
+from aries_nb.live.account.account import day_start
 from aries_nb.net.background import run_on_thread
 from tests.live.at_rest import close_at_the_quotes
 from tests.net.patience import eventually
@@ -357,3 +359,27 @@ def test_tables_are_those_that_the_feed_and_its_accounts_have(feed: Feed) -> Non
 
     assert feed.tables == ("orders", "fills", "positions", "balances", "info", "pnl", "watchlists", "news")
     assert all(hasattr(account, name) or hasattr(feed, name) for name in feed.tables)
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "expected"),
+    [
+        ("2026-11-30T02:00Z", "America/New_York", "2026-11-29T05:00Z"),  # the evening before, there
+        ("2026-11-30T14:00Z", "America/New_York", "2026-11-30T05:00Z"),
+        ("2026-07-01T03:59Z", "America/New_York", "2026-06-30T04:00Z"),
+        ("2026-11-08T12:00Z", "America/New_York", "2026-11-08T05:00Z"),
+        ("2026-11-01T12:00Z", "America/New_York", "2026-11-01T04:00Z"),  # the day on which clocks are set back
+        ("2026-11-30T22:00Z", "Europe/Moscow", "2026-11-30T21:00Z"),  # the next day, there
+        ("2026-11-30T22:00Z", "UTC", "2026-11-30T00:00Z"),
+    ],
+)
+def test_the_day_begins_at_midnight_at_the_exchange(now: str, zone: str, expected: str) -> None:
+    assert day_start(pd.Timestamp(now).value, zone) == pd.Timestamp(expected)
+
+
+@pytest.mark.parametrize(("broker", "zone"), [("aries", "America/New_York"), ("alor", "Europe/Moscow")])
+def test_each_broker_s_accounts_know_the_exchange_s_day(broker: str, zone: str) -> None:
+    accounts = BROKERS[broker].accounts
+
+    assert accounts is not None
+    assert accounts.hours.zone == zone
