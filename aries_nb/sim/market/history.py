@@ -2,8 +2,8 @@
 
 Those before the start ("the past") are generated from the seed. No I/O; time is passed in. All bars are aggregates of
 one-minute bars; the past ends at the market's figures at the start (opening, high, low, volume, previous close). Past
-sessions are weekdays, 09:30-16:00 New York time without holidays unless a share has other hours; the simulated market
-itself trades at any hour while it runs.
+sessions are weekdays and the day of the start, 09:30-16:00 New York time without holidays unless a share has other
+hours; the simulated market itself trades at any hour while it runs.
 """
 
 from __future__ import annotations
@@ -375,12 +375,12 @@ def session_open(day: date, hours: Hours = NEW_YORK_HOURS) -> int:
 def _sessions(start: float, hours: Hours) -> list[tuple[date, int, int]]:
     """Return the 780 sessions before `start` (Unix s), oldest first: date, opening in Unix s, length in minutes.
 
-    The last one is cut at `start` if that is within it.
+    The last one is cut at `start` if that is within it. It may be on a weekend: the simulated market trades then too.
     """
     found: list[tuple[date, int, int]] = []
-    day = datetime.fromtimestamp(start, ZoneInfo(hours.zone)).date()
+    today = day = datetime.fromtimestamp(start, ZoneInfo(hours.zone)).date()
     while len(found) < PAST_SESSIONS:
-        if day.weekday() < 5:
+        if day.weekday() < 5 or day == today:
             opened = session_open(day, hours)
             minutes = min(hours.minutes, int(start - opened) // MINUTE)
             if minutes > 0:

@@ -10,6 +10,8 @@ import re
 from datetime import date, timedelta
 from typing import Literal, NamedTuple
 
+from dateutil.easter import easter
+
 __all__ = ["Contract", "Greeks", "Right", "black_scholes", "expiries", "parse_contract", "smile", "strikes", "years"]
 
 Right = Literal["C", "P"]
@@ -17,6 +19,7 @@ Right = Literal["C", "P"]
 WEEKLY_EXPIRIES = 8
 MONTHLY_EXPIRIES = 12
 RATE = 0.04
+_FIXED = {(6, 19), (7, 4), (12, 25)}  # month and day of holidays that may fall on a Friday
 _OSI = re.compile(r"([A-Z]{1,6})(\d{2})(\d{2})(\d{2})([CP])(\d{8})", re.ASCII)
 _ROOT_2PI = math.sqrt(2.0 * math.pi)
 
@@ -66,7 +69,8 @@ def parse_contract(symbol: str) -> Contract | None:
 def expiries(today: date) -> tuple[date, ...]:
     """Return the expiry dates listed on `today`, soonest first.
 
-    They are the next 8 Fridays and the third Fridays of this and the next 12 months, `today` included.
+    They are the next 8 Fridays and the third Fridays of this and the next 12 months, `today` included. In a week whose
+    Friday is a holiday of the New York exchanges, options expire on Thursday.
     """
     friday = today + timedelta((4 - today.weekday()) % 7)
     dates = {friday + timedelta(weeks=week) for week in range(WEEKLY_EXPIRIES)}
@@ -76,7 +80,18 @@ def expiries(today: date) -> tuple[date, ...]:
         third_friday = first + timedelta((4 - first.weekday()) % 7 + 14)
         if third_friday >= today:
             dates.add(third_friday)
-    return tuple(sorted(dates))
+    days = {friday - timedelta(_is_holiday(friday)) for friday in dates}
+    return tuple(sorted(day for day in days if day >= today))
+
+
+def _is_holiday(friday: date) -> bool:
+    """Return whether the New York exchanges are closed on a Friday; a holiday on Saturday is kept the day before.
+
+    New Year's Day on Saturday is not kept.
+    """
+    tomorrow = friday + timedelta(1)
+    is_fixed = (friday.month, friday.day) in {(1, 1), *_FIXED} or (tomorrow.month, tomorrow.day) in _FIXED
+    return is_fixed or friday == easter(friday.year) - timedelta(2)
 
 
 def strikes(price: float) -> tuple[float, ...]:

@@ -258,7 +258,7 @@ def test_bar_across_the_start_holds_the_past_and_the_live_trades() -> None:
 
 
 def test_last_bar_before_a_time_is_found_over_a_weekend_and_from_the_far_future() -> None:
-    _, history = new(SUNDAY)
+    _, history = new(BEFORE_OPENING)
     friday = session_open(date(2026, 2, 27))
 
     assert history.before("AAPL", MINUTE, SUNDAY) == friday + 389 * 60
@@ -330,3 +330,14 @@ def test_old_trades_go_and_bar_numbers_stay_good(monkeypatch: pytest.MonkeyPatch
 
 def test_no_trades_give_no_tick_bars() -> None:
     assert TradeLog().bars("X", 1, 10) == ([], None)
+
+
+@pytest.mark.parametrize(("day", "hour"), [(1, 10), (2, 11), (7, 15)])
+def test_the_day_of_the_start_has_a_session_up_to_it_also_on_a_weekend(day: int, hour: int) -> None:
+    start = datetime(2026, 3, day, hour, 30, tzinfo=NEW_YORK).timestamp()  # the 1st is a Sunday, the 7th a Saturday
+    _, history = new(start)
+
+    bars = history.bars("AAPL", MINUTE, start - 3_600, start + 60)
+
+    assert len(bars) > 10
+    assert bars["time"].max() >= start - 120

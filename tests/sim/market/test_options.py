@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, timedelta
 
+import exchange_calendars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,9 +67,24 @@ def test_expiries_are_fridays_to_come_in_order_with_a_year_of_months(today: date
     dates = expiries(today)
 
     assert sorted(set(dates)) == list(dates)
-    assert all(day.weekday() == 4 and day >= today for day in dates)
+    assert all(day.weekday() in {3, 4} and day >= today for day in dates)
     assert (dates[-1] - today).days > 330
     assert all(years(today, day) > 0 for day in dates)
+
+
+def test_no_option_expires_on_a_holiday() -> None:
+    open_days = set(exchange_calendars.get_calendar("XNYS", start="2024-01-02", end="2028-06-30").sessions.date)
+    for week in range(170):
+        today = date(2024, 1, 3) + timedelta(weeks=week)
+
+        listed = expiries(today)
+
+        assert [day for day in listed if day not in open_days] == []
+        assert len({day.isocalendar()[:2] for day in listed}) == len(listed)
+
+    assert {date(2026, 12, 24), date(2026, 12, 31)} <= set(expiries(date(2026, 11, 29)))
+    assert date(2027, 3, 25) in expiries(date(2027, 3, 22))  # Good Friday is the 26th
+    assert expiries(date(2026, 12, 25))[0] == date(2026, 12, 31)
 
 
 @given(price=st.floats(5, 2000))
