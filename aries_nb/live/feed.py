@@ -102,7 +102,7 @@ class Feed(BoundToProcess):
         self._market_status = LiveMarketStatus(self._link, self._registrations)
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
-        self._link.fill_gaps_with(GapFill(self._reference, arrivals).start)
+        self._link.fill_gaps_with(GapFill(self._reference, arrivals, self._link.report).start)
         self._accounts = UserData(
             lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
             self._http,

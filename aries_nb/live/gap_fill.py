@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import pandas as pd
@@ -73,9 +73,11 @@ class GapFill:
     """Requests missing trades over HTTP and inserts them into rolling frames, one trade gap after the other.
 
     A trade gap is the missing trades of one symbol. Requests are made on a thread that runs while there are any.
+    `report` is called with a text when one fails.
     """
 
-    def __init__(self, reference: MarketReference, arrivals: ArrivalCounter) -> None:
+    def __init__(self, reference: MarketReference, arrivals: ArrivalCounter, report: Callable[[str], None]) -> None:
+        self._report = report
         self._reference = reference
         self._arrivals = arrivals
         self._jobs: list[_Fill] = []
@@ -147,7 +149,9 @@ class GapFill:
             try:
                 trades = self._requested(job.hole) if job.is_waited_for else None
             except FeedError as error:
-                log.warning("trades of %s could not be backfilled over HTTP: %s", job.hole.subscription.symbol, error)
+                problem = f"trades of {job.hole.subscription.symbol} could not be backfilled over HTTP: {error}"
+                self._report(problem)
+                log.warning("%s", problem)
             except Exception:  # the border of the thread
                 log.exception("the backfill of trades failed")
             on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -47,7 +48,7 @@ def reference() -> Reference:
 @pytest.fixture
 def refill(reference: Reference) -> GapFill:
     stand_in: Any = reference
-    return GapFill(stand_in, ArrivalCounter())
+    return GapFill(stand_in, ArrivalCounter(), logging.getLogger(__name__).info)
 
 
 def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:
