@@ -19,6 +19,7 @@ import numpy as np
 import traitlets
 
 from aries_nb.model.clock import wall_ns
+from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
 from aries_nb.widgets.widget_model import LateModel, seconds, static_text
 
@@ -52,6 +53,9 @@ class PanelWidget(LateModel):
     rows = traitlets.Dict(help="What changed in the rows of a table; default {}.").tag(sync=True)
     whole_rows: Callable[[], RowUpdate] = dict
     _is_update = False
+
+    def _changes(self) -> FrameChanges:
+        return FrameChanges()
 
     @contextmanager
     def updating(self) -> Iterator[None]:
@@ -139,6 +143,7 @@ class ScriptView(View):
         if not isinstance(content, dict):
             return
         if content.get("want") == "state":
+            self._widget.forget_sent()
             self._widget.send_state(("description", "frame", "problem", "rows"))
         elif content.get("want") == "keeper":
             self._widget.send_keeper()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from aries_nb.model.clock import elapsed
 from aries_nb.widgets.cell_watch import BusySince, cell_watch
 from aries_nb.widgets.pacing import FramePacing, MessageBudget, SentFrame, next_frame_at
+from aries_nb.widgets.transport import get_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,8 +248,12 @@ class Painter:
             )
             watched = dict(self._watched)
         following = math.inf
-        for at, _, key in order:
-            following = min(following, at if at > now else self._paint_if_changed(watched[key]))
+        with get_outbox().one_pass():
+            for at, _, key in order:
+                following = min(following, at if at > now else self._paint_if_changed(watched[key]))
+        saved = get_outbox().saved()
+        self._messages -= saved
+        self._budget.spend(-saved)
         return following
 
     def _paint_if_changed(self, watched: _Watched) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
+
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import PANEL, open_notebook, run_all
+from tests.browser.lab import PANEL, open_notebook, outputs, run_all, run_cell
 from tests.browser.test_late_start import CELLS, VIEWS, moves
 
 pytestmark = pytest.mark.alone
@@ -33,22 +35,41 @@ COUNT = f"""async (seconds) => {{
 }}"""
 
 
+IS_LINE = """([x, y]) => {
+  const line = document.querySelector(".js-plotly-plot").data[1];
+  return line.x.length === x.length && x.every((each, at) => each === line.x[at] && y[at] === line.y[at]);
+}"""
+
+
 @pytest.fixture(scope="module")
 def notebook(lab):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    cells[2].source = "chart = " + cells[2].source + "\nchart"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "transport.ipynb")
     return "transport.ipynb"
 
 
 def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, notebook):
+    sizes = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: sizes.append(len(data))))
     open_notebook(page, lab, notebook)
     run_all(page)
     moves(page)
     expect(page.locator(", ".join(VIEWS))).to_have_count(len(VIEWS))
 
+    sizes.clear()
     count = page.evaluate(COUNT, SECONDS)
+    count["bytes"] = sum(sizes)
 
     assert count["busy"] <= 2 * SECONDS, count
     assert count["sent"] <= 2 * SECONDS, count
+    assert count["received"] <= 16 * SECONDS, count  # one a pass of the painter, however many views
+    assert count["bytes"] <= 60_000 * SECONDS, count
     assert count["frames"] >= 8 * SECONDS, count
+
+    # What is put together from changes is what the kernel has.
+    assert run_cell(page, "feed.close()").count() == 1
+    run_cell(page, "chart.figure.data[1].y.tolist(), chart.figure.data[1].x.tolist()")
+    y, x = literal_eval(outputs(page, -1)[0]["data"]["text/plain"])
+    page.wait_for_function(IS_LINE, arg=[x, y], timeout=10_000)

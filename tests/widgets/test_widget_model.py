@@ -14,6 +14,7 @@ import plotly
 import plotly.graph_objects as go
 import pytest
 
+from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, plotly_script
 
 # Private names of other packages that widget_model.py uses; the scripts' names stand with the files that have them.
@@ -56,6 +57,10 @@ class FakeComm:
 @pytest.fixture
 def comm():
     return FakeComm()
+
+
+def batch_of(comm):
+    return MessageBatch(comm, FrameChanges(), "model")
 
 
 def update(state, paths=()):
@@ -231,7 +236,7 @@ def test_a_closed_model_stays_closed(figure):
 
 
 def test_updates_leave_as_one_with_their_buffers_in_order(comm):
-    gathering = MessageBatch(comm)
+    gathering = batch_of(comm)
 
     with gathering.as_one():
         comm.send(update({"edit": 1}))
@@ -243,7 +248,7 @@ def test_updates_leave_as_one_with_their_buffers_in_order(comm):
 
 
 def test_an_update_that_is_taken_back_at_once_still_leaves(comm):
-    gathering = MessageBatch(comm)
+    gathering = batch_of(comm)
 
     with gathering.as_one():
         comm.send(update({"update": {"y": 1}}))
@@ -253,7 +258,7 @@ def test_an_update_that_is_taken_back_at_once_still_leaves(comm):
 
 
 def test_other_methods_and_other_threads_pass_at_once(comm):
-    gathering = MessageBatch(comm)
+    gathering = batch_of(comm)
 
     with gathering.as_one():
         comm.send({"method": "custom", "content": 1})
@@ -266,14 +271,14 @@ def test_other_methods_and_other_threads_pass_at_once(comm):
 
 
 def test_nothing_sent_is_no_message(comm):
-    with MessageBatch(comm).as_one():
+    with batch_of(comm).as_one():
         pass
 
     assert comm.sent == []
 
 
 def test_what_was_gathered_leaves_although_drawing_raised(comm):
-    gathering = MessageBatch(comm)
+    gathering = batch_of(comm)
 
     def draw():
         with gathering.as_one():

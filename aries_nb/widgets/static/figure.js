@@ -5,7 +5,7 @@ const EDITS = ["addTraces", "deleteTraces", "moveTraces", "restyle", "relayout",
 
 // Plotly's view answers an edit with every property that it filled in; only the edit's number is used.
 function prepare(bundle, ours) {
-  page.display = ours.display;
+  Object.assign(page, ours);
   const view = bundle.FigureView?.prototype;
   if (!view?._sendTraceDeltas || !view._sendLayoutDelta) return;
   view._sendTraceDeltas = function (edit) {
@@ -14,12 +14,14 @@ function prepare(bundle, ours) {
   view._sendLayoutDelta = () => {};
 }
 
+// Make an edit whole that has the new points of a line alone. What does it comes with plotly's script.
+const completeEdit = (message, connection) => page.complete?.(message, connection) ?? !message.content.data.delta;
+
 // The state of the model in the page: plotly's own model applies the edits to it, those first that came too early.
 function keepState(model, connection) {
   const early = [];
   let isReady = false;
   let edit = model.get("_last_layout_edit_id") || 0;
-  let askedAt = -Infinity;
   for (const name of EDITS) {
     model.on(`change:${name}`, () => {
       const value = model.get(name);
@@ -27,10 +29,7 @@ function keepState(model, connection) {
       if (!isReady) early.push([name, value]);
       if (!Number.isInteger(value.layout_edit_id)) return;
       // A lost edit: the whole state is asked for, and drawn anew.
-      if (value.layout_edit_id > edit + 1 && performance.now() > askedAt + ASK_AGAIN_MS) {
-        askedAt = performance.now();
-        sayToKernel(connection, { want: "state" });
-      }
+      if (value.layout_edit_id > edit + 1) askForState(connection);
       edit = Math.max(edit, value.layout_edit_id);
     });
   }
@@ -59,7 +58,7 @@ export default () => {
   let connection = null;
   return {
     initialize({ model }) {
-      connection = connect(model);
+      connection = connect(model, completeEdit);
       expectScript(model, prepare);
       const forget = keepState(model, connection);
       // Displayed before: the page was opened again, and the kernel does not send the script unasked.
@@ -77,31 +76,18 @@ export default () => {
       let isGone = false;
       let shown = null;
       const stopWatching = watchKernel(connection, root, () => document.visibilityState !== "hidden");
-      const means = { answer: answerFrame, say: sayToKernel, soon: ANSWER_SOON_MS };
-      const draw = (bundle) => page.display(means, bundle, model, plot, connection);
-      const redraw = () => {
-        if (!shown) return;
-        shown.end();
-        shown = draw(page.loaded);
-      };
-      const receive = (content) => content?.beat && shown?.answer();
       const end = () => {
         isGone = true;
-        model.off("msg:custom", receive);
-        model.off("change:state_number", redraw);
         stopWatching();
         shown?.end();
         shown = null;
       };
       signal?.addEventListener("abort", end);
-      model.on("msg:custom", receive);
-      model.on("change:state_number", redraw);
       script(connection).then((bundle) => {
         if (isGone) return;
         plot.style.minHeight = "";
         if (bundle) {
-          page.loaded = bundle;
-          shown = draw(bundle);
+          shown = page.show({ answerFrame, sayToKernel, bundle, model, connection, el: plot });
         } else plot.innerHTML = model.get("static_picture");
       });
       return end;

@@ -2,31 +2,54 @@
 
 const ANSWERS = new Set(["_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"]);
 
-// Report a click, a zoom, a changed legend as a message of its own. As values of the model they would be lost: while a
-// message is unanswered ipywidgets keeps the newest value only. Of several hovers the newest is enough.
-function report(say, soon, connection, name, value) {
-  if (!value) return;
-  const { line } = connection;
-  const kind = value.event_type;
-  const isHover = /hover$/.test(kind);
-  if (isHover) line.said = line.said.filter(([from, past]) => from !== connection || past.value?.event_type !== kind);
-  say(connection, { event: name, value }, isHover ? soon : undefined);
+const HOVER_MS = 150;
+
+// One display of the figure: plotly's own, made anew with the whole state; it answers signs of life as if it had drawn.
+export function show(context) {
+  const { model } = context;
+  let shown = display(context);
+  const redraw = () => {
+    shown.end();
+    shown = display(context);
+  };
+  const receive = (content) => content?.beat && shown.answer(model.get("_last_trace_edit_id"));
+  model.on("msg:custom", receive);
+  model.on("change:state_number", redraw);
+  return {
+    end() {
+      model.off("msg:custom", receive);
+      model.off("change:state_number", redraw);
+      shown.end();
+    },
+  };
 }
 
-// One display: a model and a view of plotly's own, with listeners that end with the display.
-export function display({ answer, say, soon }, bundle, model, el, connection) {
+// A model and a view of plotly's own, with listeners that end with the display.
+function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
   const listeners = [];
   const parts = bundle.default();
   let isView = false;
+
+  // Report a click, a zoom, a changed legend as a message of its own. As values of the model they would be lost: while a
+  // message is unanswered ipywidgets keeps the newest value only. Of several hovers the newest is enough.
+  function report(name, value) {
+    if (!value) return;
+    const { line } = connection;
+    const kind = value.event_type;
+    const isHover = /hover$/.test(kind);
+    if (isHover) line.said = line.said.filter(([from, past]) => from !== connection || past.value?.event_type !== kind);
+    sayToKernel(connection, { event: name, value }, isHover ? HOVER_MS : undefined);
+  }
+
   const own = {
     get: (name) => model.get(name),
     set(name, value) {
       if (ANSWERS.has(name)) own.answer(value?.trace_edit_id);
-      else if (name.startsWith("_js2py_")) report(say, soon, connection, name, value);
+      else if (name.startsWith("_js2py_")) report(name, value);
       else model.set(name, value);
     },
     save_changes() {}, // the page changes no value of the model
-    answer: (edit) => Number.isInteger(edit) && answer(connection, edit),
+    answer: (edit) => Number.isInteger(edit) && answerFrame(connection, edit),
     on(event, call) {
       if (!isView) return; // the state is kept once for all displays
       model.on(event, call);
@@ -37,11 +60,59 @@ export function display({ answer, say, soon }, bundle, model, el, connection) {
   isView = true;
   const remove = parts.render({ el });
   return {
-    answer: () => own.answer(model.get("_last_trace_edit_id")),
+    answer: own.answer,
     end() {
       for (const [event, call] of listeners) model.off(event, call);
       remove?.();
       el.replaceChildren();
     },
   };
+}
+
+// Make the lines of an edit whole, of which the points at the end came alone. A lost edit before it makes that impossible.
+export function complete({ content: { data }, buffers }, connection) {
+  const { state, delta } = data;
+  if (data.method !== "update" || !state) return true;
+  if (state._widget_data) connection.points = null;
+  const points = (connection.points ??= new Map());
+  const update = state._py2js_update;
+  const edit = update?.layout_edit_id;
+  const isNext = edit === (connection.edit ?? connection.model.get("_last_layout_edit_id")) + 1;
+  if (delta && !isNext) return false;
+  if (state._last_layout_edit_id) connection.edit = state._last_layout_edit_id;
+  if (!update) return true;
+  const changes = new Map(delta?.lines.map(([place, ...change]) => [place, change]));
+  const known = delta && connection.model.get("_widget_data");
+  const all = data.buffer_paths.map((path, place) => {
+    if (path.length !== 5 || path[0] !== "_py2js_update" || path[1] !== "style_data") return null;
+    const name = path[2];
+    const trace = update.style_traces[path[3]];
+    if (update.style_data[name][path[3]].dtype !== "float64") return null;
+    const end = numbers(buffers[place]);
+    const change = changes.get(place);
+    if (!change) return [trace, name, end];
+    const [drop, keep, length] = change;
+    const before = points.get(`${trace}.${name}`) ?? numbers(known?.[trace]?.[name]?.value);
+    if (before?.length !== length) return undefined;
+    const line = new Float64Array(keep + end.length);
+    line.set(before.subarray(drop, drop + keep));
+    line.set(end, keep);
+    return [trace, name, line, place];
+  });
+  if (all.includes(undefined)) {
+    connection.edit = edit - 1; // not drawn: each edit from here on is refused until the state comes
+    return false;
+  }
+  for (const [trace, name, line, place] of all.filter(Boolean)) {
+    points.set(`${trace}.${name}`, line);
+    if (place !== undefined) buffers[place] = new DataView(line.buffer);
+  }
+  return true;
+}
+
+// A received buffer need not start at a multiple of eight bytes, so it is copied.
+function numbers(buffer) {
+  if (!buffer) return null;
+  const start = buffer.byteOffset || 0;
+  return new Float64Array((buffer.buffer || buffer).slice(start, start + buffer.byteLength));
 }

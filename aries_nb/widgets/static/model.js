@@ -30,6 +30,7 @@ const kernelLines = (globalThis["aries_nb.lines.1"] ??= new WeakMap());
 const ANSWER_EVERY_MS = 1000;
 const ANSWER_SOON_MS = 150;
 const GATHER_MS = 20;
+const ASK_AGAIN_MS = 3000;
 // The kernel sends no more frames of a view than these without an answer: those of one second.
 const MOST_UNANSWERED = 12;
 
@@ -37,7 +38,8 @@ function lineOf(connection) {
   const owner = connection.raw?.widget_manager ?? connection;
   if (!kernelLines.has(owner)) {
     const id = Math.random().toString(36).slice(2);
-    kernelLines.set(owner, { id, models: new Set(), said: [], answers: new Set(), timer: 0, due: Infinity, sentAt: -Infinity });
+    const line = { id, models: new Map(), waiting: [], said: [], answers: new Set(), timer: 0 };
+    kernelLines.set(owner, { ...line, due: Infinity, sentAt: -Infinity });
   }
   return kernelLines.get(owner);
 }
@@ -52,8 +54,9 @@ function flushLine(line) {
   }
   line.answers.clear();
   line.sentAt = now;
-  const carrier = [...line.models].find((each) => each.id && !hasEnded(each));
-  if (carrier) send(carrier.model, { page: line.id, said: said.map(([each, content]) => [each.id, content]) });
+  const carrier = [...line.models.values()].find((each) => each.id && !hasEnded(each));
+  const page = carrier?.isRouted ? line.id : null;
+  if (carrier) send(carrier.model, { page, said: said.map(([each, content]) => [each.id, content]) });
   else for (const [{ model }, content] of said) send(model, content);
 }
 
@@ -96,27 +99,55 @@ function keepForFile({ model, raw, id }) {
   send(model, { want: "keeper" });
 }
 
+// Messages for all models of the page came as one, to any of them; those for models that are not ready yet wait.
+const MOST_WAITING = 400;
+
+function passOn(line, all, buffers) {
+  let at = 0;
+  for (const [id, data, count] of all) {
+    const message = { content: { data }, buffers: buffers.slice(at, (at += count)) };
+    const target = line.models.get(id);
+    if (target) target.take(message);
+    else if (line.waiting.length < MOST_WAITING) line.waiting.push([id, message]);
+  }
+}
+
 // Route messages past anywidget. It gives a model two seconds to get ready and drops all messages of one that took
-// longer, for good; such a model asks for the state again. Returns the connection: `receivedAt` by performance.now().
-function connect(model) {
+// longer, for good; such a model asks for the state again. `complete(message, connection)` makes a message whole that has
+// changes alone, and returns false if it cannot. Returns the connection: `receivedAt` by performance.now().
+function connect(model, complete = () => true) {
   const raw = rawModel(model);
-  const connection = { raw, model, id: raw?.model_id, receivedAt: performance.now(), hasEnded: false };
-  connection.line = lineOf(connection);
-  connection.line.models.add(connection);
-  raw?.once?.("destroy", () => connection.line.models.delete(connection));
+  const connection = { raw, model, id: raw?.model_id, receivedAt: performance.now(), askedAt: -Infinity, hasEnded: false };
+  const line = (connection.line = lineOf(connection));
   if (raw && !raw.comm) connection.ofFile = ""; // from the notebook's file, where nothing says when it was received
   keepForFile(connection);
   let type = raw && Object.getPrototypeOf(raw);
   while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
   const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
-  if (!raw?.comm?.on_msg || !receive) return connection;
-  raw.comm.on_msg((message) => {
+  connection.isRouted = Boolean(raw?.comm?.on_msg && receive && connection.id);
+  line.models.set(connection.id ?? connection, connection);
+  if (!connection.isRouted) return connection;
+  raw.once?.("destroy", () => line.models.get(connection.id) === connection && line.models.delete(connection.id));
+  connection.take = (message) => {
     connection.receivedAt = performance.now();
-    return receive.call(raw, message);
-  });
+    if (complete(message, connection)) return receive.call(raw, message);
+    askForState(connection);
+  };
+  raw.comm.on_msg(connection.take);
+  raw.on("msg:custom", (content, buffers) => content?.all && passOn(line, content.all, buffers));
+  const early = line.waiting;
+  line.waiting = early.filter(([id]) => id !== connection.id);
+  for (const [id, message] of early) if (id === connection.id) connection.take(message);
   const nothing = { content: { data: { method: "custom", content: {} } }, buffers: [] };
-  Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => sayToKernel(connection, { want: "state" }));
+  Promise.resolve(raw._handle_comm_msg(nothing)).catch(() => askForState(connection));
   return connection;
+}
+
+function askForState(connection) {
+  const now = performance.now();
+  if (now < connection.askedAt + ASK_AGAIN_MS) return;
+  connection.askedAt = now;
+  sayToKernel(connection, { want: "state" });
 }
 
 function hasEnded(connection) {

@@ -2,7 +2,6 @@
 // first, and is kept under a versioned name.
 
 const KEY = "__KEY__";
-const ASK_AGAIN_MS = 3000;
 
 const page = (globalThis[KEY] ??= (() => {
   const slot = { isReceived: false, askedAt: -Infinity };

@@ -202,14 +202,35 @@ function kernelClock() {
   };
 }
 
-const ASK_AGAIN_MS = 3000;
+// Make a frame of which the changed values came the whole frame, on the frame before.
+function completeFrame({ content: { data }, buffers }, connection) {
+  const place = data.buffer_paths?.findIndex((path) => path.length === 1 && path[0] === "frame") ?? -1;
+  if (place < 0 || data.method !== "update") return true;
+  let frame = numbersOf(buffers[place]);
+  if (data.delta) {
+    frame = connection.frame ?? frameOf(connection.model);
+    if (frame?.[0] !== data.delta.after || frame.length !== data.delta.length) return false;
+    frame = frame.slice();
+    const bytes = bytesOf(buffers[place]);
+    const count = bytes.byteLength / 12;
+    const values = new Float64Array(bytes, 0, count);
+    new Uint32Array(bytes, 8 * count).forEach((at, number) => (frame[at] = values[number]));
+    buffers[place] = new DataView(frame.buffer);
+  }
+  connection.frame = frame;
+  return true;
+}
+
+// A received buffer need not start at a multiple of eight bytes, so it is copied.
+function bytesOf(buffer) {
+  const start = buffer.byteOffset || 0;
+  return (buffer.buffer || buffer).slice(start, start + buffer.byteLength);
+}
+const numbersOf = (buffer) => new Float64Array(bytesOf(buffer));
 
 function frameOf(model) {
   const bytes = model.get("frame");
-  if (!bytes || !bytes.byteLength) return null;
-  // A received buffer need not start at a multiple of eight bytes, so it is copied.
-  const start = bytes.byteOffset || 0;
-  return new Float64Array((bytes.buffer || bytes).slice(start, start + bytes.byteLength));
+  return bytes?.byteLength ? numbersOf(bytes) : null;
 }
 
 // Of when the state of a model is that came from the notebook's file, by the kernel's clock in its frame.
@@ -226,18 +247,14 @@ function panel(makeView, keep) {
   let kept = null;
   return {
     initialize({ model }) {
-      connection = connect(model);
+      connection = connect(model, completeFrame);
       if (connection.ofFile === "") connection.ofFile = ofWhen(model.get("frame"));
       kept = keep?.(model, connection);
       // Only frames are whole; with a lost one a new description may be lost.
       let number = frameOf(model)?.[0];
-      let askedAt = -ASK_AGAIN_MS;
       model.on("change:frame", () => {
         const next = frameOf(model)?.[0];
-        if (next > number + 1 && performance.now() > askedAt + ASK_AGAIN_MS) {
-          askedAt = performance.now();
-          sayToKernel(connection, { want: "state" });
-        }
+        if (next > number + 1) askForState(connection);
         number = next;
       });
     },
