@@ -19,6 +19,7 @@ from aries_nb.live.arguments import (
     checked_topics,
     rfc3339,
 )
+from aries_nb.model.clock import WallClock
 
 NO_TEXT = ["", "  ", "\ud800", "A\udfff", None, 5, b"ACC-1", ["ACC-1"], ...]
 
@@ -89,12 +90,12 @@ def test_a_time_that_nanoseconds_cannot_hold_is_refused(start: object) -> None:
 
 
 def test_a_period_ends_after_it_begins() -> None:
-    first, last = checked_period("2026-11-22", "2026-11-22T00:00:01Z")
+    first, last = checked_period("2026-11-22", "2026-11-22T00:00:01Z", WallClock())
 
     assert (last - first).total_seconds() == 1
-    assert checked_period("2026-11-22", None)[1] <= pd.Timestamp.now("UTC")
+    assert checked_period("2026-11-22", None, WallClock())[1] <= pd.Timestamp.now("UTC")
     with pytest.raises(UsageError, match=r"start=2026-11-23 .* is not before the end, 2026-11-22 "):
-        checked_period("2026-11-23", "2026-11-22")
+        checked_period("2026-11-23", "2026-11-22", WallClock())
 
 
 @pytest.mark.parametrize("count", [1, 7, 10])
