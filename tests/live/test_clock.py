@@ -26,11 +26,11 @@ BOTH = pytest.mark.parametrize("broker", ["aries", "alor"])
 
 @pytest.fixture
 def begin(request: pytest.FixtureRequest, broker: str) -> Callable[[], tuple[Feed, str]]:
-    """Open a feed of the broker; with it a symbol."""
+    """Open a feed of the broker, on a market that starts then; with it a symbol."""
     is_alor = broker == "alor"
-    sim: Simulator = request.getfixturevalue("serve_alor" if is_alor else "serve")(rate=300, flush_seconds=0.01)
+    serve: Callable[..., Simulator] = request.getfixturevalue("serve_alor" if is_alor else "serve")
     opened: Callable[[Simulator], Feed] = request.getfixturevalue("open_alor" if is_alor else "open_feed")
-    return lambda: (opened(sim), "SBER" if is_alor else "AAPL")
+    return lambda: (opened(serve(rate=300, flush_seconds=0.01)), "SBER" if is_alor else "AAPL")
 
 
 @pytest.fixture
