@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -111,20 +110,19 @@ def test_a_board_of_the_wheel_is_live_in_a_kernel(kernel: BlockingKernelClient, 
     assert reply["content"]["status"] == "ok", "\n".join(reply["content"].get("traceback", []))
     (shown,) = (each["content"]["data"] for each in messages if each["msg_type"] == "display_data")
     board = shown["application/vnd.jupyter.widget-view+json"]["model_id"]
-    while not (frames := frames_of(board, messages)):
+    while not (changes := changes_of(board, messages)):
         messages.append(kernel.get_iopub_msg(timeout=SECONDS))
     opened = next(each["content"]["data"]["state"] for each in messages if opens(each, board))
     printed = "".join(each["content"]["text"] for each in messages if each["msg_type"] == "stream")
 
-    description, frame = frames[0]
+    names = [column["name"] for column in opened["description"]["columns"]]
+    bids = {texts[0]: numbers[1 + names.index("bid_price")] for _, _, texts, numbers in opened["rows"]["put"]}
 
     assert python.parents[1] in Path(printed.strip()).parents
     assert static_text("board.js") in opened["_esm"]
-    assert description["symbols"] == ["AAPL", "MSFT"]
-    names = [column["name"] for column in description["columns"]]
-    numbers = struct.unpack(f"<{len(frame) // 8}d", frame)
-    rows = [numbers[-len(names) - 1 :], numbers[-2 * len(names) - 2 : -len(names) - 1]]  # a time of receipt ends each
-    assert all(row[names.index("bid_price")] > 0 for row in rows), (description, numbers)
+    assert list(bids) == ["AAPL", "MSFT"]
+    assert all(bid > 0 for bid in bids.values())
+    assert {texts[0] for _, _, texts, _ in changes[0]["put"]} <= bids.keys()
 
 
 def opens(message: dict[str, Any], widget: str) -> bool:
@@ -132,8 +130,8 @@ def opens(message: dict[str, Any], widget: str) -> bool:
     return message["msg_type"] == "comm_open" and message["content"]["comm_id"] == widget
 
 
-def frames_of(widget: str, messages: list[dict[str, Any]]) -> list[tuple[dict[str, Any], bytes]]:
-    """The frames that a panel was sent, in order: its description and its packed numbers."""
+def changes_of(widget: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a board was sent of its rows since it was made, in order; see `widgets.row_updates`."""
     updates = [each for each in messages if each["msg_type"] == "comm_msg" and each["content"]["comm_id"] == widget]
-    states = [(each["content"]["data"].get("state", {}), each["buffers"]) for each in updates]
-    return [(state["description"], bytes(buffers[0])) for state, buffers in states if "description" in state]
+    states = [each["content"]["data"].get("state", {}) for each in updates]
+    return [state["rows"] for state in states if state.get("rows")]
