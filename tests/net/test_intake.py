@@ -14,6 +14,7 @@ from aries_nb.net.intake import KEPT_UNREADABLE, ArrivalCounter, Intake, Route
 
 BID = Subscription("quotes", "AAPL", ("bid_price",))
 ASK = Subscription("quotes", "AAPL", ("ask_price",))
+MS = 1_772_463_845_000  # of exchange times; smaller numbers are taken for seconds
 
 
 class Sink:
@@ -55,10 +56,10 @@ def test_a_record_goes_to_every_sink_with_the_symbols_code_there() -> None:
     first, second = Sink(), Sink()
     intake = intake_with(Route(BID, first, 0), Route(BID, second, 3))
 
-    intake.take(quote(1000, bidPrice=9.5), 5)
+    intake.take(quote(MS, bidPrice=9.5), 5)
 
-    assert first.rows == [(0, 10**9, (9.5,))]
-    assert second.rows == [(3, 10**9, (9.5,))]
+    assert first.rows == [(0, MS * 10**6, (9.5,))]
+    assert second.rows == [(3, MS * 10**6, (9.5,))]
 
 
 def test_the_time_of_receipt_is_marked_once_a_frame() -> None:
@@ -182,7 +183,7 @@ def test_lag_is_the_median_of_receipt_less_exchange_time() -> None:
     intake = intake_with(Route(BID, Sink(), 0))
     unknown = intake.lag_ms
 
-    for ms, lag in ((1000, 5), (1001, 7), (1002, 90)):
+    for ms, lag in ((MS, 5), (MS + 1, 7), (MS + 2, 90)):
         intake.take(quote(ms, bidPrice=1), (ms + lag) * 10**6)
 
     assert math.isnan(unknown)
