@@ -243,7 +243,7 @@ class DerivedFillLog(FillLog):
         super().__init__(limit)
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._orders: dict[OrderKey, _KnownOrder] = {}
-        self._successors: dict[OrderKey, OrderKey] = {}  # of orders that came before the one that they replaced
+        self._successors: dict[OrderKey, OrderKey] = {}  # of orders whose fills came before those of the replaced one
         self._goes_on: bool | None = None  # how this broker counts, once it has shown that
 
     def take(self, changes: Sequence[RowChange]) -> None:
@@ -283,11 +283,11 @@ class DerivedFillLog(FillLog):
         key, replaced = now.key, (now.account, now.replaces, now.leg)
         before = self._orders.get(replaced) if now.replaces else None
         after = self._orders.get(self._successors.get(key, key))
-        if before is not None and before is not order:
-            if before.newest.filled and self._is_continued(before.newest, now, began_at_zero=order.began_at_zero):
+        if before is not None and before is not order and before.newest.filled:
+            if self._is_continued(before.newest, now, began_at_zero=order.began_at_zero):
                 order.count = before.count
         elif now.replaces:
-            self._successors[replaced] = key
+            self._successors[replaced] = key  # fills of the replaced order may still come
         if (
             after is not None
             and after is not order

@@ -273,6 +273,25 @@ def test_a_replacement_that_arrives_before_the_order_it_replaces_is_counted_once
     assert sum(fill.quantity * fill.price for fill, _ in log.entries()[0]) == 506
 
 
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ({"filled": "3", "average_price": "50"}, [("ORD-2", Decimal(3), False)]),  # goes on: the fills are the same
+        ({"filled": "2", "average_price": "51"}, [("ORD-2", Decimal(2), False), ("ORD-1", Decimal(3), False)]),
+    ],
+)
+def test_fills_of_a_replaced_order_that_come_after_those_of_its_replacement_are_counted_once(
+    after: dict[str, str], expected: list[tuple[str, Decimal, bool]]
+) -> None:
+    table, log = orders()
+    publish(table, order("0", "0", quantity=Decimal(10)))
+    publish(table, order(**after, order_id="ORD-2", replaces="ORD-1", quantity=Decimal(12)))
+
+    publish(table, order("3", "50", **REPLACED))
+
+    assert logged(log) == expected
+
+
 def test_a_fill_that_the_exchange_cancels_is_taken_back_and_filled_anew() -> None:
     table, log = orders()
 
