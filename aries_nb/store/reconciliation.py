@@ -45,6 +45,7 @@ class Reconciliation:
         self._attribution = RunningAttribution(reported, marks)
         with exactly():
             self._worths = self._worths_at(marks)
+            self._last_worths = {symbol: known for symbol, known in self._worths.items() if known.is_finite()}
             self._cash = self._agreed = _cash_of(reported)  # computed; the broker's at the latest agreement
         self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
         self._pending_since = 0  # when the newest of these came
@@ -62,7 +63,8 @@ class Reconciliation:
             self._learn(reported, fills)
             for fill in self._priced((*self._unpriced, *fills), marks):
                 self._trade(fill, now)
-            worths = self._worths_at(marks)
+            worths = self._worths_held_no_more(reported) | self._worths_at(marks)
+            self._last_worths |= {symbol: known for symbol, known in worths.items() if known.is_finite()}
             for symbol in dict.fromkeys((*self._worths, *worths)):
                 now_worth = worths.get(symbol, UNKNOWN)
                 if not _is_same(now_worth, self._worths.get(symbol, UNKNOWN)):
@@ -95,6 +97,15 @@ class Reconciliation:
 
     def _worths_at(self, marks: Marks) -> dict[str, Decimal]:
         return {symbol: worth(self._terms, symbol, price) for symbol, price in marks.items()}
+
+    def _worths_held_no_more(self, reported: Portfolio) -> dict[str, Decimal]:
+        """Return the last known worth of each instrument that the broker no longer reports, but our fills leave held.
+
+        Such as an option that expired: its quotes end with the position, before the difference is settled.
+        """
+        held = self._attribution.quantities()
+        gone = (symbol for symbol, quantity in held.items() if quantity and symbol not in reported.positions)
+        return {symbol: self._last_worths[symbol] for symbol in gone if symbol in self._last_worths}
 
     def _multiplier(self, fill: Fill) -> Decimal:
         """Return the multiplier of a fill: its own, else that of its instrument, NaN while it is unknown."""

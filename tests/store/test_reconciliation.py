@@ -219,6 +219,29 @@ def test_a_price_that_is_lost_makes_the_total_unknown_until_it_is_back() -> None
     assert account.attribution().contributions == {"MSFT": contribution(price=2)}
 
 
+@pytest.mark.parametrize("is_quoted_to_the_end", [True, False])
+def test_what_leaves_the_account_without_a_fill_as_at_expiry_counts_at_its_last_mark(
+    is_quoted_to_the_end: bool,
+) -> None:
+    account = Reconciliation(reported(1000, OPTION=-2), at(OPTION=12))
+    account.take(reported(1000, OPTION=-2), at(OPTION=14), [], 1)
+    if not is_quoted_to_the_end:
+        account.take(reported(1000, OPTION=-2), {}, [], 2)
+
+    for now in (3, 3 + SETTLING_NS, 4 + SETTLING_NS):
+        account.take(reported(1000), {}, [], now)
+        assert account.attribution().contributions == {"OPTION": contribution(price=-400, unexplained=2800)}
+
+
+def test_a_fill_after_the_position_and_its_quotes_are_gone_explains_it() -> None:
+    account = Reconciliation(reported(1000, OPTION=-2), at(OPTION=12))
+
+    account.take(reported(-1800), {}, [], 1)
+    account.take(reported(-1800), {}, [fill(2, 14, "OPTION")], 2)
+
+    assert account.attribution().contributions == {"OPTION": contribution(price=-400)}
+
+
 def test_a_fill_without_a_price_counts_at_its_middle_and_the_rest_of_cash_is_unexplained() -> None:
     account = Reconciliation(reported(1000), at(MSFT=10))
 
