@@ -7,13 +7,19 @@ from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from aries_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aries_nb.model.view_data import Numbers
 
 __all__ = ["Engine", "Settings", "check_plotly", "checked_engine", "settings"]
 
 SECOND = 1_000_000_000
+QUARTER_MS = 900_000  # clocks of time zones change at quarters of an hour
 TEMPLATE = "aries_nb"  # Plotly's name of `anb.template`, our own looks
 
 
@@ -43,10 +49,10 @@ class Settings:
     def timezone(self) -> str:
         """The time zone of times in tables: any IANA name, "UTC" by default.
 
-        It acts on the time columns of tables (orders, fills, bars, news), on the received time in a board's static
-        picture, and on the notes that say since when equity and P&L are computed; in a table on display, from its next
-        change on; and on the time axes of light charts. The time axes of Plotly's charts and the times in DataFrames
-        and arguments are UTC whatever is set here.
+        All views show times in it and name it: time columns of tables, stamps (no kernel, static pictures), notes on
+        gaps and on P&L, the time axes of charts. A view on display follows from its next change on; a Plotly chart
+        keeps the zone that it was made with. Its figure's x values are the local clock, as if that were UTC: add traces
+        and read clicks on that clock. Times in DataFrames, files and arguments are UTC whatever is set here.
         """
         return self._timezone
 
@@ -95,6 +101,25 @@ class Settings:
         offset = datetime.fromtimestamp(ns // SECOND, self._zone).utcoffset()
         return ns if offset is None else ns + int(offset.total_seconds()) * SECOND
 
+    def local_clock(self) -> Callable[[Numbers], Numbers]:
+        """Return a function that shifts times in ms since the epoch so that their UTC clock shows the local time.
+
+        The zone is the present `timezone`, whatever is set later. Of an hour that the local clock shows twice, when
+        summer time ends, both passes have the same times.
+        """
+        zone = self._zone
+
+        def shifted(ms: Numbers) -> Numbers:
+            import numpy as np
+
+            if zone is UTC or not len(ms):
+                return ms
+            quarters, places = np.unique(np.floor(np.nan_to_num(ms) / QUARTER_MS), return_inverse=True)
+            offsets = [_offset_ms(zone, each) for each in (quarters * QUARTER_MS).tolist()]
+            return np.asarray(ms + np.array(offsets)[places])
+
+        return shifted
+
     def clock(self, ns: int) -> str:
         """Return the time of day of a time in ns since the epoch, in the zone set as `timezone`, as "14:30:00 UTC"."""
         return f"{datetime.fromtimestamp(ns // SECOND, self._zone):%H:%M:%S} {self._timezone}"
@@ -109,6 +134,11 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(timezone={self.timezone!r}, engine={self.engine!r}, template={self.template!r})"
+
+
+def _offset_ms(zone: tzinfo, ms: float) -> float:
+    offset = datetime.fromtimestamp(ms / 1e3, zone).utcoffset()
+    return 0.0 if offset is None else offset.total_seconds() * 1e3
 
 
 def _zone(name: object) -> tzinfo:

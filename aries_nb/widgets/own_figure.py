@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
+from aries_nb.model.settings import settings
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.plotly_view import our_template
 from aries_nb.widgets.static_chart import Line, line_chart
@@ -54,6 +55,7 @@ def figure(figure: go.Figure | dict[str, Any] | None = None) -> LiveFigure:
         return bundle(model_id=model_id, text_html=picture, include=include, exclude=exclude)
 
     def before_open() -> None:
+        own.timezone = settings.timezone
         own.static_picture = _picture(own)
 
     own.belongs_to(threading.RLock(), before_open, display)

@@ -128,6 +128,13 @@ def time_anchor() -> go.Scatter:
     )
 
 
+def name_zone(figure: go.FigureWidget) -> None:
+    """Name the time zone `settings.timezone` below a figure's time axis and in its hover labels."""
+    title = {"text": settings.timezone, "font": {"size": 10, "color": GREY}, "standoff": 2}
+    figure.update_layout(xaxis={"title": title, "hoverformat": f"%-d %b %Y, %H:%M:%S.%L {settings.timezone}"})
+    figure.layout.margin.b = 48
+
+
 class AxisDigits:
     """The digits of the numbers on one axis of a figure, which only grow, and the room for its tick labels.
 
@@ -191,6 +198,10 @@ class FigureView(View):
         self._annotation = ""
         self._problem = ""
         self._figure = figure
+        self._has_times = figure.layout.xaxis.type == "date"
+        self._on_clock = settings.local_clock()  # plotly knows no time zones: it gets the local clock as if it were UTC
+        if self._has_times:
+            name_zone(figure)
         figure.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
         figure.listen(self._report)
 
@@ -222,6 +233,9 @@ class FigureView(View):
         if not changes and text == self._annotation and not layout_changes:
             return 0
         figure = self._figure
+        if self._has_times:
+            changes = {place: self._with_clock(properties) for place, properties in changes.items()}
+            layout_changes = self._with_clock(layout_changes or {})
         with figure.one_message(), figure.batch_update():
             for place, properties in changes.items():
                 figure.data[place].update(properties, overwrite=True)
@@ -232,6 +246,19 @@ class FigureView(View):
         self._annotation = text
         self.frames += 1
         return MESSAGES_A_FRAME
+
+    def _with_clock(self, properties: Mapping[str, object]) -> dict[str, object]:
+        """Return the properties of a trace or of the layout with all times as the local clock shows them."""
+        changed = dict(properties)
+        if isinstance(x := changed.get("x"), np.ndarray):
+            changed["x"] = self._on_clock(x)
+        shapes = changed.get("shapes")
+        if isinstance(shapes, list):
+            ends = [self._on_clock(np.array([shape["x0"], shape["x1"]], "float64")).tolist() for shape in shapes]
+            changed["shapes"] = [
+                {**shape, "x0": first, "x1": last} for shape, (first, last) in zip(shapes, ends, strict=True)
+            ]
+        return changed
 
     def _show_problem(self, text: str) -> int:
         self._problem = text

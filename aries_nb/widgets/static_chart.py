@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aries_nb.model.settings import settings
 from aries_nb.widgets.number_format import compacts
 from aries_nb.widgets.static_html import BLUE, FONT, ORANGE, clock_time
 
@@ -51,12 +52,12 @@ class _Axis(NamedTuple):
 def line_chart(title: str, lines: Sequence[Line], *, left: Sequence[Line] = ()) -> str:
     """Return lines over a common x as an HTML figure: caption with legend, image, and the ranges; all texts escaped.
 
-    Each line is (label, colour, x, y); x of 1e11 and more are epoch milliseconds, shown in UTC. Lines of `left` have an
-    axis of their own, on the left. A y of NaN interrupts its line; it may be neither the first nor the last. Without
-    any point the result is a paragraph that says so.
+    Each line is (label, colour, x, y); x of 1e11 and more are epoch milliseconds, shown in `settings.timezone`. Lines
+    of `left` have an axis of their own, on the left. A y of NaN interrupts its line; it may be neither the first nor
+    the last. Without any point the result is a paragraph that says so.
     """
-    right = [line for line in lines if len(line[2])]
-    left = [line for line in left if len(line[2])]
+    right = [_on_clock(line) for line in lines if len(line[2])]
+    left = [_on_clock(line) for line in left if len(line[2])]
     drawn = [*right, *left]
     if not drawn:
         return _without_data(title)
@@ -90,6 +91,8 @@ def candle_chart(
     if not len(starts):
         return _without_data(title)
     starts, (opened, high, low, close) = _merged(starts, columns)
+    local = settings.local_clock()
+    starts, idle = local(starts), [tuple(local(np.array(span)).tolist()) for span in idle]
     x = _without_idle(starts, idle)
     step = float(np.diff(x).min()) if len(x) > 1 else 1.0
     across = _Axis(float(x[0]) - step / 2, float(x[-1]) + step / 2, SIDE, WIDTH - SIDE - LABELS)
@@ -112,6 +115,12 @@ def candle_chart(
         parts,
         f"{span} · low {lowest} · high {highest}",
     )
+
+
+def _on_clock(line: Line) -> Line:
+    """Return the line with its times, if they are such, as shown by the clock of `settings.timezone`."""
+    label, colour, x, y = line
+    return (label, colour, settings.local_clock()(x), y) if x[0] >= EPOCH_MS else line
 
 
 def _without_data(title: str) -> str:
@@ -197,12 +206,13 @@ def _without_idle(x: Numbers, idle: Sequence[tuple[float, float]]) -> Numbers:
 
 
 def _span(low: float, high: float) -> str:
-    """Return the range of x as text: times of day in UTC, with the days if they are several, or numbers."""
+    """Return the range of x as text: times of day, with the days if they are several, and the zone; or numbers."""
     if low < EPOCH_MS:
         return "–".join(compacts([low, high]))
     days = np.array([low, high]).astype("M8[ms]").astype("M8[D]").astype(str)
     first, last = (clock_time(each * 1e6) for each in (low, high))
-    return f"{days[0]} {first}–{last} UTC" if days[0] == days[1] else f"{days[0]} {first}–{days[1]} {last} UTC"
+    days_last = last if days[0] == days[1] else f"{days[1]} {last}"
+    return f"{days[0]} {first}–{days_last} {settings.timezone}"
 
 
 def _upward_labels(across: _Axis, axis: _Axis, *, is_left: bool, has_grid: bool) -> str:

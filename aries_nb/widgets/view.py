@@ -93,8 +93,9 @@ class View(BoundToProcess, ABC):
         with self.lock:
             if self._is_closed:
                 return 0
+            messages = self._name_timezone()
             try:
-                messages = self._draw()
+                messages += self._draw()
             except Exception as error:
                 return self._failed(error)
             if self.error is not None:
@@ -159,6 +160,13 @@ class View(BoundToProcess, ABC):
         self._pictured, self._pictured_at = self.frames, elapsed()
         self.widget.send({"picture": self._static_html(), "last": is_last})
         return 1
+
+    def _name_timezone(self) -> int:
+        """Send the page the name of the time zone if it was changed; return the number of messages."""
+        if self.widget.timezone == settings.timezone:
+            return 0
+        self.widget.timezone = settings.timezone
+        return int(self.widget.is_open)
 
     def _displayed_model(self) -> str:
         return str(self.widget.model_id)

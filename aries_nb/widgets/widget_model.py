@@ -53,7 +53,13 @@ class LateModel(anywidget.AnyWidget):
 
     Any thread may call its methods. The lock of its view guards the state: what the browser asks for on the kernel's
     thread is never half of an update.
+
+    Traits: `timezone` (default "UTC"), the IANA name of the time zone of the times that the view's scripts show.
     """
+
+    timezone = traitlets.Unicode("UTC", help="IANA name of the time zone of the view's times; default UTC.").tag(
+        sync=True
+    )
 
     def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401
         self._view_lock = threading.RLock()

@@ -19,7 +19,7 @@ IMPATIENT = """(() => {
   AbortSignal.timeout = (ms) => timeout(ms === 2000 ? 1 : ms);
 })()"""
 CELLS = (
-    'import aries_nb as anb\nfeed = anb.connect("sim", rate=200)\n'
+    'import aries_nb as anb\nanb.settings.timezone = "Asia/Tokyo"\nfeed = anb.connect("sim", rate=200)\n'
     'quotes, book = feed.quotes("AAPL", "MSFT"), feed.book("AAPL")',
     "quotes",
     'quotes.chart("bid_price", symbols=["AAPL"])',
@@ -88,11 +88,11 @@ def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, lab, 
 
     run_cell(page, STANDSTILL)
 
-    expect(signs).to_have_text([re.compile(r"^nothing from the kernel since \d\d:\d\d:\d\d UTC$")] * len(VIEWS))
+    expect(signs).to_have_text([re.compile(r"^nothing from the kernel since \d\d:\d\d:\d\d Asia/Tokyo$")] * len(VIEWS))
     expect(signs).to_have_count(0)
     moves(page)
 
     run_cell(page, KILL, wait=False)
 
-    expect(signs).to_have_text([re.compile(r"^no kernel since \d\d:\d\d:\d\d UTC$")] * len(VIEWS))
+    expect(signs).to_have_text([re.compile(r"^no kernel since \d\d:\d\d:\d\d Asia/Tokyo$")] * len(VIEWS))
     assert screenshot("killed").stat().st_size > 10_000

@@ -31,7 +31,7 @@ MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
 
 
 class _CandleChart(FigureView):
-    """Base of candlestick charts: rising candles blue and hollow, falling ones orange. Times are UTC."""
+    """Base of candlestick charts: rising candles blue and hollow, falling ones orange. Times are local."""
 
     waiting = "waiting for data"
 
@@ -165,7 +165,8 @@ class BarCandles(_CandleChart):
         layout_changes = self._gap_overlay.changed(shapes(touched, self._shown()), title_with_gaps(title, bands, spans))
         if idle != self._idle:
             self._idle = idle
-            breaks = [{"bounds": np.array(span).astype("M8[ms]").astype(str).tolist()} for span in idle]
+            local = [self._on_clock(np.array(span)) for span in idle]
+            breaks = [{"bounds": span.astype("M8[ms]").astype(str).tolist()} for span in local]
             layout_changes["xaxis"] = {"rangebreaks": breaks}
         return layout_changes
 

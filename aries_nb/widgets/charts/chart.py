@@ -33,10 +33,11 @@ STATIC_POINTS = 300
 class Chart(FigureView):
     """A live line chart of `columns` of a rolling frame, for `symbols` (None: all), at most eight lines.
 
-    Sizes are drawn against an axis of their own when there are prices too. Times are UTC. In a gap of the stream the
-    lines are interrupted, with a band behind, and without a band where a value is missing, as a side that is not there.
-    `or_last`: a symbol that has had neither bid nor ask, as an index, has a line of its last price. `title` "" shows
-    none; `height` in pixels (default 320). Raises UsageError for an unknown column, no line, or more than eight.
+    Sizes are drawn against an axis of their own when there are prices too. Times are on the clock of
+    `settings.timezone` when the chart is made. In a gap of the stream the lines are interrupted, with a band behind,
+    and without a band where a value is missing, as a side that is not there. `or_last`: a symbol that has had neither
+    bid nor ask, as an index, has a line of its last price. `title` "" shows none; `height` in pixels (default 320).
+    Raises UsageError for an unknown column, no line, or more than eight.
     """
 
     def __init__(

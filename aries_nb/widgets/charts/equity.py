@@ -42,8 +42,9 @@ CauseBars: TypeAlias = "list[tuple[str, tuple[float, ...]]]"
 class EquityChart(FigureView):
     """A live chart of equity over time, above bars of what each instrument added, at most eight, stacked by cause.
 
-    With more instruments, those that added or cost least are one bar, "others". Times are UTC. In a gap of the quotes
-    or of the account's stream the lines are interrupted, with a band behind. `height` in pixels (default 380).
+    With more instruments, those that added or cost least are one bar, "others". Times are on the clock of
+    `settings.timezone` when the chart is made. In a gap of the quotes or of the account's stream the lines are
+    interrupted, with a band behind. `height` in pixels (default 380).
     """
 
     period_s = 0.5

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aries_nb.model.settings import settings
 from aries_nb.widgets.sources import GapSource
-from aries_nb.widgets.static_html import clock_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -209,18 +209,18 @@ def title_with_gaps(title: str, bands: Sequence[GapBand], spans: Sequence[GapSpa
     return f'{escape(title)} <span style="font-size:11px;color:rgba(200,120,10,0.95)">{escape(text)}</span>'
 
 
-def gap_note(bands: Sequence[GapBand], spans: Sequence[GapSpan], clock: Callable[[float], str] = clock_time) -> str:
-    """Return a note on the gaps of a stream as text: "" without gaps.
+def gap_note(bands: Sequence[GapBand], spans: Sequence[GapSpan]) -> str:
+    """Return a note on the gaps of a stream as text, with times in `settings.timezone`: "" without gaps.
 
     It says since when data are missing and why, or when the last of `bands` was. `spans` are the newest gaps, oldest
-    first. `clock` returns a time in ns since the epoch as text; by default in UTC.
+    first.
     """
     if spans and spans[-1].ended is None:
-        return f"no data since {clock(spans[-1].started)} ({spans[-1].cause})"
+        return f"no data since {settings.clock(int(spans[-1].started))} ({spans[-1].cause})"
     if not bands:
         return ""
     newest = bands[-1]
-    when = f"{clock(newest.first * 1e6)}, {newest.lasted} ({newest.cause})"
+    when = f"{settings.clock(int(newest.first * 1e6))}, {newest.lasted} ({newest.cause})"
     return f"gap at {when}" if len(bands) == 1 else f"{len(bands)} gaps, the last at {when}"
 
 

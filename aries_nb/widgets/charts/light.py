@@ -255,7 +255,7 @@ def _description(
 
     The note names a halt of trading, by `source`, and the gaps: `bands`, which are drawn, and `spans`.
     """
-    notes = trading_state(source), gap_note(bands, spans, lambda ns: settings.clock(int(ns)))
+    notes = trading_state(source), gap_note(bands, spans)
     return {
         "kind": kind,
         "title": title,

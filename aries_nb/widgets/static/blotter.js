@@ -69,7 +69,7 @@ function makeBlotter(root, clock, store) {
     }
     if (column.kind === "time" && cell.stamp !== number) {
       cell.stamp = number;
-      cell.node.title = Number.isFinite(number) && Math.abs(number) < 8e15 ? new Date(number).toISOString() : "";
+      cell.node.title = Number.isFinite(number) && Math.abs(number) < 8e15 ? clock.stamp(number, true) : "";
     }
     if (cell.track) {
       const width = `${(100 * Math.min(1, Math.max(0, number || 0))).toFixed(1)}%`;
@@ -100,8 +100,10 @@ function makeBlotter(root, clock, store) {
     }
     put(title, next.title);
     table.name(next.title || "Table");
-    put(note, next.note);
-    if (note.title !== next.note) note.title = next.note;
+    const zone = next.columns.some((column) => column.kind === "time") ? `times in ${clock.zone()}` : "";
+    const text = [next.note, zone].filter(Boolean).join(" · ");
+    put(note, text);
+    if (note.title !== text) note.title = text;
     isStale = data[2] === 1;
     put(badge, table.state(isStale));
     flag(root, "anb-stale", isStale);

@@ -21,28 +21,6 @@ function countUpTo(list, value) {
   return low;
 }
 
-// How far the clocks of a time zone are ahead of UTC at a time, in ms. They change at quarters of an hour only.
-const QUARTER = 900 * SECOND;
-const zoneClocks = new Map();
-const zoneOffsets = new Map();
-function offsetOf(zone, ms) {
-  if (zone === "UTC") return 0;
-  const key = `${zone} ${Math.floor(ms / QUARTER)}`;
-  let offset = zoneOffsets.get(key);
-  if (offset !== undefined) return offset;
-  if (!zoneClocks.has(zone)) {
-    const parts = { year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
-    zoneClocks.set(zone, new Intl.DateTimeFormat("en-US", { ...parts, hourCycle: "h23", timeZone: zone }));
-  }
-  const at = Math.floor(ms / QUARTER) * QUARTER;
-  const part = {};
-  for (const { type, value } of zoneClocks.get(zone).formatToParts(at)) part[type] = Number(value);
-  offset = Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - at;
-  if (zoneOffsets.size > 5000) zoneOffsets.clear();
-  zoneOffsets.set(key, offset);
-  return offset;
-}
-
 // Multiples of `step` on the clock of `zone` between two times.
 function timesOnClock(zone, from, to, step) {
   const times = [];

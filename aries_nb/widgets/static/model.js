@@ -158,7 +158,39 @@ function hasEnded(connection) {
   return connection.hasEnded;
 }
 
-const clockTime = (ago) => `${new Date(Date.now() - ago).toISOString().slice(11, 19)} UTC`;
+// How far the clocks of a time zone are ahead of UTC at a time, in ms. They change at quarters of an hour only.
+const QUARTER = 900_000;
+const zoneClocks = new Map();
+const zoneOffsets = new Map();
+function offsetOf(zone, ms) {
+  if (zone === "UTC") return 0;
+  const key = `${zone} ${Math.floor(ms / QUARTER)}`;
+  let offset = zoneOffsets.get(key);
+  if (offset !== undefined) return offset;
+  if (!zoneClocks.has(zone)) {
+    const parts = { year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
+    zoneClocks.set(zone, new Intl.DateTimeFormat("en-US", { ...parts, hourCycle: "h23", timeZone: zone }));
+  }
+  const at = Math.floor(ms / QUARTER) * QUARTER;
+  const part = {};
+  for (const { type, value } of zoneClocks.get(zone).formatToParts(at)) part[type] = Number(value);
+  offset = Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute, part.second) - at;
+  if (zoneOffsets.size > 5000) zoneOffsets.clear();
+  zoneOffsets.set(key, offset);
+  return offset;
+}
+
+// The time of day, or day and time, of epoch milliseconds in the time zone that the kernel names, with the zone's name.
+function stampOf(model, ms, hasDay = false) {
+  const zone = model.get("timezone") || "UTC";
+  let [local, name] = [ms, "UTC"];
+  try {
+    [local, name] = [ms + offsetOf(zone, ms), zone];
+  } catch {} // a zone that the browser does not know: in UTC, and so named
+  const text = new Date(local).toISOString().slice(0, 19).replace("T", " ");
+  return `${hasDay ? text : text.slice(11)} ${name}`;
+}
+
 
 // Show in `root` that the kernel is gone, or has been silent for five seconds although `isShown` said all the while that
 // messages may be expected. A page that was stopped itself begins to wait anew.
@@ -177,7 +209,7 @@ function watchKernel(connection, root, isShown) {
     const isGone = hasEnded(connection);
     const isSilent = connection.raw?.comm && now - Math.max(connection.receivedAt, expectedFrom) > SILENT_MS;
     const what = isGone ? "no kernel" : isSilent ? "nothing from the kernel" : "";
-    const text = what && what + (connection.ofFile ?? ` since ${clockTime(now - connection.receivedAt)}`);
+    const text = what && what + (connection.ofFile ?? ` since ${stampOf(connection.model, Date.now() - now + connection.receivedAt)}`);
     if (sign.textContent !== text) sign.textContent = text;
     root.classList.toggle("anb-no-kernel", Boolean(what));
   }

@@ -192,9 +192,11 @@ function makeSortedTable(root, onSort) {
 }
 
 // The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes.
-function kernelClock() {
+function kernelClock(model) {
   let offset = null;
   return {
+    zone: () => model.get("timezone") || "UTC",
+    stamp: (ms, hasDay) => stampOf(model, ms, hasDay),
     set(kernelMs, isFresh) {
       if (isFresh || offset === null) offset = isFresh ? kernelMs - performance.now() : Date.now() - performance.now();
     },
@@ -234,10 +236,10 @@ function frameOf(model) {
 }
 
 // Of when the state of a model is that came from the notebook's file, by the kernel's clock in its frame.
-function ofWhen(frame) {
+function ofWhen(model) {
+  const frame = model.get("frame");
   if (!(frame?.byteLength >= 16)) return "";
-  const ms = new DataView(frame.buffer, frame.byteOffset).getFloat64(8, true);
-  return `, as of ${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  return `, as of ${stampOf(model, new DataView(frame.buffer, frame.byteOffset).getFloat64(8, true), true)}`;
 }
 
 // A panel's script: `makeView(root, clock, kept)` returns { paint(data, description), tick() }. `keep(model, connection)`
@@ -248,7 +250,7 @@ function panel(makeView, keep) {
   return {
     initialize({ model }) {
       connection = connect(model, completeFrame);
-      if (connection.ofFile === "") connection.ofFile = ofWhen(model.get("frame"));
+      if (connection.ofFile === "") connection.ofFile = ofWhen(model);
       kept = keep?.(model, connection);
       // Only frames are whole; with a lost one a new description may be lost.
       let number = frameOf(model)?.[0];
@@ -268,7 +270,7 @@ function show({ model, el }, makeView, connection) {
   el.appendChild(root);
   const problem = make("div", "anb-problem");
   problem.setAttribute("role", "status");
-  const clock = kernelClock();
+  const clock = kernelClock(model);
   const view = makeView(root, clock);
   root.appendChild(problem);
 

@@ -76,7 +76,7 @@ def test_the_title_says_when_and_why(chart):
     chart.draw()
 
     assert "prices" in chart.figure.layout.title.text
-    assert "gap at 00:00:03, 6.5 s (cut)" in chart.figure.layout.title.text
+    assert "gap at 00:00:03 UTC, 6.5 s (cut)" in chart.figure.layout.title.text
 
 
 def test_an_open_gap_is_in_the_title_and_gets_a_band_when_it_ends(chart, source):
@@ -88,7 +88,7 @@ def test_an_open_gap_is_in_the_title_and_gets_a_band_when_it_ends(chart, source)
     source.add([21 * SECOND], price=[7.0])
     chart.draw()
 
-    assert "no data since 00:00:12 (silence)" in during[0]
+    assert "no data since 00:00:12 UTC (silence)" in during[0]
     assert during[1] == []
     assert bands(chart) == [(12.0, 20.0)]
     assert "no data" not in chart.figure.layout.title.text
