@@ -45,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _TroublesParser(argparse.ArgumentParser):
+    """Parser whose help lists the troubles of the rough market. Only then is the simulator imported."""
+
+    def format_help(self) -> str:
+        from aries_nb.sim import TROUBLES
+
+        lines = (f"  {name:<18} {text}" for name, text in TROUBLES.items())
+        return super().format_help() + "\ntroubles of the rough market (--rough):\n" + "\n".join(lines) + "\n"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aries-nb", description="Live broker streams in a notebook.")
     parser.add_argument("--version", action="version", version=metadata.version("aries_nb"))
@@ -61,9 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     sim = commands.add_parser(
         "sim",
         help="serve a simulated market on this machine",
-        description='Serve a simulated market. Prints one JSON line with "url" as soon as it serves; ends with Ctrl-C.',
+        description='Serve a simulated market. Prints one JSON line with "url" as soon as it serves; ends with Ctrl-C. '
+        "`aries-nb sim aries --help` lists the options.",
     )
-    brokers = sim.add_subparsers(required=True, metavar=f"{{{','.join(SIMULATED)}}}", dest="broker")
+    brokers = sim.add_subparsers(
+        required=True, metavar=f"{{{','.join(SIMULATED)}}}", dest="broker", parser_class=_TroublesParser
+    )
     aries = brokers.add_parser("aries", help="speak the protocol of Aries", parents=[_shared_options()])
     aries.add_argument(
         "--session-seconds", type=float, default=2700.0, help="lifetime of a session in s (default: %(default)g)"
@@ -80,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared_options() -> argparse.ArgumentParser:
+def _shared_options() -> _TroublesParser:
     """Return a parser with the command-line options that the simulated servers of all brokers have."""
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _TroublesParser(add_help=False)
     shared.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     shared.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     shared.add_argument(
@@ -101,6 +114,14 @@ def _shared_options() -> argparse.ArgumentParser:
         default=os.environ.get("ARIES_NB_SIM_TOKEN"),
         help="accept this token and issued ones only (default: $ARIES_NB_SIM_TOKEN, or any token)",
     )
+    shared.add_argument(
+        "--rough", nargs="?", const="all", default="", metavar="TROUBLES",
+        help="be as unkind as real markets: all troubles named below, or some, separated by commas",
+    )  # fmt: skip
+    shared.add_argument(
+        "--rough-seconds", type=float, default=20.0, metavar="S",
+        help="mean time in s between two occurrences of a trouble for one symbol (default: %(default)g)",
+    )  # fmt: skip
     shared.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
     return shared
 
@@ -119,7 +140,7 @@ def _add_alor_options(alor: argparse.ArgumentParser) -> None:
 
 
 def _sim(chosen: argparse.Namespace) -> int:
-    from aries_nb.sim import AlorOptions, SimOptions, serve
+    from aries_nb.sim import AlorOptions, SimOptions, read_troubles, serve
 
     logging.basicConfig(format="%(message)s")  # warnings go to standard error
     shared: dict[str, Any] = {
@@ -130,6 +151,8 @@ def _sim(chosen: argparse.Namespace) -> int:
         "tapes": tuple(path for paths in chosen.tape for path in paths),
         "speed": _speed(chosen.speed),
         "token": chosen.token,
+        "rough": read_troubles(chosen.rough),
+        "rough_seconds": chosen.rough_seconds,
     }
     options: SimOptions | AlorOptions
     more: dict[str, str] = {}

@@ -123,9 +123,10 @@ def connect(
     tokens for refresh tokens, the text may be either. `timeout` is in seconds.
 
     Names that begin with "sim" start a simulated market in a child process, which takes the options `seed`, `rate`
-    (messages a second), `tape` (Parquet files of a recording) and `speed` (how many times faster than recorded, or
-    "max"). Some brokers take options of their own, such as `exchange`; the error for a wrong value lists the right
-    ones.
+    (messages a second), `tape` (Parquet files of a recording), `speed` (how many times faster than recorded, or
+    "max") and `rough`: True for all troubles of real markets, or the names of some, such as "halts,late_prints"
+    (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. Some brokers take
+    options of their own, such as `exchange`; the error for a wrong value lists the right ones.
 
     Blocks until the feed is live. Raises UsageError for an unknown name, option or an invalid address, TokenError
     without a token or with one that the server refuses, ConnectError where no connection is live within `timeout`.

@@ -21,7 +21,7 @@ __all__ = ["EmbeddedMarket", "SimValue", "arguments_from"]
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
 WRONG_USAGE = 2  # exit status of the command line
 OURS = "ARIES_NB_"  # environment variables of this package; not passed on: `ps e` would show a token
-_OPTIONS = ("seed", "rate", "tape", "speed")
+_OPTIONS = ("seed", "rate", "tape", "speed", "rough", "rough_seconds")
 
 
 def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
@@ -33,12 +33,21 @@ def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
     for name, value in options.items():
         if name not in _OPTIONS:
             raise UsageError(f"unknown option {name}=", advice=f"A simulated market takes {', '.join(_OPTIONS)}.")
-        if value is None:
+        if value is None or value is False:
             continue
-        many = value if isinstance(value, list | tuple) else [value]
-        for each in many:
-            arguments += [f"--{name}", fspath(each) if isinstance(each, PathLike) else str(each)]
+        flag = f"--{name.replace('_', '-')}"
+        if name == "rough":  # True for all troubles, a text with commas, or several names
+            arguments.append(flag)
+            if value is not True:
+                arguments.append(value if isinstance(value, str) else ",".join(map(str, _many(value))))
+            continue
+        for each in _many(value):
+            arguments += [flag, fspath(each) if isinstance(each, PathLike) else str(each)]
     return arguments
+
+
+def _many(value: SimValue) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 class EmbeddedMarket:

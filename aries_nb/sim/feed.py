@@ -13,6 +13,8 @@ from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from aries_nb.sim.market.rough import RoughSymbol
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,8 +56,10 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     def __init__(self, market: Market, options: ServerOptions) -> None:
         self.market = market
+        market.spelled = options.roughness().spelled
         self.events = 0
         self._options = options
+        self.roughness = options.roughness()
         self._rng = Random(f"{options.seed} order of events")
         self._budget = 0.0
         self._stepped: list[ChannelT] = []
@@ -101,6 +105,10 @@ class MarketFeed(ABC, Generic[ChannelT]):
         if self._options.speed is not None:
             for channel in self._recorded_channels():
                 self.events += channel.play(now, ROWS_PER_TURN)
+
+    def _rough(self, symbol: str) -> RoughSymbol | None:
+        """Return the troubles of a symbol of the synthetic market; None in a market that is kind."""
+        return RoughSymbol(symbol, self.roughness) if self.roughness.troubles else None
 
     @abstractmethod
     def _is_closed(self) -> bool:

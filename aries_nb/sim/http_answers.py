@@ -5,6 +5,7 @@ Imports aiohttp, which takes 0.4 s: code that a server for WebSockets alone need
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -16,6 +17,8 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from aries_nb.sim.market.troubles import Occurrences
 
 __all__ = ["HttpError", "HttpRequest", "HttpResponse", "HttpServer", "Query"]
 
@@ -187,6 +190,9 @@ class HttpServer(ABC):
 
     #: Whether bodies are JSON in ASCII, or in UTF-8.
     is_ascii: ClassVar[bool] = True
+    #: Times at which an answer hangs, and for how long in s: in the rough market alone.
+    hangs: Occurrences | None = None
+    hang_seconds = 0.0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request; the function given to `aiohttp.web.Server`.
@@ -205,6 +211,9 @@ class HttpServer(ABC):
             request.headers.get("Authorization", ""),
             request.content_type,
         )
+        # Tokens are posted: without one nothing else could be seen.
+        if self.hangs is not None and request.method == "GET" and self.hangs.is_due(time.time()):
+            await asyncio.sleep(self.hang_seconds)
         await self._prepare(asked)
         answer = self.answer(asked._replace(now=time.time()))
         # No cache on the way may keep an answer, tokens least of all (RFC 6749 §5.1).

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.market.recording import recording_kind
+from aries_nb.sim.market.troubles import Roughness, Trouble, read_troubles
 
 __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
@@ -25,7 +26,9 @@ class ServerOptions:
     markets; `speed` is a multiple of their own pace, None plays them as fast as the slowest of their clients reads.
     `token` None accepts every token that is not blank. `queue_limit` is the number of messages that may wait for
     one client before it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s`
-    times per second on average in all accounts together, 0 for never.
+    times per second on average in all accounts together, 0 for never. `rough` are the named troubles of
+    `market/troubles.py` that happen: none by default. Each happens to each symbol about every `rough_seconds` s, and
+    within half of that for the first time.
 
     Raises UsageError if a value is out of range, a recording is missing, or its columns are of no known kind.
     """
@@ -40,6 +43,8 @@ class ServerOptions:
     queue_limit: int = 50_000
     flush_seconds: float = 0.05
     orders_per_s: float = 1.0
+    rough: frozenset[Trouble] = frozenset()
+    rough_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         self._check("rate", 1.0, MAX_RATE)
@@ -53,8 +58,14 @@ class ServerOptions:
             raise UsageError(
                 "the token is blank", where=f"{type(self).__name__}.token", advice="Give None to accept any token."
             )
+        object.__setattr__(self, "rough", read_troubles(self.rough))
+        self._check("rough_seconds", 0.01, 1e9)
         for path in self.tapes:
             recording_kind(Path(path))
+
+    def roughness(self) -> Roughness:
+        """Return the chosen troubles with the source of their times."""
+        return Roughness(self.rough, self.seed, self.rough_seconds)
 
     def _check(self, name: str, low: float, high: float) -> None:
         value, where = getattr(self, name), f"{type(self).__name__}.{name}"

@@ -100,6 +100,27 @@ def test_options_become_arguments_of_the_command_line(tmp_path: Path) -> None:
     assert ["--seed", "3", "--tape", str(tmp_path / "a"), "--tape", str(tmp_path / "b"), "--speed", "max"] == arguments
 
 
+@pytest.mark.parametrize(
+    ("rough", "arguments"),
+    [
+        (True, ["--rough"]),
+        (False, []),
+        (None, []),
+        ("halts,stub_quotes", ["--rough", "halts,stub_quotes"]),
+        (["halts", "stub_quotes"], ["--rough", "halts,stub_quotes"]),
+    ],
+)
+def test_troubles_become_an_argument_of_the_command_line(rough: Any, arguments: list[str]) -> None:
+    assert arguments_from({"rough": rough}) == arguments
+    assert arguments_from({"rough": rough, "rough_seconds": 2.5}) == [*arguments, "--rough-seconds", "2.5"]
+
+
+@pytest.mark.parametrize("name", ["sim", "sim-alor"])
+def test_unknown_trouble_is_refused_with_the_list(name: str) -> None:
+    with pytest.raises(anb.UsageError, match=r"unknown trouble weather.*missing_sides"):
+        anb.connect(name, rough="weather")
+
+
 def test_a_market_that_dies_is_told_and_the_rows_stay() -> None:
     with anb.connect("sim", rate=1000) as feed:
         quotes = feed.quotes("AAPL").wait(rows=10)

@@ -75,11 +75,11 @@ class Brokerage:
             bid = max(1, round(fair - book.spread / 2))
             ask = bid + book.spread
         return Prices(
-            Decimal(bid) / share.scale,
+            Decimal(bid - share.below) / share.scale,
             book.bids.sizes[0],
-            Decimal(ask) / share.scale,
+            Decimal(ask - share.below) / share.scale,
             book.asks.sizes[0],
-            Decimal(bid + ask) / (2 * share.scale),
+            Decimal(bid + ask - 2 * share.below) / (2 * share.scale),
         )
 
     def mark(self, symbol: str) -> Decimal:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import bar_start, merged
 from aries_nb.sim.alor.messages import json_text, renamed
-from aries_nb.sim.alor.prints import Prints
+from aries_nb.sim.alor.prints import Print, Prints
 from aries_nb.sim.feed import Playback
 from aries_nb.sim.market.listings import EquityListing
+from aries_nb.sim.market.rough import Report, rough_sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.bars import Bar, BarHistory
     from aries_nb.sim.alor.instruments import Security
     from aries_nb.sim.alor.messages import Format, Table
-    from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.alor.requests import MarketKind
     from aries_nb.sim.alor.subscriptions import Subscription
     from aries_nb.sim.market.listings import Focus, TradedListing
     from aries_nb.sim.market.recording import RecordingPlayer
+    from aries_nb.sim.market.rough import RoughSymbol
 
 __all__ = ["InstrumentChannel", "ListingChannel", "PendingStates", "RecordedChannel"]
 
@@ -149,17 +150,25 @@ class InstrumentChannel(ABC):
     # Publishing; each returns the number of kinds of stream that have a subscriber.
 
     def _publish_trade(self, ts_ns: int, price: float, size: float, side: str) -> int:
+        made = self._record_trade(ts_ns, price, size, side)
+        self._push_trade(made)
+        if self._subscriptions["bars"]:
+            self._publish_bars(made)
+        return bool(self._subscriptions["trades"]) + bool(self._subscriptions["bars"])
+
+    def _record_trade(self, ts_ns: int, price: float, size: float, side: str) -> Print:
         made = self.prints.add(ts_ns, price, size, side)
         self._bars.add(self.security, ts_ns, price, size)
+        return made
+
+    def _push_trade(self, made: Print, *, is_in_seconds: bool = False) -> None:
+        """Send a report of a trade to the subscribers of trades; `is_in_seconds` sends its `timestamp` so."""
         texts: dict[str, str] = {}
         for subscription in self._subscriptions["trades"]:
             form = subscription.request.form
             if form not in texts:
-                texts[form] = self._trade_text(made, form, is_existing=False)
+                texts[form] = self._trade_text(made, form, is_existing=False, is_in_seconds=is_in_seconds)
             subscription.push(texts[form])
-        if self._subscriptions["bars"]:
-            self._publish_bars(made)
-        return bool(self._subscriptions["trades"]) + bool(self._subscriptions["bars"])
 
     def _publish_bars(self, made: Print) -> None:
         stamp = made.ts_ns // objects.NS_PER_S
@@ -218,8 +227,10 @@ class InstrumentChannel(ABC):
             self._encoded[key] = json_text(objects.book_object(bids, asks, stamp, form, is_existing=is_existing))
         return self._encoded[key]
 
-    def _trade_text(self, trade: Print, form: Format, *, is_existing: bool) -> str:
+    def _trade_text(self, trade: Print, form: Format, *, is_existing: bool, is_in_seconds: bool = False) -> str:
         values = objects.trade_values(self.security, trade, is_existing=is_existing, has_zone=self._has_zone)
+        if is_in_seconds:
+            values["timestamp"] //= 1000
         return self._text(objects.TRADE, form, values)
 
     def _bar_text(self, bar: Bar, form: Format) -> str:
@@ -230,10 +241,20 @@ class InstrumentChannel(ABC):
 
 
 class ListingChannel(InstrumentChannel):
-    """Market data of an instrument of the synthetic market. `weight` is the relative frequency of its events."""
+    """Market data of an instrument of the synthetic market. `weight` is the relative frequency of its events.
+
+    `rough` are the troubles of the instrument, None for none.
+    """
 
     def __init__(
-        self, security: Security, listing: TradedListing, bars: BarHistory, pending: PendingStates, *, has_zone: bool
+        self,
+        security: Security,
+        listing: TradedListing,
+        bars: BarHistory,
+        pending: PendingStates,
+        *,
+        has_zone: bool,
+        rough: RoughSymbol | None = None,
     ) -> None:
         super().__init__(security, bars, pending, has_zone=has_zone)
         self.listing = listing
@@ -242,6 +263,7 @@ class ListingChannel(InstrumentChannel):
         self._traded = 0
         self._centre = 0.0  # of the price limits
         self._shown: object = None
+        self._rough = rough
 
     @property
     def focus(self) -> Focus:
@@ -254,6 +276,8 @@ class ListingChannel(InstrumentChannel):
 
     def step(self, stamp: int) -> int:
         """Make one market event at `stamp` (Unix ms). Returns how many kinds of subscribed stream it changed."""
+        if self._rough is not None:
+            return self._rough_step(self._rough, stamp)
         listing, sent = self.listing, 0
         self._traded = self._traded or stamp
         trade = listing.step(self.focus)
@@ -272,12 +296,53 @@ class ListingChannel(InstrumentChannel):
             sent += self._publish_state("book", stamp)
         return sent
 
+    def _rough_step(self, rough: RoughSymbol, stamp: int) -> int:
+        """Make one market event at `stamp` (Unix ms) with the troubles of the rough market; the result as of `step`."""
+        now, listing, sent = stamp / 1000, self.listing, 0
+        self._traded = self._traded or stamp
+        was, phase = rough.phase, rough.phase_at(now)
+        if phase != was:
+            self.status = objects.PHASES[phase]
+            self._publish_instrument()
+        trade = listing.step(self.focus) if phase == "open" else None
+        self._encoded.clear()
+        if trade is not None and trade.size:
+            self._traded = stamp
+            made = self._record_trade(
+                stamp * objects.NS_PER_MS, trade.price, trade.size // self.security.lot, trade.side
+            )
+            report = Report(made.price, made.size, trade.side, made.number, "", stamp)
+            for each in rough.reports(report, partial(self._free_number, made)):
+                self._push_report(each)
+            if self._subscriptions["bars"]:
+                self._publish_bars(made)
+            sent += bool(self._subscriptions["trades"]) + bool(self._subscriptions["bars"])
+            self._publish_instrument()
+        for each in rough.overdue(now):
+            self._push_report(each)
+            sent += bool(self._subscriptions["trades"])
+        if phase != "halted" or was != "halted":
+            rough.update(listing.quote(), stamp)
+            for kind in ("quotes", "book"):
+                sent += self._publish_state(kind, stamp) if self._subscriptions[kind] else 0
+        return sent
+
+    def _free_number(self, made: Print) -> int:
+        """Record a trade that never was, as large as `made` and without volume, and return its number."""
+        return self.prints.add(made.ts_ns, made.price, 0, made.side).number
+
+    def _push_report(self, report: Report) -> None:
+        made = Print(report.number, report.stamp * objects.NS_PER_MS, report.price, report.size, report.side)
+        self._push_trade(made, is_in_seconds=report.is_in_seconds)
+
     def quote_values(self, stamp: int) -> dict[str, Any]:
         """Return the present quote, a dict with the field names of ALOR's Simple format.
 
         `stamp` is the present time in Unix ms.
         """
-        return objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
+        values = objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
+        shown = None if self._rough is None else self._rough.shown
+        return values if shown is None else objects.rough_quote_values(values, shown, self.security.lot)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
         """Return bids, asks and time (Unix ms) of the present order book.
@@ -285,7 +350,12 @@ class ListingChannel(InstrumentChannel):
         Each side is (price, lots), best first, at most `depth`. `stamp` is the present time in Unix ms, which
         is also the returned one.
         """
-        return *objects.listing_levels(self.listing, self.security.lot, depth), stamp
+        bids, asks = objects.listing_levels(self.listing, self.security.lot, depth)
+        shown = None if self._rough is None else self._rough.shown
+        if shown is None:
+            return bids, asks, stamp
+        bids, asks = rough_sides(shown, bids, asks)
+        return bids[:depth], asks[:depth], shown.stamp
 
     def instrument_values(self) -> dict[str, Any]:
         """Return the instrument's present trading state, a dict with the field names of ALOR's Simple format."""

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING
 from aries_nb.sim.alor import market_objects as objects
 from aries_nb.sim.alor.bars import BarHistory
 from aries_nb.sim.alor.channels import InstrumentChannel, ListingChannel, PendingStates, RecordedChannel
-from aries_nb.sim.alor.instruments import EXCHANGES, numbered_share, recorded_security, securities, traded_instruments
+from aries_nb.sim.alor.instruments import (
+    EXCHANGES,
+    numbered_share,
+    recorded_security,
+    rough_securities,
+    securities,
+    traded_instruments,
+)
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.history import History
+from aries_nb.sim.market.instruments import rough_equities
 from aries_nb.sim.market.listings import EquityListing
 from aries_nb.sim.market.market import Market
 from aries_nb.sim.market.recording import RecordingPlayer, load_recordings
@@ -37,7 +45,9 @@ class AlorFeed(MarketFeed[ListingChannel]):
     """
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
-        super().__init__(Market(options.seed, today, traded_instruments(today)), options)
+        super().__init__(
+            Market(options.seed, today, traded_instruments(today) | rough_equities(options.rough)), options
+        )
         # The history ends at the market's first state, so it is made before the market moves.
         self.history = History(self.market, now)
         self.bars = BarHistory(self.history)
@@ -48,15 +58,19 @@ class AlorFeed(MarketFeed[ListingChannel]):
         self._pending: PendingStates = {}
         self._subscribed: dict[ListingChannel, None] = {}
         self._recorded = load_recordings(options.tapes)
+        self._added = {
+            (each.exchange, each.symbol): each for each in rough_securities(rough_equities(options.rough).values())
+        }
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
         """Return an instrument by exchange, code and board ("" for its primary one); None if there is none.
 
         `exchange` must be one of `EXCHANGES`, such as "MOEX".
         """
+        code = self.market.spelled(code)
         if code in self._recorded:
             return recorded_security(code, exchange) if board in ("", EXCHANGES[exchange].boards[0]) else None
-        found = securities(self._today).get((exchange, code))
+        found = securities(self._today).get((exchange, code)) or self._added.get((exchange, code))
         if found is None and exchange == "MOEX":
             member = numbered_share(code)
             found = member[1] if member else None
@@ -64,8 +78,9 @@ class AlorFeed(MarketFeed[ListingChannel]):
 
     def securities(self) -> list[Security]:
         """Return all listed instruments of all exchanges, recorded ones first."""
+        added = list(self._added.values())
         taped = [recorded_security(code, exchange) for code in self._recorded for exchange in EXCHANGES]
-        return taped + [each for each in securities(self._today).values() if each.symbol not in self._recorded]
+        return taped + [each for each in securities(self._today).values() if each.symbol not in self._recorded] + added
 
     def channel(self, security: Security) -> InstrumentChannel:
         """Return the object that sends an instrument's market data; it is made on the first call."""
@@ -141,7 +156,8 @@ class AlorFeed(MarketFeed[ListingChannel]):
             )
         else:
             listing = self._listing(security.symbol)
-            made = ListingChannel(security, listing, self.bars, self._pending, has_zone=self._has_zone)
+            rough = self._rough(f"{security.exchange}:{security.symbol}")
+            made = ListingChannel(security, listing, self.bars, self._pending, has_zone=self._has_zone, rough=rough)
         made.status = self.status
         return made
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aries_nb.sim.market.instruments import EQUITIES, Equity, Hours
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Venue",
     "numbered_share",
     "recorded_security",
+    "rough_securities",
     "securities",
     "traded_instruments",
 ]
@@ -161,6 +163,18 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
         Security(symbol, "SPBX", ("SPBX",), symbol, "CS", "SPBX", "USD", 1, 0.01, "ESXXXX") for symbol in EQUITIES
     ]
     return {(security.exchange, security.symbol): security for security in found}
+
+
+def rough_securities(shares: Iterable[Equity]) -> list[Security]:
+    """Return the reference data, on every exchange, of the shares that the rough market alone lists."""
+    return [
+        Security(
+            share.symbol, venue.name, venue.boards[:1], share.symbol, "CS", "FOND", venue.currency, 1, 1 / share.scale,
+            "ESXXXX",
+        )
+        for share in shares
+        for venue in EXCHANGES.values()
+    ]  # fmt: skip
 
 
 def recorded_security(symbol: str, exchange: str) -> Security:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.prints import Print
     from aries_nb.sim.market.listings import TradedListing
     from aries_nb.sim.market.recording import Recording
+    from aries_nb.sim.market.rough import Phase, RoughQuote
 
 __all__ = [
     "BAR",
     "CLOSED",
     "INSTRUMENT",
     "NORMAL",
+    "PHASES",
     "QUOTE",
     "TRADE",
     "Levels",
@@ -35,6 +37,7 @@ __all__ = [
     "quote_values",
     "recorded_levels",
     "recorded_quote_values",
+    "rough_quote_values",
     "trade_values",
 ]
 
@@ -44,8 +47,15 @@ Levels: TypeAlias = "Sequence[tuple[float, float]]"
 
 NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
 #: Trading status codes (§6.5) and the broker's texts for them.
-NORMAL, CLOSED = 17, 18
-STATUS_TEXTS = {NORMAL: "нормальный период торгов", CLOSED: "нет торгов / торги закрыты"}
+NORMAL, CLOSED, BREAK, AUCTION = 17, 18, 2, 107
+STATUS_TEXTS = {
+    NORMAL: "нормальный период торгов",
+    CLOSED: "нет торгов / торги закрыты",
+    BREAK: "перерыв в торгах",
+    AUCTION: "дискретный аукцион",
+}
+#: Status of each phase of a halt.
+PHASES: dict[Phase, int] = {"open": NORMAL, "halted": BREAK, "auction": AUCTION}
 #: Price limits of a session as a share of the price (assumed).
 LIMIT_SHARE = 0.2
 
@@ -108,6 +118,22 @@ def quote_values(security: Security, listing: TradedListing, stamp: int, traded:
     }
 
 
+def rough_quote_values(values: Values, shown: RoughQuote, lot: int) -> Values:
+    """Return a whole quote with the bid, ask and time of the rough market; sides that are absent have no field.
+
+    `values` is the quote as the market has it, `lot` the lot size in shares.
+    """
+    values = {**values, "ob_ms_timestamp": shown.stamp}
+    for name in ("bid", "ask"):
+        price, size = shown.side("bid" if name == "bid" else "ask")
+        values |= {name: price, f"{name}_vol": size if size is None else size // lot}
+        if name in shown.missing:
+            values[f"total_{name}_vol"] = 0
+            for field in (name, f"{name}_vol") if shown.form == "absent" else ():
+                del values[field]
+    return values
+
+
 def recorded_quote_values(security: Security, quotes: tuple[Recording, int] | None, last: Print | None) -> Values:
     """Return the whole quote from a row of recorded quotes and the last recorded trade.
 
@@ -140,7 +166,7 @@ def listing_levels(listing: TradedListing, lot: int, depth: int) -> tuple[Levels
     `lot` is the lot size in shares or contracts.
     """
     bids, asks = (
-        [(tick / listing.scale, size // lot) for tick, size in zip(side.ticks[:depth], side.sizes, strict=False)]
+        [(listing.price(tick), size // lot) for tick, size in zip(side.ticks[:depth], side.sizes, strict=False)]
         for side in (listing.book.bids, listing.book.asks)
     )
     return bids, asks

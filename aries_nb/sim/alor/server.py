@@ -156,7 +156,10 @@ class AlorServer(Server[FrameClient]):
         # Imports aiohttp, which a server for WebSockets alone does not need.
         from aries_nb.sim.alor.http import AlorHttpServer
 
-        return AlorHttpServer(self).handle
+        http = AlorHttpServer(self)
+        http.hangs = self.feed.roughness.occurrences("hanging_http", "http")
+        http.hang_seconds = self.feed.roughness.hang_seconds
+        return http.handle
 
     def _accept(self, connection: ServerConnection) -> FrameClient:
         raw = connection.transport.get_extra_info("socket")

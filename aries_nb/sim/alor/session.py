@@ -225,6 +225,8 @@ class AlorSession:
             raise RefusedError(429, f"Too many subscriptions, {options.subscription_limit} are allowed")
         request = read_request(kind, guid, message)
         security = self._security(request)
+        if security is not None and self._backend.feed.roughness.is_refused(f"{kind} {security.symbol}"):
+            raise RefusedError(403, f"Subscription of {kind} is not available for '{security.symbol}'")
         if request.portfolio and request.portfolio not in bearer.portfolios:
             raise RefusedError(403, f"Portfolio '{request.portfolio[:100]}' is not available")
         if is_known:

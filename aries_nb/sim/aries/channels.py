@@ -17,8 +17,8 @@ from aries_nb.sim.aries.messages import update, update_prefix
 from aries_nb.sim.aries.subscriptions import Fields, Selection
 from aries_nb.sim.feed import Playback
 from aries_nb.sim.market.book import VISIBLE_LEVELS
-from aries_nb.sim.market.instruments import CENT
-from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing, TradedListing
+from aries_nb.sim.market.listings import EquityListing, IndexListing, OptionListing, Trade, TradedListing
+from aries_nb.sim.market.rough import Report, rough_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.aries.market import MarketSession
     from aries_nb.sim.market.listings import Focus, Listing
     from aries_nb.sim.market.recording import RecordingPlayer
+    from aries_nb.sim.market.rough import RoughSymbol
 
     #: Called with a trade: symbol, Unix ns, price in USD, size in shares or contracts.
     TradeListener = Callable[[str, int, float, float], None]
@@ -115,9 +116,14 @@ class SymbolChannel(ABC):
 
 
 class ListingChannel(SymbolChannel):
-    """Market data of a symbol of the synthetic market. `on_trade` are called with each of its trades."""
+    """Market data of a symbol of the synthetic market. `on_trade` are called with each of its trades.
 
-    def __init__(self, listing: Listing, on_trade: Iterable[TradeListener]) -> None:
+    `rough` are the troubles of the symbol, None for none.
+    """
+
+    def __init__(
+        self, listing: Listing, on_trade: Iterable[TradeListener], *, rough: RoughSymbol | None = None
+    ) -> None:
         super().__init__(listing.symbol)
         self._on_trade = on_trade
         self.listing = listing
@@ -129,6 +135,7 @@ class ListingChannel(SymbolChannel):
         self._greeks_state: dict[str, Any] = {}
         self._last_trade = 0
         self._book = data.BookRows()
+        self._rough = rough
 
     @property
     def weight(self) -> float:
@@ -152,6 +159,8 @@ class ListingChannel(SymbolChannel):
 
         An update that goes to several clients counts once.
         """
+        if self._rough is not None:
+            return self._rough_step(self._rough, stamp)
         trade = self.listing.step(self.focus)
         sent = 0
         if self.quote:
@@ -174,6 +183,61 @@ class ListingChannel(SymbolChannel):
             sent += self.charts.push_quote(chart_values(self.listing), stamp)
             if trade is not None and trade.size:
                 sent += self.charts.push_trade(trade.price, trade.size, stamp)
+        return sent
+
+    def _rough_step(self, rough: RoughSymbol, stamp: int) -> int:
+        """Make one market event at `stamp` (Unix ms) with the troubles of the rough market.
+
+        Return the number of updates, as `step` does. The envelope has the true time, the data what the troubles make
+        of it.
+        """
+        now, listing = stamp / 1000, self.listing
+        was_halted = rough.phase == "halted"
+        is_halted = rough.phase_at(now) == "halted"
+        trade = listing.step(self.focus) if rough.phase == "open" else None
+        sent = 0
+        if self._traded is not None and not (was_halted and is_halted):
+            shown = rough.update(self._traded.quote(), stamp)
+            if self.quote:
+                sent += self._emit("quote", self.quote, self._quote_changes(shown.stamp), stamp)
+            if self.level2:
+                sent += self._emit("level2", self.level2, self._book_data(), stamp)
+            if self.charts.outboxes:
+                sent += self.charts.push_quote(self.chart_state(), stamp)
+        elif self.charts.outboxes and trade is not None:
+            sent += self.charts.push_quote(self.chart_state(), stamp)
+        for report in (*self._reports(rough, trade, stamp), *rough.overdue(now)):
+            sent += self._send_report(report, stamp)
+        if self.greeks:
+            sent += self._emit("greeks", self.greeks, self._greeks_changes(), stamp)
+        return sent
+
+    def _reports(self, rough: RoughSymbol, trade: Trade | None, stamp: int) -> list[Report]:
+        if trade is None:
+            return []
+        self._last_trade = stamp
+        for listener in self._on_trade:
+            listener(self.symbol, stamp * data.NS_PER_MS, trade.price, trade.size)
+        return rough.reports(Report(*trade, stamp), self._free_number)
+
+    def _free_number(self) -> int:
+        self.listing.number += 1
+        return self.listing.number
+
+    def _send_report(self, report: Report, stamp: int) -> int:
+        made = Trade(report.price, report.size, report.side, report.number, report.venue)
+        sent = 0
+        if self.trade:
+            fields = data.trade_data(self.listing, made, report.sent_stamp)
+            if report.is_repeat:
+                # One that changes what was sent before is not the last price, and names its size even where it is zero.
+                fields |= {"lastPrice": self.listing.last.price, "size": report.size}
+            sent += self._emit("trade", self.trade, data.changes(self._trade_state, fields), stamp)
+        if self.time_and_sales:
+            printed = data.print_data(self.symbol, made, report.sent_stamp)
+            sent += self._emit("timeAndSales", self.time_and_sales, printed, stamp)
+        if self.charts.outboxes and report.size:
+            sent += self.charts.push_trade(report.price, report.size, report.sent_stamp)
         return sent
 
     def snapshot(self, asked: Selection, selected: Selection, stamp: int) -> list[str]:
@@ -202,11 +266,20 @@ class ListingChannel(SymbolChannel):
 
     def chart_state(self) -> dict[str, Any]:
         """Return the symbol's present values by their names on the charts endpoint."""
-        return chart_values(self.listing)
+        values = chart_values(self.listing)
+        shown = None if self._rough is None else self._rough.shown
+        if shown is not None:
+            values |= {name: shown.side(name)[0] for name in ("bid", "ask")}
+        return values
 
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
+        """Return the quote fields that changed since the last call; `stamp` is the time to send, in Unix ms."""
         assert self._traded is not None
-        now = data.quote_data(self._quote_state, self._traded.quote(), stamp)
+        shown = None if self._rough is None else self._rough.shown
+        if shown is None:
+            now = data.quote_data(self._quote_state, self._traded.quote(), stamp)
+        else:
+            now = data.rough_quote_data(self._quote_state, shown, stamp)
         return data.changes(self._quote_state, now)
 
     def _greeks_changes(self) -> dict[str, Any]:
@@ -218,9 +291,17 @@ class ListingChannel(SymbolChannel):
         assert self._traded is not None
         book, quote = self._traded.book, self._traded.quote()
         asks, bids = (
-            [(tick / CENT, size) for tick, size in zip(side.ticks[:VISIBLE_LEVELS], side.sizes, strict=False)]
+            [
+                (self._traded.price(tick), size)
+                for tick, size in zip(side.ticks[:VISIBLE_LEVELS], side.sizes, strict=False)
+            ]
             for side in (book.asks, book.bids)
         )
+        shown = None if self._rough is None else self._rough.shown
+        if shown is not None:
+            rough_bids, rough_asks = rough_sides(shown, bids, asks)
+            venues = data.rough_venue_rows(shown)
+            return {"orderBook": self._book.rows(rough_asks, rough_bids), "quotes": venues}
         # A side with one level has no second one: the best level is used, which is never better.
         venues = data.venue_rows(quote, bids[min(1, len(bids) - 1)], asks[min(1, len(asks) - 1)])
         return {"orderBook": self._book.rows(asks, bids), "quotes": venues}

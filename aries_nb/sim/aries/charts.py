@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aries_nb.sim.market.listings import Listing
+    from aries_nb.sim.market.market import Market
     from aries_nb.sim.market.recording import Recording
+    from aries_nb.sim.market.troubles import Roughness
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["ChartBackend", "ChartSubscribers", "ChartsSession", "chart_values", "recorded_chart_values"]
@@ -29,6 +31,9 @@ EXCHANGE_NAMES = {"Q": "NASDAQ", "N": "NYSE", "P": "ARCA"}
 
 class ChartBackend(Protocol):
     """What a session of the charts endpoint needs of the simulated market (an interface)."""
+
+    market: Market
+    roughness: Roughness
 
     def is_listed(self, symbol: str, symbol_type: str) -> bool:
         """Return whether a symbol is known; if `symbol_type` is "option", whether it is also an option.
@@ -63,15 +68,20 @@ class ChartsSession(AriesSession):
 
     def _subscribe(self, payload: object, ident: str | None, now: float) -> None:
         symbol, symbol_type = _read(payload)
+        symbol = self._backend.market.spelled(symbol)
         if not self._backend.is_listed(symbol, symbol_type):
             self._refuse(f"unknown symbol: {symbol}", now, ident, code="UNKNOWN_SYMBOL")
+            return
+        if self._backend.roughness.is_refused(f"charts {symbol}"):
+            text = f"A subscription was refused: charts of {symbol} needs an entitlement"
+            self._refuse(text, now, ident, code="FORBIDDEN")
             return
         self._symbols[symbol] = {"type": MODES[0]}
         self._backend.chart_subscribed(symbol, self.outbox, now)
         self._conclude((), ident, now)
 
     def _unsubscribe(self, payload: object, ident: str | None, now: float) -> None:
-        symbol, _ = _read(payload)
+        symbol = self._backend.market.spelled(_read(payload)[0])
         if self._symbols.pop(symbol, None) is not None:
             self._backend.chart_unsubscribed(symbol, self.outbox)
         self._conclude((), ident, now)

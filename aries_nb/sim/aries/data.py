@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.listings import Listing, Quote, Trade
     from aries_nb.sim.market.options import Greeks
     from aries_nb.sim.market.recording import Recording
+    from aries_nb.sim.market.rough import RoughQuote
 
 __all__ = [
     "BookRows",
@@ -27,6 +28,8 @@ __all__ = [
     "recorded_print_data",
     "recorded_quote_data",
     "recorded_trade_data",
+    "rough_quote_data",
+    "rough_venue_rows",
     "trade_data",
     "venue_rows",
 ]
@@ -79,6 +82,25 @@ def quote_data(before: Mapping[str, Any], quote: Quote, stamp: int) -> Data:
             # The finest step is half a cent: four digits remove rounding errors of floats and nothing else.
             data["midPrice"] = round((bid + ask) / 2, 4)
             data["spread"] = round(ask - bid, 4)
+    return data
+
+
+def rough_quote_data(before: Mapping[str, Any], shown: RoughQuote, stamp: int) -> Data:
+    """Return the quote fields that differ from `before` for a quote of the rough market; `stamp` as `quote_data`.
+
+    A missing side is sent as zeros, as null, or with its price unchanged and size 0: in an update a field that is
+    absent is one that did not change.
+    """
+    known = {name: 0 if value is None else value for name, value in before.items()}
+    sides = {name: shown.side(name) for name in ("bid", "ask")}
+    for name in shown.missing if shown.form == "absent" else ():
+        sides[name] = (before.get(f"{name}Price", 0.0), 0)
+    (bid, bid_size), (ask, ask_size) = sides["bid"], sides["ask"]
+    quote = shown.quote._replace(bid_price=bid or 0, bid_size=bid_size or 0, ask_price=ask or 0, ask_size=ask_size or 0)  # type: ignore[arg-type]
+    data = quote_data(known, quote, stamp)
+    for name in shown.missing if shown.form == "null" else ():
+        data |= {field: None for field in (f"{name}Price", f"{name}Size") if field in data}
+        data |= {field: None for field in ("midPrice", "spread") if field in data}
     return data
 
 
@@ -237,6 +259,13 @@ def venue_rows(quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float,
     if quote.bid_venue == quote.ask_venue:
         return [_venue_row(quote.bid_venue, ask, bid)]
     return [_venue_row(quote.bid_venue, next_ask, bid), _venue_row(quote.ask_venue, ask, next_bid)]
+
+
+def rough_venue_rows(shown: RoughQuote) -> list[str]:
+    """Return the one row of `venue_rows` for a quote of the rough market; a missing side has zeros."""
+    bid, bid_size = (each or 0 for each in shown.side("bid"))
+    ask, ask_size = (each or 0 for each in shown.side("ask"))
+    return [f"{VENUE_NAMES.get(shown.quote.bid_venue, shown.quote.bid_venue)}:{ask!r}:{ask_size}:{bid!r}:{bid_size}"]
 
 
 def _venue_row(venue: str, ask: tuple[float, int], bid: tuple[float, int]) -> str:

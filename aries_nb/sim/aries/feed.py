@@ -7,12 +7,14 @@ Owned by the server's event loop; no I/O. Messages for clients go into the outbo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aries_nb.sim.aries.channels import ListingChannel, RecordedChannel, SymbolChannel
 from aries_nb.sim.aries.subscriptions import Selection, SubscriptionItem
 from aries_nb.sim.feed import MarketFeed
+from aries_nb.sim.market.instruments import EQUITIES, rough_equities
 from aries_nb.sim.market.listings import OptionListing, TradedListing
 from aries_nb.sim.market.market import Market, MarketHours
 from aries_nb.sim.market.options import Contract
@@ -37,7 +39,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
     """
 
     def __init__(self, options: SimOptions, today: date) -> None:
-        super().__init__(Market(options.seed, today), options)
+        super().__init__(Market(options.seed, today, EQUITIES | rough_equities(options.rough)), options)
         self.sessions: list[MarketSession] = []
         #: Called with every trade of the synthetic market, not of recordings; listeners may be added at any time.
         self.on_trade: list[TradeListener] = []
@@ -77,6 +79,13 @@ class AriesFeed(MarketFeed[ListingChannel]):
         if not isinstance(listing, TradedListing):
             return Selection(trade=item.selection.trade)
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})
+
+    def allowed(self, symbol: str, asked: Selection) -> tuple[Selection, tuple[str, ...]]:
+        """Return which of the streams are not refused, and the names of those that are: in the rough market alone."""
+        names = [name for name in (*_streams(asked), "greeks") if getattr(asked, name)]
+        refused = tuple(name for name in names if self.roughness.is_refused(f"{name} {symbol}"))
+        ended: dict[str, Any] = {name: False if name == "level2" else () for name in refused}
+        return replace(asked, **ended), refused
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
         """Put a snapshot of the symbol into the session's outbox (lines to send), and updates from `now` (Unix s) on.
@@ -176,7 +185,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         if channel is None:
             listing = self.market.listing(symbol)
             assert listing is not None, "only offered symbols are subscribed"
-            channel = self._channels[symbol] = ListingChannel(listing, self.on_trade)
+            channel = self._channels[symbol] = ListingChannel(listing, self.on_trade, rough=self._rough(symbol))
         return channel
 
     def _activate(self, channel: SymbolChannel, now: float) -> None:

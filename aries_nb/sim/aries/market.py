@@ -5,6 +5,7 @@ Source: Aries' protocol page §3, with the choices of §9 for what is not known 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aries_nb.sim.aries import messages
@@ -18,7 +19,7 @@ from aries_nb.sim.aries.subscriptions import (
 )
 
 if TYPE_CHECKING:
-    from aries_nb.sim.market.market import MarketHours
+    from aries_nb.sim.market.market import Market, MarketHours
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["MarketBackend", "MarketSession"]
@@ -26,6 +27,8 @@ __all__ = ["MarketBackend", "MarketSession"]
 
 class MarketBackend(Protocol):
     """What a session of the market endpoint needs of the simulated market (an interface)."""
+
+    market: Market
 
     def join(self, session: MarketSession) -> None:
         """Add a session, which from now on gets changes of the market hours and updates of its subscriptions."""
@@ -38,6 +41,9 @@ class MarketBackend(Protocol):
 
         An empty selection if it offers none of them; None if the symbol is unknown.
         """
+
+    def allowed(self, symbol: str, asked: Selection) -> tuple[Selection, tuple[str, ...]]:
+        """Return which of the streams are not refused, and the names of those that are."""
 
     def subscribed(self, session: MarketSession, symbol: str, asked: Selection, now: float) -> None:
         """Put a snapshot of the symbol into the session's outbox (lines to send), and updates from `now` (Unix s) on.
@@ -94,12 +100,17 @@ class MarketSession(AriesSession):
             except BadRequestError as error:
                 complaints.append(str(error))
                 continue
+            item = replace(item, symbol=self._backend.market.spelled(item.symbol))
             if item.unknown:
                 complaints.append(f"unknown field of {item.symbol}: {', '.join(item.unknown)}")
             selection = self._backend.offered(item)
             if selection is None:
                 unknown.append(item.symbol)
                 continue
+            selection, refused = self._backend.allowed(item.symbol, selection)
+            if refused:
+                text = f"A subscription was refused: {' and '.join(refused)} of {item.symbol} needs an entitlement"
+                self._refuse(text, now, ident, code="FORBIDDEN")
             if selection:
                 selected = self.selections.get(item.symbol, Selection())
                 self.selections[item.symbol] = selected.united(selection)
@@ -116,6 +127,7 @@ class MarketSession(AriesSession):
             except BadRequestError as error:
                 complaints.append(str(error))
                 continue
+            item = replace(item, symbol=self._backend.market.spelled(item.symbol))
             selected = self.selections.get(item.symbol)
             if selected is None:
                 continue

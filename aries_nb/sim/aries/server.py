@@ -121,7 +121,10 @@ class AriesServer(Server[LineClient]):
         # Imports aiohttp, which a server for WebSockets alone does not need.
         from aries_nb.sim.aries.http import AriesHttpServer
 
-        return AriesHttpServer(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts).handle
+        http = AriesHttpServer(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts)
+        http.hangs = self.feed.roughness.occurrences("hanging_http", "http")
+        http.hang_seconds = self.feed.roughness.hang_seconds
+        return http.handle
 
     def _accept(self, connection: ServerConnection) -> LineClient:
         assert connection.request is not None, "the handshake is over"

@@ -208,7 +208,11 @@ class _Past:
         self._scale, self._hours, self._lot = share.scale, share.equity.hours, share.lot
         self._opens = [opened for _, opened, _ in sessions]
         self._name = f"{seed} {share.symbol}"
-        self._figures = (share.previous_close, share.opening, share.high, share.low, share.volume)
+        self._below = share.below
+        above = share.below / share.scale
+        self._figures = (
+            share.previous_close + above, share.opening, share.high + above, share.low + above, share.volume
+        )  # fmt: skip
         self._deviation = share.equity.volatility / math.sqrt(YEAR_SESSIONS)
         self._usual_volume = share.equity.volume * 1e6
         self._ends: list[tuple[float, float]] = []
@@ -295,11 +299,19 @@ class _Past:
         prices, volumes = self._minute_prices(number)
         bars = np.empty(minutes, BARS)
         bars["time"] = opened + MINUTE * np.arange(minutes)
-        bars["open"], bars["close"] = prices[:, 0] / self._scale, prices[:, -1] / self._scale
-        bars["high"], bars["low"] = prices.max(axis=1) / self._scale, prices.min(axis=1) / self._scale
+        bars["open"], bars["close"] = (
+            (prices[:, 0] - self._below) / self._scale,
+            (prices[:, -1] - self._below) / self._scale,
+        )
+        bars["high"], bars["low"] = (
+            (prices.max(axis=1) - self._below) / self._scale,
+            (prices.min(axis=1) - self._below) / self._scale,
+        )
         bars["volume"] = volumes
         lots = volumes // self._lot
-        bars["turnover"] = (prices / self._scale * _split_evenly(lots, STEPS_PER_MINUTE + 1) * self._lot).sum(axis=1)
+        bars["turnover"] = (
+            (prices - self._below) / self._scale * _split_evenly(lots, STEPS_PER_MINUTE + 1) * self._lot
+        ).sum(axis=1)
         bars["trades"] = _counts(lots)
         return bars
 
@@ -319,7 +331,7 @@ class _Past:
         volume = np.repeat(_split_evenly(lots, STEPS_PER_MINUTE + 1).ravel(), counts)
         trades = np.empty(len(place), TRADES)
         trades["time"] = np.repeat(begin, counts) + length * place // many
-        trades["price"] = np.repeat(prices.ravel(), counts) / self._scale
+        trades["price"] = np.repeat(prices.ravel() - self._below, counts) / self._scale
         trades["size"] = (volume * (place + 1) // many - volume * place // many) * self._lot
         return trades
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aries_nb.sim.market.book import DEPTH
 
-__all__ = ["CENT", "EQUITIES", "INDICES", "NEW_YORK_HOURS", "Equity", "Hours", "Index"]
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aries_nb.sim.market.troubles import Trouble
+
+__all__ = ["CENT", "EQUITIES", "INDICES", "NEW_YORK_HOURS", "Equity", "Hours", "Index", "rough_equities"]
 
 #: Default ticks per unit of currency: a price is ticks / CENT, the float nearest to the decimal.
 CENT = 100
@@ -32,7 +38,8 @@ class Equity:
     """A share or fund: `price` in its currency, `volatility` per year, `volume` in millions of shares per day.
 
     `spread` is the usual bid-ask spread in ticks, `beta` the sensitivity to the market's returns. `scale` is the
-    number of ticks per unit of currency. `venue` is the code of its exchange. Trade sizes are multiples of `lot`
+    number of ticks per unit of currency; every price is `below` ticks lower than the one that moves, so that it may be
+    negative. `venue` is the code of its exchange. Trade sizes are multiples of `lot`
     shares, book sizes of `round_lot`; the book has `levels` per side.
     """
 
@@ -44,6 +51,7 @@ class Equity:
     beta: float = 1.0
     venue: str = "Q"
     scale: int = CENT
+    below: int = 0
     lot: int = 1
     round_lot: int = 100
     levels: int = DEPTH
@@ -98,6 +106,20 @@ _TABLE = (
     Equity("IWM", 239.70, 0.22, 33.0, 1, 1.15, "P"),
 )
 EQUITIES: dict[str, Equity] = {equity.symbol: equity for equity in _TABLE}
+#: Shares of the rough market alone, by the trouble that lists them.
+ROUGH_EQUITIES: dict[Trouble, tuple[Equity, ...]] = {
+    "extreme_prices": (
+        Equity("TINY", 0.00000873, 0.60, 60.0, 1, scale=100_000_000),
+        Equity("CRUDE", 20.00, 0.50, 20.0, 2, below=5763),
+    ),
+    "server_spelling": (Equity("BRK.B", 498.20, 0.18, 3.0, 4, 0.80, "N"),),
+}
+
+
+def rough_equities(troubles: Collection[Trouble]) -> dict[str, Equity]:
+    """Return the shares that troubles of the rough market add to the listed ones, by symbol."""
+    return {each.symbol: each for trouble, found in ROUGH_EQUITIES.items() if trouble in troubles for each in found}
+
 
 _SHARES = tuple(equity.symbol for equity in _TABLE if equity.venue != "P")
 _NASDAQ = tuple(equity.symbol for equity in _TABLE if equity.venue == "Q")

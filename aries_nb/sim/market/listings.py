@@ -49,7 +49,7 @@ class Trade(NamedTuple):
     """
 
     price: float
-    size: int
+    size: float
     side: Literal["buy", "sell", "unknown"]
     number: int
     venue: str
@@ -63,6 +63,8 @@ class Listing(ABC):
 
     #: Ticks per unit of currency.
     scale = CENT
+    #: Ticks that are subtracted for a price, so that prices may be negative.
+    below = 0
 
     def __init__(self, symbol: str, rng: Random, *, previous: float, opening: float) -> None:
         self.symbol = symbol
@@ -72,6 +74,10 @@ class Listing(ABC):
         self.volume = 0
         self.number = 0
         self.last = Trade(self.open, 0, "unknown", 0, "")
+
+    def price(self, tick: int) -> float:
+        """Return the price, in units of currency, of a level of the order book."""
+        return (tick - self.below) / self.scale
 
     @abstractmethod
     def step(self, focus: Focus) -> Trade | None:
@@ -133,9 +139,9 @@ class TradedListing(Listing):
         """Return the order book's present best bid and ask, with sizes and exchanges."""
         bids, asks = self.book.bids, self.book.asks
         return Quote(
-            bids.ticks[0] / self.scale,
+            self.price(bids.ticks[0]),
             bids.sizes[0],
-            asks.ticks[0] / self.scale,
+            self.price(asks.ticks[0]),
             asks.sizes[0],
             self.bid_venue,
             self.ask_venue,
@@ -178,7 +184,7 @@ class TradedListing(Listing):
         traded = side.take(self.lot * (1 + int(self.rng.expovariate(1.0) * self.mean_trade)))
         if self.rng.random() < 0.3:
             venue = OFF_EXCHANGE
-        return self._record(tick / self.scale, traded, "buy" if is_buy else "sell", venue)
+        return self._record(self.price(tick), traded, "buy" if is_buy else "sell", venue)
 
 
 class EquityListing(TradedListing):
@@ -186,7 +192,7 @@ class EquityListing(TradedListing):
 
     def __init__(self, equity: Equity, rng: Random) -> None:
         self.equity = equity
-        self.scale, self.lot = equity.scale, equity.lot
+        self.scale, self.lot, self.below = equity.scale, equity.lot, equity.below
         previous = equity.price * math.exp(rng.gauss(0.0, 0.01))
         self.opening = self.rounded(previous * math.exp(rng.gauss(0.0, 0.004)))
         self._fair = self.opening * self.scale
@@ -206,7 +212,12 @@ class EquityListing(TradedListing):
         self.number = self.volume // 110
         swing = 0.004 * rng.random() * self.opening
         self.high, self.low = self.rounded(self.opening + swing), self.rounded(self.opening - swing)
-        self.last = Trade(self.opening, equity.round_lot, "buy", self.number, equity.venue)
+        if self.below:
+            lower = (self.previous_close, self.open, self.high, self.low)
+            self.previous_close, self.open, self.high, self.low = (
+                self.price(round(each * self.scale)) for each in lower
+            )
+        self.last = Trade(self.open, equity.round_lot, "buy", self.number, equity.venue)
 
     def fair(self) -> float:
         """Return the fair price, in ticks, towards which the order book moves."""

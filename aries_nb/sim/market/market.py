@@ -77,12 +77,15 @@ class Market:
         self.indices = {
             symbol: IndexListing(index, self._rng(symbol), self._growth_of(index)) for symbol, index in INDICES.items()
         }
+        #: Returns a symbol in the server's own spelling; the rough market replaces it.
+        self.spelled: Callable[[str], str] = str
         self._options: dict[Contract, OptionListing] = {}
         self._common_noise = ClusteredNoise(self._rng("the market"))
         self._noises = [(share, *self._loading(share)) for share in self.shares.values()]
 
     def listing(self, symbol: str) -> Listing | None:
         """Return the state of a share, index or option, made on first use; None if the symbol is not listed."""
+        symbol = self.spelled(symbol)
         found = self.shares.get(symbol) or self.indices.get(symbol)
         if found is not None:
             return found

@@ -1,0 +1,161 @@
+"""The named troubles of the rough market, and when they happen: what brokers send that a kind market never does.
+
+A trouble happens to a subject (a symbol, an account, a path over HTTP) at times drawn from the seed; the random numbers
+of the market itself stay as they are. Nothing here is on by default. Source: reports from the field, and what the
+protocol pages leave open ("assumed" where a page does not say how the broker reports it).
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
+
+from aries_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["TROUBLES", "Occurrences", "Roughness", "Spells", "Trouble", "read_troubles"]
+
+Trouble: TypeAlias = Literal[
+    "missing_sides",
+    "stub_quotes",
+    "halts",
+    "late_prints",
+    "corrected_prints",
+    "cancelled_prints",
+    "times_ahead",
+    "times_in_seconds",
+    "extreme_prices",
+    "extreme_sizes",
+    "server_spelling",
+    "stream_refusals",
+    "hanging_http",
+]
+T = TypeVar("T")
+#: Each trouble in one line.
+TROUBLES: dict[Trouble, str] = {
+    "missing_sides": "a side of the market is sent as 0, as null, or not at all, and is back a moment later",
+    "stub_quotes": "bid 0.01 and ask 199,999.99, while trades go on at the usual price",
+    "halts": "a symbol is halted with an empty book, and opens again by an auction, in which its book is locked",
+    "late_prints": "a trade is sent seconds after later ones, with its own time",
+    "corrected_prints": "a trade is sent again under its number, with another price (assumed)",
+    "cancelled_prints": "a trade that never was is sent, and once more under its number with size 0 (assumed)",
+    "times_ahead": "a quote or a trade has a time an hour, a day, or a month ahead",
+    "times_in_seconds": "a quote or a trade has its time in Unix seconds instead of milliseconds",
+    "extreme_prices": "two more shares: TINY, at 0.00000873, and CRUDE, at -37.63",
+    "extreme_sizes": "trades of 0.375 shares and of more than 2**53, which a float cannot count",
+    "server_spelling": "aapl and BRK/B are accepted, and answered as AAPL and BRK.B",
+    "stream_refusals": "a sixth of the streams of symbols, drawn from the seed, are refused while others go on",
+    "hanging_http": "an answer over HTTP hangs, while the streams go on",
+}
+assert tuple(TROUBLES) == get_args(Trouble)
+
+#: A spell of a lasting trouble takes this share of the mean interval between two of them.
+SPELL_SHARE = 0.15
+#: Share of the streams that are refused.
+REFUSED_SHARE = 1 / 6
+#: An answer hangs for this share of the mean interval.
+HANG_SHARE = 0.75
+
+
+def read_troubles(given: bool | str | Iterable[str]) -> frozenset[Trouble]:  # noqa: FBT001 - the option of users
+    """Return troubles by what a user gives: True or "all" for all, False for none, names, or a text "halts,splits".
+
+    Raises UsageError for an unknown name.
+    """
+    if isinstance(given, bool):
+        return frozenset(TROUBLES) if given else frozenset()
+    names = given.split(",") if isinstance(given, str) else list(given)
+    chosen = {name.strip().replace("-", "_") for name in names if name.strip()}
+    unknown = sorted(chosen - {"all", *TROUBLES})
+    if unknown:
+        advice = f"Use some of: {', '.join(TROUBLES)}; or all."
+        raise UsageError(f"unknown trouble {', '.join(unknown)}", where="rough", advice=advice)
+    return frozenset(name for name in TROUBLES if name in chosen or "all" in chosen)
+
+
+class Roughness:
+    """The chosen troubles of a simulated broker, and the source of their times.
+
+    `seconds` is the mean interval, in s, between two occurrences of one trouble to one subject; the first is within
+    half of it.
+    """
+
+    def __init__(self, troubles: frozenset[Trouble], seed: int, seconds: float) -> None:
+        self.troubles = troubles
+        self.seconds = seconds
+        self._seed = seed
+
+    def __contains__(self, trouble: Trouble) -> bool:
+        return trouble in self.troubles
+
+    def rng(self, name: str) -> Random:
+        """Return a source of random numbers for the subject `name`, drawn from the seed."""
+        return Random(f"{self._seed} rough {name}")
+
+    def is_refused(self, subject: str) -> bool:
+        """Return whether subscriptions to a stream, such as "level2 AAPL", are refused."""
+        return "stream_refusals" in self.troubles and self.rng(f"refusal {subject}").random() < REFUSED_SHARE
+
+    def spelled(self, symbol: str) -> str:
+        """Return a symbol in the server's spelling; unchanged where the trouble is not chosen."""
+        return symbol.upper().replace("/", ".") if "server_spelling" in self.troubles else symbol
+
+    def occurrences(self, trouble: Trouble, subject: str) -> Occurrences:
+        """Return the times at which a trouble happens to a subject: none where the trouble is not chosen."""
+        return Occurrences(self.rng(f"{trouble} {subject}"), self.seconds if trouble in self.troubles else 0.0)
+
+    @property
+    def hang_seconds(self) -> float:
+        """How long, in s, an answer over HTTP hangs."""
+        return self.seconds * HANG_SHARE
+
+    def spells(self, trouble: Trouble, subject: str) -> Spells:
+        """Return the periods in which a lasting trouble holds for a subject: none where the trouble is not chosen."""
+        return Spells(self.occurrences(trouble, subject), self.seconds * SPELL_SHARE)
+
+
+class Occurrences:
+    """Times at which one trouble happens to one subject; `seconds` is their mean distance, 0 for never.
+
+    The first call of `is_due` starts them.
+    """
+
+    def __init__(self, rng: Random, seconds: float) -> None:
+        self.rng = rng
+        self._seconds = seconds
+        self._due: float | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Return whether the trouble happens at `now` (Unix s): True once for each occurrence."""
+        if not self._seconds:
+            return False
+        if self._due is None:
+            self._due = now + self.rng.uniform(0.05, 0.5) * self._seconds
+        if now < self._due:
+            return False
+        self._due = now + self.rng.uniform(0.5, 1.5) * self._seconds
+        return True
+
+
+class Spells:
+    """Periods of `seconds` in which a lasting trouble holds for one subject."""
+
+    def __init__(self, starts: Occurrences, seconds: float) -> None:
+        self.rng = starts.rng
+        self._starts = starts
+        self._seconds = seconds
+        self._start, self._form = -seconds, 0
+
+    def share(self, now: float) -> float | None:
+        """Return which share of a spell is over at `now` (Unix s), from 0 to below 1; None outside of spells."""
+        if not self._start <= now < self._start + self._seconds:
+            if not self._starts.is_due(now):
+                return None
+            self._start, self._form = now, self.rng.randrange(1_000_000)
+        return (now - self._start) / self._seconds
+
+    def choice(self, forms: Sequence[T]) -> T:
+        """Return one of the forms that a trouble has, the same during a spell."""
+        return forms[self._form % len(forms)]

@@ -1,0 +1,63 @@
+"""The rough market over real sockets and HTTP, and from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from aries_nb.cli import main
+from aries_nb.sim import TROUBLES, AlorOptions, SimOptions, Simulator
+from tests.sim.alor.client import AlorClient
+
+
+@pytest.mark.parametrize(
+    ("options", "path"), [(SimOptions, "/v1/chart/config"), (AlorOptions, "/md/v2/Securities/MOEX/SBER")]
+)
+def test_http_answer_hangs_while_others_come_at_once(options, path):
+    with Simulator(options(rough="hanging_http", rough_seconds=1.0)) as sim:
+        took = []
+        with httpx.Client(base_url=sim.url.replace("ws:", "http:"), headers={"Authorization": "Bearer x"}) as client:
+            for _ in range(12):
+                began = time.monotonic()
+                assert client.get(path).status_code == 200
+                took.append(time.monotonic() - began)
+                time.sleep(0.1)
+
+    assert max(took) >= 0.75
+    assert sum(each < 0.7 for each in took) >= 6
+
+
+def test_troubles_come_through_a_real_socket():
+    with (
+        Simulator(AlorOptions(rough=frozenset(["stub_quotes"]), rough_seconds=0.5)) as sim,
+        AlorClient(sim.url) as bare,
+    ):
+        bare.request("QuotesSubscribe", exchange="MOEX", code="SBER", format="Simple", frequency=25)
+        found = bare.receive_until(lambda frame: frame.get("data", {}).get("bid") == 0.01)
+
+    assert found
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_command_line_lists_the_troubles_and_refuses_others(broker, capsys):
+    with pytest.raises(SystemExit):
+        main(["sim", broker, "--help"])
+    status = main(["sim", broker, "--rough", "weather"])
+
+    shown = capsys.readouterr()
+    assert [name for name in TROUBLES if name not in shown.out] == []
+    assert status == 2
+    assert "unknown trouble weather" in shown.err
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_command_line_serves_the_rough_market(broker):
+    command = [sys.executable, "-m", "aries_nb", "sim", broker, "--end-with-input", "--rough", "--rough-seconds", "5"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["broker"] == broker
