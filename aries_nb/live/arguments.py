@@ -139,9 +139,9 @@ def checked_span_ns(value: object, name: str) -> int:
     try:
         # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
         is_bare = isinstance(value, Real) or (isinstance(value, str) and value.strip().isdecimal())
-        if isinstance(value, str):
-            value = DAYS.sub(lambda found: found[0].upper(), value)  # pandas deprecates "d" and "w"
-        span = pd.NaT if is_bare else pd.Timedelta(value).as_unit("ns")  # type: ignore[arg-type]
+        # pandas deprecates "d" and "w".
+        text = DAYS.sub(lambda found: found[0].upper(), value) if isinstance(value, str) else value
+        span = pd.NaT if is_bare else pd.Timedelta(text).as_unit("ns")  # type: ignore[arg-type]
     except (ValueError, TypeError, OverflowError) as error:
         raise UsageError(
             f"{name}={value!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'

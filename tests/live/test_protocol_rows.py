@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ class Everything:
         self.charted = feed.quotes("MSFT", endpoint="charts")
         self.account = feed.account("ACC-1")
         self.tables = [getattr(self.account, name) for name in ("orders", "positions", "balances", "info")]
-        self.tables += [self.account.pnl("1m"), feed.watchlists, feed.news()]
+        self.tables += [self.account.pnl("1min"), feed.watchlists, feed.news()]
 
     def unreadable(self) -> list[tuple[str, str]]:
         """The received messages that could not be parsed."""
@@ -242,13 +243,14 @@ def test_a_snapshot_is_read_as_an_update_is(
     quotes = open_feed(sim).quotes("AAPL", fields=["bid_price"]).wait()
     sim.set_market("closed")
 
-    data = {"bidPrice": 12345.5, "quoteTimestamp": 1_900_000_000_000}
+    ms = round(time.time() * 1_000)
+    data = {"bidPrice": 12345.5, "quoteTimestamp": ms}
     sim.broadcast(
         json.dumps({"type": "event", "payload": {"action": action, "type": "quote", "symbol": "AAPL", "data": data}})
     )
 
     eventually(lambda: quotes.latest.loc["AAPL", "bid_price"] == 12345.5)
-    assert quotes.df.index[-1].timestamp() == 1_900_000_000
+    assert quotes.df[quotes.df["bid_price"] == 12345.5].index[-1].timestamp() == ms / 1_000
 
 
 # Charts.

@@ -223,7 +223,7 @@ def test_bars_have_a_chart_of_the_newest_of_them(feed: anb.Feed) -> None:
 def test_the_brokers_pnl_has_candles_of_its_own(sim: Simulator, feed: anb.Feed) -> None:
     pnl = (
         feed.account("ACC-1")
-        .pnl("1m", start=f"{pd.Timestamp.now('UTC') - pd.Timedelta('3h'):%Y-%m-%dT%H:%M:%SZ}")
+        .pnl("1min", start=f"{pd.Timestamp.now('UTC') - pd.Timedelta('3h'):%Y-%m-%dT%H:%M:%SZ}")
         .wait()
     )
 
@@ -481,8 +481,8 @@ def test_a_closed_feed_leaves_the_bars_readable_and_gives_no_more(feed: anb.Feed
         ({"interval": "7min"}, "There are: 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d"),
         ({"interval": 60}, "There are: 1min"),
         ({"history": "soon"}, "no span of time"),
-        ({"history": "5"}, "no span of time"),
-        ({"history": "-1d"}, "no span of time"),
+        ({"history": "5"}, "history='5' holds no rows"),
+        ({"history": "-1d"}, "history='-1d' holds no rows"),
         ({"history": "400d"}, 'ask for "138d" at most'),
     ],
 )
