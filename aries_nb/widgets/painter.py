@@ -242,15 +242,13 @@ class Painter:
         with self._changed:
             now = self._clock()
             # All views are due at the same moment of the grid: the one that has waited longest goes first, in case the
-            # budget runs out.
-            order = sorted(
-                (next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, i) for i, w in self._watched.items()
-            )
-            watched = dict(self._watched)
+            # budget runs out; of those that have waited as long, the one that was displayed first.
+            order = [(next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, w) for w in self._watched.values()]
+        order.sort(key=lambda each: each[:2])
         following = math.inf
         with get_outbox().one_pass():
-            for at, _, key in order:
-                following = min(following, at if at > now else self._paint_if_changed(watched[key]))
+            for at, _, watched in order:
+                following = min(following, at if at > now else self._paint_if_changed(watched))
         saved = get_outbox().saved()
         self._messages -= saved
         self._budget.spend(-saved)
