@@ -243,7 +243,9 @@ class Painter:
             now = self._clock()
             # All views are due at the same moment of the grid: the one that has waited longest goes first, in case the
             # budget runs out; of those that have waited as long, the one that was displayed first.
-            order = [(next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, w) for w in self._watched.values()]
+            order = [
+                (next_frame_at(w.pace, now, self._busy.since), w.pace.last_sent, w) for w in self._watched.values()
+            ]
         order.sort(key=lambda each: each[:2])
         following = math.inf
         with get_outbox().one_pass():

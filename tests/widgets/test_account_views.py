@@ -248,6 +248,12 @@ def test_a_dashboard_is_one_display_of_its_views(dashboard):
     assert "<script>" not in bundle["text/html"]
 
 
+def test_every_display_of_a_dashboard_is_of_the_same_box(dashboard):
+    first, second = (dashboard._repr_mimebundle_()[WIDGET_MIME]["model_id"] for _ in range(2))
+
+    assert first == second
+
+
 def test_a_dashboard_shows_the_figures_that_the_broker_has(dashboard):
     dashboard.balances.draw()
 

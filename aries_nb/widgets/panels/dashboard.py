@@ -48,15 +48,14 @@ POSITION_COLUMNS = (
 SUMS = ("cash", "total")
 POSITION_ROWS, ORDER_ROWS, CAUSE_ROWS = 8, 6, 10
 EQUITY_HEIGHT = 430  # pixels
-MOST_DISPLAYS = 4  # of one dashboard at once; the oldest box is closed
 
 
 class Dashboard:
     """Live views of an account in one box, each also an attribute.
 
     These are `balances`, `positions`, `orders`, `equity` (the curve) and `causes` (what changed equity, by
-    instrument). Any thread may call its methods; the painter's thread draws each view at its own pace. Each display
-    gets a box of its own: a plotly figure whose cell output was cleared cannot be updated any more.
+    instrument). Any thread may call its methods; the painter's thread draws each view at its own pace. All displays
+    show the same box.
     """
 
     def __init__(
@@ -73,8 +72,10 @@ class Dashboard:
         self.orders = Blotter(orders, columns=_of(ORDER_COLUMNS, orders), rows=ORDER_ROWS)
         self.equity = EquityChart(equity, height=EQUITY_HEIGHT)
         self.causes = Blotter(causes, rows=CAUSE_ROWS, pinned=SUMS)
-        self._boxes = [self._box()]
-        self._is_displayed = False
+        self._box = ipywidgets.VBox([view.widget for view in self.views])
+        self._box.add_class("anb-dashboard")
+        # A box displayed without its dashboard is the same display: same static picture, same painter.
+        self._box._repr_mimebundle_ = self._repr_mimebundle_
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -87,8 +88,8 @@ class Dashboard:
 
     @property
     def widget(self) -> ipywidgets.VBox:
-        """The box widget of the newest display; it can be placed in any ipywidgets layout."""
-        return self._boxes[-1]
+        """The box widget with all views; it can be placed in any ipywidgets layout."""
+        return self._box
 
     @property
     def is_closed(self) -> bool:
@@ -96,35 +97,21 @@ class Dashboard:
         return self._is_closed
 
     def close(self) -> None:
-        """Close all views and boxes, and free their widgets; a second call does nothing."""
+        """Close the box and all views, and free their widgets; a second call does nothing."""
         self._is_closed = True
         for view in self.views:
             view.close()
-        for box in self._boxes:
-            _close(box)
-
-    def _box(self) -> ipywidgets.VBox:
-        box = ipywidgets.VBox([view.widget for view in self.views])
-        box.add_class("anb-dashboard")
-        # A box displayed without its dashboard is the same display: same static picture, same painter.
-        box._repr_mimebundle_ = self._repr_mimebundle_
-        return box
-
-    def _displayed_model(self) -> str:
-        if self._is_displayed:
-            self._boxes.append(self._box())
-            if len(self._boxes) > MOST_DISPLAYS:
-                _close(self._boxes.pop(0))
-        self._is_displayed = True
-        return str(self.widget.model_id)
+        layout = self._box.layout
+        self._box.close()
+        layout.close()
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> MimeBundle:
-        # Each view draws itself, is watched from here on, and provides a model for one more display.
+        # Each view draws itself, and is watched from here on.
         pictures = [str(view._repr_mimebundle_(include={"text/html"})["text/html"]) for view in self.views]
         return bundle(
-            model_id=None if self._is_closed else self._displayed_model(),
+            model_id=None if self._is_closed else str(self._box.model_id),
             text_html="".join(pictures),
             include=include,
             exclude=exclude,
@@ -138,9 +125,3 @@ def _of(names: Sequence[str], source: TableSource) -> list[str] | None:
     """
     known = {column.name for column in source.table().columns}
     return [name for name in names if name in known] or None
-
-
-def _close(box: ipywidgets.VBox) -> None:
-    layout = box.layout
-    box.close()
-    layout.close()
