@@ -385,7 +385,7 @@ def _status(update: StatusUpdate) -> MarketStatus:
         inner = value if isinstance(value, dict) else {"": value}
         for key, each in islice(inner.items(), STATUS_ENTRIES):
             flat.append((_snake_case(shown(f"{name}.{key}" if key else name)), _plain(each)))
-    return MarketStatus(tuple(flat[:STATUS_ENTRIES]), update.timestamp * 1_000_000)
+    return MarketStatus(tuple(flat[:STATUS_ENTRIES]), unix_ns(update.timestamp))
 
 
 def _snake_case(name: str) -> str:

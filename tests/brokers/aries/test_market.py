@@ -990,6 +990,17 @@ def test_market_status_holds_values_under_names_in_snake_case(said: object, expe
     assert all(value == expected and type(value) is type(expected) for _, value in status.entries)
 
 
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])  # of 1 s
+def test_the_time_of_a_market_status_is_read_in_any_unit(unit: int) -> None:
+    market = opened()
+    message = event("update", type="marketStatus", data={"market": "open"})
+    message["payload"]["timestamp"] = 1_772_463_845 * unit
+
+    _, (status,) = market.receive([line(message)], RECEIVED)
+
+    assert status == MarketStatus((("market", "open"),), 1_772_463_845 * 10**9)
+
+
 def test_market_status_is_bounded() -> None:
     market = opened()
     data = {f"k{number}": "x" * 10_000 for number in range(1_000)} | {"k" * 10_000: {"y" * 10_000: 1}}
