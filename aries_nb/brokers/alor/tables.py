@@ -265,8 +265,11 @@ def price_of(row: Mapping[str, Value]) -> Decimal:
 
     It is in the units of the average price (see `multiplier_of`). NaN if it cannot be computed.
     """
-    quantity, value = _amount(row, "quantity"), _amount(row, "market_value")
+    quantity, value, cost = (_amount(row, name) for name in ("quantity", "market_value", "cost_basis"))
     with localcontext(Context(prec=40, traps=[])):  # absurd amounts become NaN
+        paid = quantity * _amount(row, "average_price")
+        if paid.is_finite() and cost.is_finite() and paid * cost < 0:
+            quantity = -quantity  # the values of a short position are sent without a sign
         price = (value / (quantity * multiplier_of(row))).quantize(PRICE_STEP).normalize()
         if not price.is_finite() or not value:
             return Decimal("NaN")

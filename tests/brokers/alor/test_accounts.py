@@ -174,6 +174,35 @@ def test_a_price_of_zero_is_one_that_there_is_not(kind: Kind) -> None:
     assert str(row["price"]) == "NaN"
 
 
+@pytest.mark.parametrize("sign", [1, -1])  # of the values of a short position, which no source explains
+@pytest.mark.parametrize(("average", "now", "expected"), [(240, 2500, "250"), (-20, 300, "30")])
+def test_the_price_of_a_short_position_has_the_sign_of_the_average_price(
+    sign: int, average: int, now: int, expected: str
+) -> None:
+    protocol = opened(AlorAccounts(), every("positions"))
+    place = ("simple", "slim", "heavy").index(format_of("positions"))
+    said = {
+        "average_price": average,
+        "quantity": -10,
+        "cost_basis": sign * 10 * abs(average),
+        "market_value": sign * now,
+    }
+    names = {
+        "average_price": "avgPrice",
+        "quantity": "qtyUnits",
+        "cost_basis": "volume",
+        "market_value": "currentVolume",
+    }
+    keys = {names[0]: names[place] for names in OBJECTS["positions"]}
+
+    message = item("positions") | {keys[names[column]]: value for column, value in said.items()}
+    row = rows(records(protocol, data("positions-1", message)))[-1]
+
+    assert row is not None
+    assert abs(Decimal(str(row["price"]))) == Decimal(expected)
+    assert (Decimal(str(row["price"])) > 0) == (average > 0)
+
+
 def test_fill_and_position_and_summary_are_in_our_words() -> None:
     kinds: tuple[Kind, ...] = ("fills", "positions", "balances")
     protocol = opened(AlorAccounts(), *map(every, kinds))
