@@ -111,6 +111,9 @@ class LiveEquity(BoundToProcess):
         self._source = EquitySource(positions, balances, fills, clock, callbacks)
         self._registrations = Registrations(callbacks, "the equity")
 
+    def __repr__(self) -> str:
+        return f"<equity: {''.join(f'{ours:,.2f}' for ours in self._source.equity().ours[-1:]) or 'not computed yet'}>"
+
     @property
     def df(self) -> pd.DataFrame:
         """Equity over time, at most the newest 20,000 computations; a DataFrame that belongs to the caller.
@@ -336,7 +339,9 @@ class EquitySource:
         note += "".join(f"; {name} not known: {reason}" for name, reason in self.reasons.items())
         note += "".join(f"; assumed of {name}: {text}" for name, text in self._assumed_now().items())
         note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
-        return TableData("What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note)
+        return TableData(
+            "What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note.removeprefix("; ")
+        )
 
     def moments(self, after: int) -> list[tuple[int, float]]:
         """Return (time in ns since the epoch, equity) of each computation later than `after`, oldest first.
@@ -434,8 +439,7 @@ class EquitySource:
         fills, end = self._fills._source.entries_since(opening.taken)
         numbered = zip(range(end - len(fills), end), fills, strict=True)
         counted = [number for number, fill in numbered if number < now.taken and self._is_counted(fill)]
-        frame = self._fills.df
-        return frame[frame.index.isin(counted)]
+        return self._fills.df.loc[lambda rows: rows.index.isin(counted)]
 
     def close(self) -> None:
         """Stop computing; what was computed so far stays readable. Idempotent."""
@@ -582,9 +586,9 @@ def _rows(attribution: Attribution) -> list[tuple[str, tuple[Decimal, ...]]]:
 
 def _frame_of(attribution: Attribution) -> pd.DataFrame:
     rows = _rows(attribution)
-    columns = pd.Index([*CAUSES, TOTAL])
     index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
-    return pd.DataFrame([[float(value) for value in values] for _, values in rows], index, columns, dtype="float64")
+    values = [[float(value) for value in each] for _, each in rows]
+    return pd.DataFrame(values, index, [*CAUSES, TOTAL], dtype="float64")
 
 
 def _time(ns: int) -> pd.Timestamp:

@@ -194,6 +194,17 @@ def test_a_fill_without_a_price_is_named_and_later_totals_are_known(
     assert equity._source.table().note.endswith("fills without a price: AAPL")
 
 
+def test_what_is_not_known_is_said_in_words_without_a_stray_mark(feed: Feed) -> None:
+    equity = feed.account("ACC-2").equity
+    source = equity._source
+    eventually(lambda: source.version)
+    source.opening = None
+    source.reasons = {"KO": "no last price"}
+
+    assert repr(equity) == f"<equity: {float(equity.df['equity'].iloc[-1]):,.2f}>"
+    assert source.table().note.startswith("KO not known: no last price")
+
+
 def test_marks_are_there_after_the_first_wait(account: Account) -> None:
     positions = account.positions.wait()
 
