@@ -181,7 +181,7 @@ def test_a_ladder_has_a_row_for_each_step_around_the_spread(page):
             ["15", "10", "99.95", "", ""],
         ]
         assert page.locator(".anb-own:not(:empty)").get_attribute("title") == "own sell order of 2"
-        assert page.locator(".anb-last").get_attribute("title") == "last trade, size 4"
+        assert page.locator(".anb-last").get_attribute("title") == "last trade 99.99, size 4"
         assert page.locator(".anb-badge").text_content() == "halted"
 
 

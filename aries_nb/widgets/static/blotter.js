@@ -42,7 +42,7 @@ function makeBlotter(root, clock, store) {
     }
     const text = make("span");
     node.appendChild(text);
-    return { node, text, track, column, shown: null, number: NaN };
+    return { node, text, track, column, shown: null, number: NaN, changedAt: -CALM_MS };
   }
 
   // In widths of a digit: separators are half as wide, bold capitals wider; badges and bars are added.
@@ -61,7 +61,10 @@ function makeBlotter(root, clock, store) {
     if (cell.shown !== text) {
       cell.shown = cell.text.textContent = text;
       if (LEFT.has(column.kind)) cell.node.title = text;
-      if (isSame) {
+      const now = performance.now();
+      const isCalm = now - cell.changedAt >= CALM_MS;
+      cell.changedAt = isSame ? now : -CALM_MS;
+      if (isSame && isCalm) {
         const isMoved = VALUED.has(column.kind) && Number.isFinite(before) && Number.isFinite(number);
         flash(cell.node, isMoved && number !== before ? (number > before ? "up" : "down") : "note");
       }

@@ -2,7 +2,6 @@
 // number of a row is its time of receipt in ms.
 
 const ARROWS = { up: "▲", down: "▼" };
-const CALM_MS = 500; // a cell that changes more often does not flash
 const ROWS_IN_SIGHT = 15;
 
 function makeBoard(root, clock, store) {

@@ -4,7 +4,6 @@
 const HEAD = 10;
 // So many price steps without a level, an order or the last trade are rows; more are one row that says how many.
 const MOST_EMPTY = 12;
-const CALM_MS = 500; // a size that changes more often does not flash
 const DRAG_PX = 6;
 const COLUMNS = ["Sum", "Bid", "Price", "Ask", "Sum"];
 
@@ -239,6 +238,8 @@ function makeLadder(root, clock) {
 
   function paintRow(row, line, largest, bid, ask) {
     const tick = line && !line.skipped ? line.tick : null;
+    // A flash belongs to a price, not to a place: the ladder was centred anew.
+    if (row.tick !== tick) for (const cell of row.cells) delete cell.dataset.flash;
     row.tick = tick;
     const isWithin = tick !== null && bid !== null && ask !== null && tick > bid && tick < ask;
     const side = tick === null ? "" : ask !== null && tick >= ask ? "ask" : bid !== null && tick <= bid ? "bid" : "";
@@ -249,7 +250,7 @@ function makeLadder(root, clock) {
     flag(row.node, "anb-skipped", Boolean(line?.skipped));
     flag(row.cells[2], "anb-last", tick !== null && tick === marks.last);
     put(row.texts[2], tick !== null ? shownPrice(tick) : line ? `⋮ ${grouped(line.skipped, 0)} steps` : "");
-    const title = tick !== null && tick === marks.last ? `last trade${Number.isFinite(marks.size) ? `, size ${grouped(marks.size, description.size_decimals)}` : ""}` : "";
+    const title = tick !== null && tick === marks.last ? lastTrade() : "";
     if (row.cells[2].title !== title) row.cells[2].title = title;
     paintSide(row, tick, levels.bids, before?.bids, 1, 0, largest, "bid");
     paintSide(row, tick, levels.asks, before?.asks, 3, 4, largest, "ask");
@@ -268,7 +269,7 @@ function makeLadder(root, clock) {
     if (!level || !old || (old.get(tick)?.size ?? 0) === level.size) return;
     const key = `${name}${tick}`;
     const now = performance.now();
-    if (now - (flashedAt.get(key) ?? -CALM_MS) >= CALM_MS && !row.node.classList.contains("anb-moved")) flash(row.cells[place], "note");
+    if (now - (flashedAt.get(key) ?? -CALM_MS) >= CALM_MS) flash(row.cells[place], "note");
     flashedAt.set(key, now);
     if (flashedAt.size > 2000) flashedAt = new Map();
   }
@@ -278,7 +279,14 @@ function makeLadder(root, clock) {
     describe();
   }
 
-  // The line under the ladder: why the book cannot be trusted, else the size from the best price to the chosen one.
+  function lastTrade() {
+    if (marks.last === null) return "";
+    const size = Number.isFinite(marks.size) ? `, size ${shownSize(marks.size)}` : "";
+    return `last trade ${shownPrice(marks.last)}${size}`;
+  }
+
+  // The line under the ladder: why the book cannot be trusted, else the size from the best price to the chosen one,
+  // else the last trade.
   function describe() {
     const [bid, ask] = active === null ? [] : [levels.bids, levels.asks].map((side) => sumTo(side, active));
     const isAsk = Boolean(ask?.count) && !(bid?.count);
@@ -297,7 +305,7 @@ function makeLadder(root, clock) {
         ? `${shownSize(found.sum)} in ${found.count} ${found.count === 1 ? "level" : "levels"}, average ${grouped(found.average, description.price_decimals + 1)}`
         : active !== null
           ? `${shownPrice(active)}: no level`
-          : "");
+          : lastTrade());
     put(foot, text);
   }
 

@@ -46,6 +46,7 @@ function spanOfTime(seconds) {
 // A flash is an attribute that is set and removed by a timer, not a CSS animation: an animation repaints its cell sixty
 // times a second, and a whole board of them costs a slow browser half of its frames.
 const FLASH_MS = 400;
+const CALM_MS = 500; // what changes more often does not flash: it would be coloured all the time
 const SWEEP_MS = 100;
 const flashing = new Map();
 let sweeper = 0;
@@ -66,12 +67,16 @@ function flash(node, direction) {
   if (!sweeper) sweeper = setTimeout(sweep, SWEEP_MS);
 }
 
+// Width of a box whose placeholder is never cut; the browser keeps room for a button at the right.
+const placeFor = (label) => `calc(${(0.8 * label.length).toFixed(1)}ch + 30px)`;
+
 // A box that filters rows by their texts: alternatives are separated by `separators`, commas by default; of one
 // alternative a row has all words. Pass /[,;\s]+/ where each word is a whole name, such as a symbol.
 function makeFilter(label, onChange, separators = /[,;]/) {
   const input = make("input", "anb-filter");
   input.type = "search";
   input.placeholder = label;
+  input.style.minWidth = placeFor(label);
   input.setAttribute("aria-label", label);
   // A notebook binds single keys (a, b, dd) to actions on cells; they must not reach it from this box.
   for (const name of ["keydown", "keyup", "keypress"]) input.addEventListener(name, (event) => event.stopPropagation());

@@ -16,6 +16,7 @@ function makeTape(root, clock, store) {
   least.type = "number";
   least.min = "0";
   least.placeholder = "Min size";
+  least.style.minWidth = placeFor(least.placeholder);
   least.setAttribute("aria-label", "Least size of prints");
   for (const name of ["keydown", "keyup", "keypress"]) least.addEventListener(name, (event) => event.stopPropagation());
   let shape = "";

@@ -3,6 +3,7 @@
 
 const ROW_PX = 25; // height of a row: as in windowed_table.css
 const SPARE_ROWS = 6; // rows above and below those in sight
+const FIRST_PADDING = 5; // pixels that the first column has more at its left
 const NEW_MS = 400;
 const SORTED_EVERY_MS = 1000;
 const TEXT_DIGITS = 14; // least width of a column of texts, which takes the room that is left
@@ -141,6 +142,7 @@ function makeWindowedTable(root, store, look) {
   let columns = [];
   let headers = [];
   let digits = [];
+  let measured = new WeakMap(); // what is in `digits`: the rows are of all displays, the columns of this one
   let sort = { place: -1, direction: "none" };
   let sortedAt = 0;
   let seenOrder = -1;
@@ -180,7 +182,7 @@ function makeWindowedTable(root, store, look) {
     [shown, spare] = [new Map(), []];
     if (sort.place >= columns.length) sort = { place: -1, direction: "none" };
     markSort();
-    for (const row of store.rows.values()) row.measured = null;
+    measured = new WeakMap();
   }
 
   function turn(place) {
@@ -227,8 +229,8 @@ function makeWindowedTable(root, store, look) {
   // Brings the table up to date with the store; to be called with each frame.
   function update() {
     for (const row of store.rows.values()) {
-      if (row.measured === row.entry) continue;
-      row.measured = row.entry;
+      if (measured.get(row) === row.entry) continue;
+      measured.set(row, row.entry);
       row.texts.forEach((text, at) => (digits[at] = Math.max(digits[at], look.widthOf(columns[at], text))));
     }
     fit();
@@ -246,11 +248,11 @@ function makeWindowedTable(root, store, look) {
       const isWide = column.kind === "text" && digits[place] > TEXT_DIGITS;
       least += isWide ? TEXT_DIGITS : digits[place];
       best += isWide ? Math.min(MOST_TEXT_DIGITS, digits[place]) : digits[place];
-      const width = isWide ? "" : `calc(${digits[place]}ch + ${PADDING}px)`;
+      const width = isWide ? "" : `calc(${digits[place]}ch + ${place ? PADDING : PADDING + FIRST_PADDING}px)`;
       const node = widths.children[place];
       if (node.style.width !== width) node.style.width = width;
     });
-    const room = PADDING * columns.length + 5;
+    const room = PADDING * columns.length + FIRST_PADDING;
     const width = `calc(${least}ch + ${room}px)`;
     if (table.style.width !== width) table.style.width = width;
     const whole = `calc(${best}ch + ${room + 18}px)`;
