@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MESSAGES_A_FRAME",
+    "TIME_AXIS",
     "AxisDigits",
     "FigureView",
     "layout",
@@ -35,6 +36,15 @@ CLEAR = "rgba(0,0,0,0)"
 # Each name that Plotly has had for the button that uploads a figure.
 UPLOADS = ("sendChartToCloud", "sendDataToCloud")
 GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
+
+# An axis of times: the first label names the zone, and no label is cut off at the left edge, as a centred one would be.
+TIME_AXIS = {
+    "type": "date",
+    "ticksuffix": " UTC",
+    "showticksuffix": "first",
+    "ticks": "outside",
+    "ticklabelposition": "outside right",
+}
 
 MESSAGES_A_FRAME = 1
 LABEL_MARGIN = 72  # pixels, next to an axis of numbers

@@ -109,6 +109,18 @@ def test_a_blotter_shows_a_row_a_key_with_grouped_numbers_and_a_sign_on_each_pro
     blotter.close()
 
 
+def test_the_first_column_of_times_names_the_zone(orders):
+    orders.columns = (Column("order_id", "text"), Column("created", "time"), Column("updated", "time"))
+    orders.rows = []
+    blotter = Blotter(orders)
+
+    blotter.draw()
+
+    assert [each["label"] for each in blotter.widget.description["columns"]][1:] == ["Created (UTC)", "Updated"]
+    assert "Created (UTC)" in blotter._repr_mimebundle_()["text/html"]
+    blotter.close()
+
+
 def test_a_change_of_one_row_sends_that_row(positions):
     blotter = Blotter(positions)
     blotter.draw()
@@ -212,6 +224,9 @@ def test_bars_are_stacked_by_cause_with_their_total():
     shown = [trace for trace in chart.figure.data[3:] if trace.type == "bar" and trace.visible]
     assert {trace.name: list(trace.y) for trace in shown} == {"Price move": [1.5, -2.0], "Fee": [0.0, 0.5]}
     assert chart.figure.layout.barmode == "relative"
+    assert [list(bars.hovertext) for bars in shown] == [["+1.50", "\N{MINUS SIGN}2.00"], ["+0.00", "+0.50"]]
+    # A text of a bar would cover the totals as soon as plotly loses its `textposition`.
+    assert all(bars.text is None for bars in shown)
     (totals,) = chart.figure.select_traces({"mode": "markers+text"})
     assert list(totals.text) == ["+1.50", "\N{MINUS SIGN}1.50"]
     assert list(totals.y) == [1.5, -2.0]

@@ -13,7 +13,7 @@ from aries_nb.errors import UsageError
 from aries_nb.widgets.charts.candle_buckets import idle_spans
 from aries_nb.widgets.charts.frame_candles import FrameCandles
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, over_candles, shapes, spans_of, title_with_gaps
-from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
+from aries_nb.widgets.plotly_view import TIME_AXIS, AxisDigits, FigureView, layout, time_anchor
 from aries_nb.widgets.sources import trading_state
 from aries_nb.widgets.static_chart import candle_chart
 from aries_nb.widgets.static_html import BLUE, ORANGE
@@ -173,7 +173,7 @@ class BarCandles(_CandleChart):
 
 def _figure(title: str, height: int, *, has_volume: bool) -> LiveFigure:
     figure_layout = layout(escape(title), height)
-    figure_layout["xaxis"] |= {"type": "date", "rangeslider": {"visible": False}}
+    figure_layout["xaxis"] |= {**TIME_AXIS, "rangeslider": {"visible": False}}
     figure_layout |= {"showlegend": False, "dragmode": "pan"}
     traces: list[Any] = [
         time_anchor(),

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from aries_nb.widgets.charts.frame_lines import FrameLines
 from aries_nb.widgets.charts.gap_bands import GapOverlay, shapes, title_with_gaps
 from aries_nb.widgets.number_format import column_kind
-from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout, time_anchor
+from aries_nb.widgets.plotly_view import TIME_AXIS, AxisDigits, FigureView, layout, time_anchor
 from aries_nb.widgets.sources import trading_state
 from aries_nb.widgets.static_chart import Line, line_chart
 from aries_nb.widgets.static_html import PALETTE
@@ -99,7 +99,7 @@ def lines_picture(title: str, lines: FrameLines) -> str:
 
 def _figure(lines: FrameLines, title: str, height: int) -> LiveFigure:
     traces, figure_layout = [time_anchor()], layout(escape(title), height)
-    figure_layout["xaxis"]["type"] = "date"
+    figure_layout["xaxis"] |= TIME_AXIS
     for place, (is_size, colour) in enumerate(zip(lines.are_sizes, cycle(PALETTE), strict=False)):
         shape = "hv" if lines.are_steps[place] else "linear"
         traces.append(

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, title_with_gaps, with_breaks
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.number_format import column_label
-from aries_nb.widgets.plotly_view import FigureView, layout, time_anchor
+from aries_nb.widgets.plotly_view import TIME_AXIS, FigureView, layout, time_anchor
 from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, table
 from aries_nb.widgets.widget_model import LiveFigure
@@ -132,7 +132,13 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
     names = [escape(symbol).replace(" ", "<br>") for symbol, _ in bars]
     heights = [[values[place] for _, values in bars] for place in range(len(causes))]
     stacked = [
-        {"name": column_label(cause), "x": names, "y": y, "visible": any(y), "text": [_signed(value) for value in y]}
+        {
+            "name": column_label(cause),
+            "x": names,
+            "y": y,
+            "visible": any(y),
+            "hovertext": [_signed(value) for value in y],
+        }
         for cause, y in zip(causes, heights, strict=True)
     ]
     blank = [{"x": [], "y": [], "visible": False}] * (MOST_CAUSES - len(stacked))
@@ -149,7 +155,7 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
 
 def _figure(title: str, height: int) -> LiveFigure:
     figure_layout = layout(escape(title), height)
-    figure_layout["xaxis"] |= {"type": "date", "anchor": "y"}
+    figure_layout["xaxis"] |= {**TIME_AXIS, "anchor": "y"}
     figure_layout["yaxis"] |= {"domain": [0.48, 1], "hoverformat": ",.2f", "tickformat": ",.6~r"}
     # A symbol of digits only is a name, not a number.
     figure_layout["xaxis2"] = {
@@ -160,11 +166,11 @@ def _figure(title: str, height: int) -> LiveFigure:
         "tickangle": 0,
     }
     figure_layout["xaxis2"]["tickfont"] = {"size": 10}
-    figure_layout["yaxis2"] = {**figure_layout["yaxis"], "domain": [0, 0.31], "anchor": "x2", "nticks": 4}
+    figure_layout["yaxis2"] = {**figure_layout["yaxis"], "domain": [0, 0.28], "anchor": "x2", "nticks": 4}
     figure_layout["showlegend"] = True
     figure_layout["barmode"] = "relative"
     figure_layout["bargap"] = 0.45
-    figure_layout["legend2"] = {**figure_layout["legend"], "y": 0.34}
+    figure_layout["legend2"] = {**figure_layout["legend"], "y": 0.3}
     traces: list[Any] = [
         time_anchor(),
         go.Scatter(name=OURS, mode="lines", line={"color": BLUE, "width": 1.8}),
@@ -175,8 +181,7 @@ def _figure(title: str, height: int) -> LiveFigure:
                 yaxis="y2",
                 legend="legend2",
                 marker={"color": colour, "line": {"width": 0}},
-                textposition="none",
-                hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+                hovertemplate="%{hovertext}<extra>%{fullData.name}</extra>",
             )
             for colour in CAUSE_COLOURS
         ),

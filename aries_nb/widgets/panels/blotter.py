@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aries_nb.errors import UsageError
+from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.row_updates import RowUpdates
 from aries_nb.widgets.static_html import table
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from aries_nb.widgets.sources import TableSource
-    from aries_nb.widgets.table_format import FormattedTable
+    from aries_nb.widgets.table_format import ColumnHeading, FormattedTable
 
 __all__ = ["Blotter", "Strip"]
 
@@ -91,7 +93,7 @@ class Blotter(Panel):
             "note": data.note,
             "empty": empty_text(data),
             "rows": self._rows,
-            "columns": [heading.plain for heading in formatted.headings],
+            "columns": [heading.plain for heading in _with_zone(formatted.headings)],
             "pinned": self._pinned,
         }
         return PanelFrame(description, (float(data.is_stale),), np.empty(0), self._updates.update(formatted.rows))
@@ -99,7 +101,7 @@ class Blotter(Panel):
     def _picture(self) -> str:
         data = self._table_source.table()
         formatted: FormattedTable = self._formatter.format(data)
-        labels = [heading.label for heading in formatted.headings]
+        labels = [heading.label for heading in _with_zone(formatted.headings)]
         lefts = [place for place, heading in enumerate(formatted.headings) if heading.is_left]
         caption = caption_of(data) if data.rows else f"{caption_of(data)} · {empty_text(data)}".removeprefix(" · ")
         # Sums stay at the end, whatever is left out.
@@ -143,3 +145,12 @@ class Strip(Panel):
         return table(
             caption_of(data), [heading.label for heading in formatted.headings], formatted.texts[:1], text_columns=()
         )
+
+
+def _with_zone(headings: Sequence[ColumnHeading]) -> list[ColumnHeading]:
+    """Return the headings, of which the first one of times names the time zone."""
+    first = next((place for place, heading in enumerate(headings) if heading.kind == "time"), None)
+    return [
+        replace(heading, label=f"{heading.label} ({settings.timezone})") if place == first else heading
+        for place, heading in enumerate(headings)
+    ]

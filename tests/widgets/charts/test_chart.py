@@ -112,6 +112,7 @@ def test_ranges_are_never_set_and_the_zoom_is_kept_by_a_constant_revision(chart)
     assert chart.figure.layout.xaxis.range is None
     assert chart.figure.layout.yaxis.range is None
     assert chart.figure.layout.xaxis.type == "date"
+    assert chart.figure.layout.xaxis.ticksuffix == " UTC"
 
 
 def test_the_first_trace_makes_the_axis_a_time_axis_and_is_never_seen(chart):
