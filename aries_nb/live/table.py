@@ -186,7 +186,7 @@ class TableSource:
         if kind in NEWEST_FIRST:
             rows = rows[::-1]
         return TableData(
-            title=f"{TITLES.get(kind, kind.capitalize())} {self._live.account}".strip(),
+            title=f"{TITLES.get(kind, kind.replace('_', ' ').capitalize())} {self._live.account}".strip(),
             columns=self.store.columns,
             rows=tuple(row.values for row in rows),
             key=self.store.key,
