@@ -4,6 +4,7 @@
 const FONT = "11px -apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, Ubuntu, sans-serif";
 const MARGIN = 0.04; // of the time shown, free at the right
 const VOLUME_SHARE = 0.2; // of the height
+const LABEL_HALF = 7; // pixels, half the height of a label of an axis
 // `group` links the crosshairs of the charts in it.
 function makeChart(root, group) {
   root.classList.add("anb-light");
@@ -278,6 +279,12 @@ function makeChart(root, group) {
     ctx.font = `${11 * px}px -apple-system, 'Segoe UI', Roboto, Ubuntu, sans-serif`;
     ctx.textBaseline = "middle";
     ctx.textAlign = "left";
+    // A label of the axis that a tag covers in part cannot be read: it is left out.
+    for (const value of chart.axes[1]._splits ?? []) {
+      const at = bbox.top + ((high - value) / (high - low)) * bbox.height;
+      const isCovered = tags.some((tag) => Math.abs(tag.y - at) < tall / 2 + LABEL_HALF * px);
+      if (isCovered) ctx.clearRect(left + px, at - LABEL_HALF * px, ctx.canvas.width - left - px, 2 * LABEL_HALF * px);
+    }
     for (const tag of tags) {
       ctx.strokeStyle = ctx.fillStyle = tag.colour;
       ctx.lineWidth = px;
