@@ -87,11 +87,7 @@ def _known_problems() -> Iterator[Finding]:
         not _version("plotly-resampler"),
         "Uninstall it: it forces plotly below 7 and resamples wrongly while zoomed; our charts do without it.",
     )
-    yield Finding(
-        "threads can send to widgets",
-        sys.platform != "emscripten" and "COLAB_RELEASE_TAG" not in os.environ,
-        "This front end repaints only while a cell runs: use .df and .latest, or run JupyterLab.",
-    )
+    yield Finding("threads can send to widgets", sys.platform != "emscripten", "Run a kernel outside the browser.")
     yield from _front_ends()
     token = "set" if "ARIES_NB_TOKEN" in os.environ else "not set; the simulator needs none"
     yield Finding(f"a token for a real broker ({token})", is_ok=True)
@@ -99,16 +95,21 @@ def _known_problems() -> Iterator[Finding]:
 
 def _front_ends() -> Iterator[Finding]:
     """Yield what to expect of a front end other than JupyterLab and Notebook, if this process runs in one."""
+    if "COLAB_RELEASE_TAG" in os.environ:
+        yield Finding(
+            "Colab: views may stand still",
+            is_ok=False,
+            fix="Colab does not show what a thread sends to a widget (googlecolab/colabtools, issue 3373, open): use .df "
+            "and .latest, or run JupyterLab.",
+        )
     if "VSCODE_PID" in os.environ or "VSCODE_CWD" in os.environ:
         yield Finding(
-            "VS Code: views are live; a file that it saves has the pictures of the display, not the newest", is_ok=True
+            "VS Code: views need its kernel; it saves no state of widgets (microsoft/vscode-jupyter, issue 4404), so a "
+            "file that is opened again shows the pictures of the time of display",
+            is_ok=True,
         )
     if "marimo" in sys.modules:
-        yield Finding(
-            "marimo: views are live in the first session of a process",
-            is_ok=False,
-            fix="A second browser session of the same `marimo run` shows no views: start a process for each.",
-        )
+        yield Finding("marimo: views are live in each session; exports have the pictures of the display", is_ok=True)
 
 
 def _network() -> Iterator[Finding]:

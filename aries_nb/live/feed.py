@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
-from weakref import WeakMethod
+from weakref import WeakMethod, WeakValueDictionary
 
 import pandas as pd
 
@@ -31,7 +31,7 @@ from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
-from aries_nb.live.live_object import LiveRegistry
+from aries_nb.live.live_object import LiveRegistry, browser_session
 from aries_nb.live.market.bars import INTERVALS, BarHistory, LiveBars, checked_span
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
@@ -116,7 +116,7 @@ class Feed(BoundToProcess):
         self._registry = LiveRegistry(self._check)
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
-        self._card_view: Card | None = None
+        self._cards: WeakValueDictionary[object, Card] = WeakValueDictionary()  # by browser session
         self._is_closed = False
 
     def quotes(
@@ -397,8 +397,8 @@ class Feed(BoundToProcess):
             steps.callback(self._callbacks.close)
             steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
-            if self._card_view is not None:
-                steps.callback(self._card_view.close)
+            for card in list(self._cards.values()):
+                steps.callback(card.close)
             steps.callback(self._registry.close)
 
     def wait_open(self, timeout: float) -> None:
@@ -423,9 +423,13 @@ class Feed(BoundToProcess):
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         from aries_nb.widgets import Card
 
-        if self._card_view is None:
-            self._card_view = Card(self._source)
-        return self._card_view._repr_mimebundle_(include, exclude)
+        session = browser_session()
+        card = self._cards.get(session)
+        if card is None:
+            card = self._cards[session] = Card(self._source)
+            if self._is_closed:
+                card.close()
+        return card._repr_mimebundle_(include, exclude)
 
     @property
     def _source(self) -> FeedSource:

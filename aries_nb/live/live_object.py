@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from abc import ABC, abstractmethod
@@ -22,11 +23,21 @@ from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LiveObject", "LiveRegistry", "StreamedObject"]
+__all__ = ["LiveObject", "LiveRegistry", "StreamedObject", "browser_session"]
 
 T = TypeVar("T")
 LiveObjectT = TypeVar("LiveObjectT", bound="LiveObject")
 FIRST_VIEW_SECONDS = 1.0
+
+
+def browser_session() -> object:
+    """Return an object for the browser session whose cell runs on this thread, None where a process has one kernel.
+
+    marimo runs all sessions of an application in one process, and each shows only the models that it has opened.
+    """
+    marimo = sys.modules.get("marimo._runtime.context")
+    context = None if marimo is None else marimo.safe_get_context()
+    return None if context is None else context.stream
 
 
 class LiveObject(BoundToProcess, ABC):
@@ -180,6 +191,7 @@ class LiveObject(BoundToProcess, ABC):
         It is kept by a weak reference, so that it can be garbage-collected once it is not on display. With it, a cell
         that runs again shows its view again. Raises FeedError where this object is closed.
         """
+        key = browser_session(), key
         view: Any = self._views.get(key)
         if view is None or view.is_closed:
             if not self.is_open:

@@ -93,6 +93,10 @@ class View(BoundToProcess, ABC):
         with self.lock:
             if self._is_closed:
                 return 0
+            if self.widget.is_lost:
+                if self._painter is not None:
+                    self._painter.forget(self)
+                return 0
             messages = self._name_timezone()
             try:
                 messages += self._draw()

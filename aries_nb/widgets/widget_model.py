@@ -67,6 +67,12 @@ class LateModel(anywidget.AnyWidget):
         self._before_open: Callable[[], object] | None = None
         self._batch: MessageBatch | None = None
         super().__init__(*positional, **named)
+        # marimo opens a widget while it is made, before it can show anything: it is opened again when it is displayed.
+        early: Any = self.comm  # ipywidgets has no types
+        self._is_opened_by_callback = early is not None
+        if early is not None:
+            early.close()
+            self._forget_comm()
         self._is_openable = True
 
     def belongs_to(
@@ -84,6 +90,8 @@ class LateModel(anywidget.AnyWidget):
     def model_id(self) -> str:
         """The model's id; the first read opens the model: its view is drawn, and the browser learns of the model."""
         with self._view_lock:
+            if self.is_lost:
+                self._forget_comm()
             if self.comm is None and self._is_openable and self._before_open is not None:
                 self._before_open()
             self.open()
@@ -92,7 +100,15 @@ class LateModel(anywidget.AnyWidget):
     @property
     def is_open(self) -> bool:
         """Whether the browser knows of the model; False before the first display and after `close`."""
-        return self.comm is not None
+        return self.comm is not None and not self.is_lost
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the front end has closed the model's comm, as marimo does when a cell runs again.
+
+        The next display opens the model again, under another id.
+        """
+        return self._is_openable and getattr(self.comm, "_closed", False) is True
 
     def open(self) -> None:
         """Announce the model to the browser with its present state, unless it is open or was closed.
@@ -101,10 +117,17 @@ class LateModel(anywidget.AnyWidget):
         """
         with self._view_lock:
             if self._is_openable and self.comm is None:
+                if self._is_opened_by_callback:
+                    self._call_widget_constructed(self)
                 super().open()
                 comm: Any = self.comm
                 self._batch = MessageBatch(comm, self._changes(), str(super().model_id))
                 self._opened()
+
+    def _forget_comm(self) -> None:
+        """Forget a closed comm and the id that it gave the model."""
+        ipywidgets_widget._instances.pop(str(super().model_id), None)  # noqa: SLF001
+        self.comm = self._model_id = self._batch = None
 
     def _changes(self) -> Changes:
         """Return what shortens the model's messages to what has changed; in this base class nothing does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +56,19 @@ def test_streams_are_closed_by_number(feed: anb.Feed, notebook: ModuleType) -> N
     assert "quotes AAPL" in feed.streams._repr_html_()
     with pytest.raises(anb.UsageError, match=r"there is no stream 7\. Pass numbers below 1"):
         feed.streams.close(7)
+
+
+def test_each_session_of_a_process_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = [SimpleNamespace(stream=object()), SimpleNamespace(stream=object())]
+    now = SimpleNamespace(safe_get_context=lambda: sessions[0])
+    monkeypatch.setitem(sys.modules, "marimo._runtime.context", now)
+    with anb.connect("sim") as feed:
+        quotes, account = feed.quotes("AAPL"), feed.account("ACC-1")
+        first = quotes.chart("bid_price"), account.dashboard()
+
+        assert (quotes.chart("bid_price"), account.dashboard()) == first
+        sessions.reverse()
+        second = quotes.chart("bid_price"), account.dashboard()
+
+        assert all(one is not other for one, other in zip(first, second, strict=True))
+    assert all(view.is_closed for view in (first[0], second[0]))

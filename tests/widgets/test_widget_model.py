@@ -19,6 +19,7 @@ from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, p
 
 # Private names of other packages that widget_model.py uses; the scripts' names stand with the files that have them.
 OF_IPYWIDGETS = (
+    "_call_widget_constructed",
     "_handle_custom_msg",
     "_handle_msg",
     "set_state",
@@ -289,3 +290,60 @@ def test_what_was_gathered_leaves_although_drawing_raised(comm):
         draw()
 
     assert [data["state"] for data, _ in comm.sent] == [{"edit": 1}]
+
+
+class ClosableComm(FakeComm):
+    """A comm of a front end that opens widgets while they are made, and closes them, as marimo does."""
+
+    kernel = "other"
+
+    def __init__(self, number):
+        super().__init__()
+        self.comm_id, self._closed = f"comm {number}", False
+
+    def on_msg(self, call):
+        pass
+
+    def close(self, *_):
+        self._closed = True
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The models in the order in which such a front end has opened them."""
+    models = []
+
+    def open_early(model):
+        models.append(model)
+        model.comm = ClosableComm(len(models))
+
+    monkeypatch.setattr(ipywidgets.Widget, "_widget_construction_callback", staticmethod(open_early))
+    return models
+
+
+def test_a_model_that_the_front_end_opens_too_early_is_opened_anew_when_it_is_displayed(opened):
+    drawn = []
+    model = LateModel()
+    model.belongs_to(threading.RLock(), lambda: drawn.append(model.is_open), dict)
+    assert not model.is_open
+
+    first = model.model_id
+
+    assert drawn == [False]
+    assert opened.count(model) == 2
+    assert model.model_id == first
+    model.close()
+
+
+def test_a_model_whose_comm_the_front_end_closed_is_opened_by_the_next_display(opened):
+    model = LateModel()
+    first = model.model_id
+    model.comm.close()
+    assert model.is_lost
+    assert not model.is_open
+
+    second = model.model_id
+
+    assert second != first
+    assert model.is_open
+    model.close()

@@ -21,6 +21,7 @@ from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_interval, checked_moment, checked_period, rfc3339
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
+from aries_nb.live.live_object import browser_session
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
@@ -252,6 +253,7 @@ class Account(BoundToProcess):
 
     def _view(self, key: object, sources: object, make: Callable[[], T]) -> T:
         """Return the open view with this key if it was made of the same `sources`, else the one that `make` returns."""
+        key = browser_session(), key
         with self._guard:
             shown, view = self._views.get(key, (None, None))
             if view is None or view.is_closed or shown != sources:

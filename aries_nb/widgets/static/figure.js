@@ -83,10 +83,13 @@ export default () => {
         shown = null;
       };
       signal?.addEventListener("abort", end);
+      // A front end of its own kind may have no kernel, as an exported page has none, and does not say so.
+      if (!connection.raw?.comm) plot.innerHTML = model.get("static_picture");
       script(connection).then((bundle) => {
         if (isGone) return;
         plot.style.minHeight = "";
         if (bundle) {
+          plot.replaceChildren();
           shown = page.show({ answerFrame, sayToKernel, bundle, model, connection, el: plot });
         } else plot.innerHTML = model.get("static_picture");
       });

@@ -82,11 +82,15 @@ export default () => {
       let isGone = false;
       let remove = null;
       el.style.minHeight = `${store.description.height || 0}px`;
+      // A front end of its own kind may have no kernel, as an exported page has none, and does not say so.
+      if (!connection.raw?.comm) el.innerHTML = model.get("static_picture");
       script(connection).then((bundle) => {
         if (isGone) return;
         el.style.minHeight = "";
-        if (bundle) remove = bundle.display(store, el, connection);
-        else el.innerHTML = model.get("static_picture");
+        if (bundle) {
+          el.replaceChildren();
+          remove = bundle.display(store, el, connection);
+        } else el.innerHTML = model.get("static_picture");
       });
       const end = () => {
         if (isGone) return;

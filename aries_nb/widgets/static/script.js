@@ -38,7 +38,8 @@ function expectScript(model, prepare) {
   });
 }
 
-const isAlone = (connection) => !connection.raw?.comm || hasEnded(connection);
+// A front end of its own kind, such as marimo, shows no comm, though it has a kernel.
+const isAlone = (connection) => (connection.raw?.widget_manager && !connection.raw.comm) || hasEnded(connection);
 
 function askForScript(connection) {
   if (page.isReceived || isAlone(connection) || performance.now() < page.askedAt + ASK_AGAIN_MS) return;
