@@ -50,8 +50,9 @@ test-faults: venv  ## a thousand schedules of faults between broker and client, 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
-test-frontends: venv  ## the tests of models and charts with the oldest and newest plotly, anywidget and ipywidgets, minutes
+test-frontends: venv chromium  ## models and charts with the oldest and newest plotly, anywidget, ipywidgets; marimo, Voila
 	@$(BIN)/python tests/frontends/versions.py
+	@$(BIN)/python tests/frontends/other_front_ends.py
 
 views: venv chromium  ## measure what views promise, in Chromium, for minutes; ARGS=--loaded next to two busy processes
 	$(BIN)/python tests/views/measure_views.py $(ARGS)
