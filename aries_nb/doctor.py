@@ -99,8 +99,8 @@ def _front_ends() -> Iterator[Finding]:
         yield Finding(
             "Colab: views may stand still",
             is_ok=False,
-            fix="Colab does not show what a thread sends to a widget (googlecolab/colabtools, issue 3373, open): use .df "
-            "and .latest, or run JupyterLab.",
+            fix="Colab does not show what a thread sends to a widget (googlecolab/colabtools, issue 3373, open): "
+            "use .df and .latest, or run JupyterLab.",
         )
     if "VSCODE_PID" in os.environ or "VSCODE_CWD" in os.environ:
         yield Finding(
