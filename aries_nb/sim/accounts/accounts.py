@@ -16,6 +16,7 @@ from aries_nb.sim.accounts.newsroom import Headline, Newsroom
 from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order
 from aries_nb.sim.accounts.pnl import Candle, Candles
 from aries_nb.sim.accounts.robot import Robot
+from aries_nb.sim.accounts.rough import RoughChanges, replace_part_filled
 from aries_nb.sim.accounts.watchlists import Watchlist, Watchlists
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim.accounts.ledger import Holding
     from aries_nb.sim.market.market import Market
+    from aries_nb.sim.market.troubles import Roughness
 
 __all__ = [
     "Accounts",
@@ -108,7 +110,8 @@ class Accounts:
     The simulation starts at the first `now` passed in. Rates are means: the robot acts `orders_per_s` times per
     second in all accounts together (0 for never); there is a headline every `news_s` and a changed watchlist every
     `watchlist_s` seconds (inf for none). `terms` are the accounts' kinds and initial states. Orders are placed and
-    read at `brokerage`; its changes are published by the next `advance`.
+    read at `brokerage`; its changes are published by the next `advance`. `roughness` are the troubles of the rough
+    market, None for none.
     """
 
     def __init__(
@@ -120,9 +123,12 @@ class Accounts:
         orders_per_s: float = 1.0,
         news_s: float = 20.0,
         watchlist_s: float = 30.0,
+        roughness: Roughness | None = None,
     ) -> None:
         self.market = market
-        self.brokerage = Brokerage(market, terms)
+        self.brokerage = Brokerage(market, terms, roughness)
+        self._replacements = None if roughness is None else roughness.occurrences("replaced_counts", "accounts")
+        self._rough = RoughChanges(roughness) if roughness is not None and roughness.troubles else None
         self._seed = seed
         symbols = tuple(market.shares)
         self._robot = Robot(self._rng("robot"), self.brokerage, orders_per_s)
@@ -192,6 +198,8 @@ class Accounts:
         self._fair = self._fair_prices()
         self.brokerage.advance(now)
         self._robot.advance(seconds, now)
+        if self._replacements is not None and self._replacements.is_due(now):
+            replace_part_filled(self.brokerage, now)
         for account, candles in self._candles.items():
             ledger = self.brokerage.ledger(account)
             candles.observe(now, self.brokerage.equity(account) - ledger.starting_equity)
@@ -230,6 +238,8 @@ class Accounts:
         return Candles(self._rng(f"history {account}"), begun, now, value=value)
 
     def _publish(self, changes: Sequence[Change], now: float) -> None:
+        if self._rough is not None:
+            changes = self._rough.sent(changes, _may_be_late, now)
         if changes:
             for listener in list(self._listeners):
                 listener(changes, now)
@@ -261,3 +271,8 @@ class Accounts:
         if holding.mark is not None:
             self._marks[account, symbol] = holding.mark
         return PositionChanged(account, holding)
+
+
+def _may_be_late(change: Change) -> bool:
+    """Return whether the rough market may hold a change back: a client can see that it is older than others."""
+    return isinstance(change, OrderChanged) and change.order.status != "pending_new"

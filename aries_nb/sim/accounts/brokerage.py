@@ -13,14 +13,15 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aries_nb.errors import UsageError
-from aries_nb.sim.accounts.ledger import ZERO, Holding, Ledger
+from aries_nb.sim.accounts.ledger import ZERO, Holding, Ledger, Position
 from aries_nb.sim.accounts.orders import FINAL, AccountFigures, Fill, Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from aries_nb.sim.accounts.orders import AccountTerms, OrderSide, OrderType
+    from aries_nb.sim.accounts.orders import AccountTerms, OrderSide, OrderStatus, OrderType
     from aries_nb.sim.market.market import Market
+    from aries_nb.sim.market.troubles import Roughness
 
 __all__ = ["FEE", "LEVERAGE", "Brokerage", "Prices"]
 
@@ -32,6 +33,7 @@ FEE = Decimal("0.10")
 LEVERAGE = 2
 MAX_FILLS = 100_000
 MAX_FINISHED_ORDERS = 20_000
+MAX_BUSTED = 1000
 
 
 class Prices(NamedTuple):
@@ -47,10 +49,15 @@ class Prices(NamedTuple):
 class Brokerage:
     """All simulated accounts with their orders and fills. Not thread-safe. `now` is Unix time in s in all methods."""
 
-    def __init__(self, market: Market, terms: Iterable[AccountTerms]) -> None:
+    def __init__(self, market: Market, terms: Iterable[AccountTerms], roughness: Roughness | None = None) -> None:
         self.market = market
+        self._roughness = roughness
+        self._busts = None if roughness is None else roughness.occurrences("busted_fills", "accounts")
+        #: Fills that were taken back, each with the empty one in its place; a server that reports fills empties it.
+        self.busted: list[tuple[Fill, Fill]] = []
         self.terms = {each.account: each for each in terms}
         self.fills: deque[Fill] = deque(maxlen=MAX_FILLS)
+        self._opening: dict[str, dict[str, tuple[Decimal, Decimal]]] = {}
         self._ledgers = {account: self._opened(each) for account, each in self.terms.items()}
         self._working: dict[str, Order] = {}
         self._finished: deque[Order] = deque(maxlen=MAX_FINISHED_ORDERS)
@@ -230,6 +237,8 @@ class Brokerage:
         self._record(replace(old, status="replaced", updated=now))
         self._number += 1
         fresh = replace(old, number=self._number, quantity=old.filled + rest, price=limit, replaces=old.id)
+        if self._roughness is not None and self._roughness.is_drawn("replaced_counts", fresh.id):
+            fresh = replace(fresh, quantity=rest, filled=ZERO, value=ZERO)
         return self._admit(replace(fresh, status="pending_new", created=now, updated=now))
 
     def advance(self, now: float) -> None:
@@ -239,6 +248,42 @@ class Brokerage:
                 self._record(replace(order, status="expired", updated=now))
             else:
                 self._match(order, now)
+        newest = self.fills[-1] if self.fills else None
+        if self._busts is not None and newest is not None and newest.quantity and self._busts.is_due(now):
+            self.bust(newest, now=now)
+
+    def bust(self, fill: Fill, *, now: float) -> None:
+        """Take a fill back at `now` (Unix s): cash and positions are those without it, and its order is open again.
+
+        The order's filled quantity falls by that of the fill; it may be filled again. Nothing happens if the order was
+        replaced since, as the fill then belongs to the new one.
+        """
+        order = self._working.get(fill.order_id) or next(
+            (each for each in reversed(self._finished) if each.id == fill.order_id), None
+        )
+        if order is None or order.status == "replaced" or order.filled < fill.quantity:
+            return
+        empty = fill._replace(quantity=ZERO, fee=ZERO)
+        self.fills[self.fills.index(fill)] = empty
+        self.busted = [*self.busted[-MAX_BUSTED:], (fill, empty)]
+        ledger = self._opened(self.terms[fill.account])
+        for each in self.fills:
+            if each.account == fill.account and each.quantity:
+                signed = each.quantity if each.side == "buy" else -each.quantity
+                ledger.book(each.symbol, signed, each.price, fee=each.fee, now=each.time)
+        held = self._ledgers[fill.account].positions
+        for symbol in held.keys() - ledger.positions.keys():
+            ledger.positions[symbol] = Position(symbol, ZERO, ZERO, ZERO, 0.0)
+        self._ledgers[fill.account] = ledger
+        self._touched[fill.account, fill.symbol] = None
+        left = order.filled - fill.quantity
+        is_open = order.status in {"filled", "partially_filled"}
+        status: OrderStatus = ("partially_filled" if left else "new") if is_open else order.status
+        if order in self._finished:
+            self._finished.remove(order)
+        self._record(
+            replace(order, filled=left, value=order.value - fill.quantity * fill.price, status=status, updated=now)
+        )
 
     def drain(self) -> tuple[Sequence[Order], Sequence[tuple[str, str]]]:
         """Return all new states of orders since the last call, and the (account, symbol) of changed positions.
@@ -250,8 +295,11 @@ class Brokerage:
         return drained
 
     def _opened(self, terms: AccountTerms) -> Ledger:
-        holdings = {symbol: (Decimal(quantity), self.mark(symbol)) for symbol, quantity in terms.holdings}
-        return Ledger(terms.cash, holdings)
+        if terms.account not in self._opening:
+            self._opening[terms.account] = {
+                symbol: (Decimal(quantity), self.mark(symbol)) for symbol, quantity in terms.holdings
+            }
+        return Ledger(terms.cash, self._opening[terms.account])
 
     def _admit(self, order: Order) -> Order:
         self._order_states.append(order)

@@ -54,7 +54,9 @@ class Portfolios:
             orders_per_s=options.orders_per_s,
             news_s=math.inf,
             watchlist_s=math.inf,
+            roughness=options.roughness(),
         )
+        self._roughness = options.roughness()
         self.accounts.add_listener(self._on_changes)
         self._securities = securities(today)
         self._has_zone = "no_zone" not in options.faults
@@ -167,7 +169,7 @@ class Portfolios:
         for change in changes:
             match change:
                 case OrderChanged(order) if order.status == "pending_new":
-                    if order.filled:
+                    if order.filled and not self._roughness.is_drawn("replaced_counts", f"going on {order.id}"):
                         self._take_over(order)
                 case OrderChanged(order):
                     for kind in _ORDERS:
@@ -188,6 +190,7 @@ class Portfolios:
 
     def _number_fills(self) -> None:
         """Give the fills that are new at the brokerage their trade numbers, and send them to the subscribers."""
+        self._withdraw()
         number, last = self._fills[-1] if self._fills else (0, None)
         fresh: list[Fill] = []
         for fill in reversed(self.accounts.brokerage.fills):
@@ -197,6 +200,15 @@ class Portfolios:
         for count, fill in enumerate(reversed(fresh), number + 1):
             self._fills.append((count, fill))
             self._publish(fill.account, "fills", partial(self.fill_values, count, fill))
+
+    def _withdraw(self) -> None:
+        """Send each fill that was taken back once more under its number, with quantity 0 (assumed)."""
+        for fill, empty in self.accounts.brokerage.busted:
+            for place, (number, each) in enumerate(self._fills):
+                if each is fill:
+                    self._fills[place] = number, empty
+                    self._publish(fill.account, "fills", partial(self.fill_values, number, empty))
+        self.accounts.brokerage.busted.clear()
 
     def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
         """Send an object to the subscriptions of its account and kind; `make` is called only if there are any.

@@ -87,7 +87,9 @@ class AriesServer(Server[LineClient]):
 
     def __init__(self, options: SimOptions) -> None:
         feed = AriesFeed(options, datetime.now().astimezone().date())
-        self.accounts = Accounts(feed.market, options.seed, orders_per_s=options.orders_per_s)
+        self.accounts = Accounts(
+            feed.market, options.seed, orders_per_s=options.orders_per_s, roughness=options.roughness()
+        )
         self.oauth = OAuthServer(token=options.token)
         # The history ends at the market's first state, so it is made before the market moves.
         super().__init__(options, feed, History(feed.market, time.time()))

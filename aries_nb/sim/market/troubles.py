@@ -31,6 +31,10 @@ Trouble: TypeAlias = Literal[
     "server_spelling",
     "stream_refusals",
     "hanging_http",
+    "disordered_events",
+    "repeated_events",
+    "replaced_counts",
+    "busted_fills",
 ]
 T = TypeVar("T")
 #: Each trouble in one line.
@@ -48,6 +52,10 @@ TROUBLES: dict[Trouble, str] = {
     "server_spelling": "aapl and BRK/B are accepted, and answered as AAPL and BRK.B",
     "stream_refusals": "a sixth of the streams of symbols, drawn from the seed, are refused while others go on",
     "hanging_http": "an answer over HTTP hangs, while the streams go on",
+    "disordered_events": "a state of an order comes after newer ones; positions and balances come before their order",
+    "repeated_events": "an order, a fill, a position or a balance comes twice",
+    "replaced_counts": "a replaced order's fills are counted either way: from zero, or going on, drawn by order",
+    "busted_fills": "a fill is taken back: the filled quantity falls, position and money are as without it",
 }
 assert tuple(TROUBLES) == get_args(Trouble)
 
@@ -97,6 +105,10 @@ class Roughness:
     def is_refused(self, subject: str) -> bool:
         """Return whether subscriptions to a stream, such as "level2 AAPL", are refused."""
         return "stream_refusals" in self.troubles and self.rng(f"refusal {subject}").random() < REFUSED_SHARE
+
+    def is_drawn(self, trouble: Trouble, subject: str) -> bool:
+        """Return whether a trouble that holds for half of its subjects, by the seed, holds for this one."""
+        return trouble in self.troubles and self.rng(f"{trouble} {subject}").random() < 0.5
 
     def spelled(self, symbol: str) -> str:
         """Return a symbol in the server's spelling; unchanged where the trouble is not chosen."""
