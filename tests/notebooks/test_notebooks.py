@@ -16,20 +16,27 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
+from aries_nb.sim import TROUBLES
+
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+#: Notebooks that run on the rough market as well, and its troubles: all but those that refuse what a cell is about.
+ROUGH_NOTEBOOKS = [path for path in NOTEBOOKS if path.name[:2] in {"01", "02"}]
+ROUGH = sorted(set(TROUBLES) - {"stream_refusals"})
+CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
 
 MOST_CELLS = 25
 CELL_SECONDS = 60
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
 
+each_rough_notebook = pytest.mark.parametrize("path", ROUGH_NOTEBOOKS, ids=[path.name for path in ROUGH_NOTEBOOKS])
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """`executed(path)` is the executed notebook, run in a copy of its folder by this Python's own kernel.
+    """`executed(path, is_rough=False)` is the executed notebook, run in a copy of its folder by our own kernel.
 
     All run once and at the same time, each in a kernel of its own, since they mostly wait.
     """
@@ -37,16 +44,29 @@ def executed(tmp_path_factory):
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
 
     async def run_all():
-        return await asyncio.gather(*(run(folder / path.name) for path in NOTEBOOKS), return_exceptions=True)
+        return await asyncio.gather(*(run(folder / path.name) for path in wanted), return_exceptions=True)
 
-    done = dict(zip(NOTEBOOKS, asyncio.run(run_all()), strict=True))
+    rough = {path: path.with_name(f"rough_{path.name}") for path in ROUGH_NOTEBOOKS}
+    for path, copy in rough.items():
+        make_rough(folder / path.name, folder / copy.name)
+    wanted = [*NOTEBOOKS, *rough.values()]
+    done = dict(zip(wanted, asyncio.run(run_all()), strict=True))
 
-    def outcome(path):
-        if isinstance(done[path], BaseException):
-            raise done[path]
-        return done[path]
+    def outcome(path, *, is_rough=False):
+        found = done[rough[path] if is_rough else path]
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     return outcome
+
+
+def make_rough(path, copy):
+    """Write a copy of a notebook that connects to the rough market."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in code_cells(notebook):
+        cell.source = CONNECT.sub(rf"\1, rough={ROUGH!r}, rough_seconds=6", cell.source)
+    nbformat.write(notebook, copy)
 
 
 def run(path):
@@ -92,6 +112,14 @@ def test_notebook_is_stored_without_outputs(path):
 @each_notebook
 def test_notebook_runs_top_to_bottom(path, executed):
     assert troubles(executed(path)) == []
+
+
+@each_rough_notebook
+def test_notebook_runs_on_the_rough_market(path, executed):
+    notebook = executed(path, is_rough=True)
+
+    assert any("rough=" in cell.source for cell in code_cells(notebook))
+    assert troubles(notebook) == []
 
 
 @each_notebook

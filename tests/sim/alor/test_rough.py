@@ -53,7 +53,7 @@ def test_stub_quotes_are_in_quotes_and_book():
     assert [levels for levels in asks if [level["price"] for level in levels] == [STUB_ASK]] != []
 
 
-def test_halt_is_told_by_the_status_and_by_an_empty_book():
+def test_halt_is_reported_by_the_status_and_by_an_empty_book():
     sample = AlorSample(rough="halts", rough_seconds=6.0)
     for opcode in (INSTRUMENTS, BOOK, TRADES):
         sample.subscribe(opcode, "SBER", depth=20 if opcode == BOOK else 0)
