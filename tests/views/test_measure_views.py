@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_each_part_is_found_under_the_name_of_its_module():
-    assert {"file_sizes", "first_run", "leak"} <= measure_views.parts().keys()
+    assert {"file_sizes", "first_run", "leak", "reloads"} <= measure_views.parts().keys()
 
 
 def test_a_part_that_fails_is_a_row_that_does_not_hold(monkeypatch: pytest.MonkeyPatch):
