@@ -40,7 +40,6 @@ GAP = "gap"  # name of our shapes in a figure; a user's own shapes have others
 # An axis of times: the first label names the zone, and no label is cut off at the left edge, as a centred one would be.
 TIME_AXIS = {
     "type": "date",
-    "ticksuffix": " UTC",
     "showticksuffix": "first",
     "ticks": "outside",
     "ticklabelposition": "outside right",
@@ -139,10 +138,8 @@ def time_anchor() -> go.Scatter:
 
 
 def name_zone(figure: go.FigureWidget) -> None:
-    """Name the time zone `settings.timezone` below a figure's time axis and in its hover labels."""
-    title = {"text": settings.timezone, "font": {"size": 10, "color": GREY}, "standoff": 2}
-    figure.update_layout(xaxis={"title": title, "hoverformat": f"%-d %b %Y, %H:%M:%S.%L {settings.timezone}"})
-    figure.layout.margin.b = 48
+    """Name the time zone `settings.timezone` at the first label of a figure's time axis and in its hover labels."""
+    figure.update_layout(xaxis={"ticksuffix": f" {settings.timezone}", "hoverformat": "%-d %b %Y, %H:%M:%S.%L"})
 
 
 class AxisDigits:

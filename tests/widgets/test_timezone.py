@@ -47,8 +47,8 @@ def test_a_plotly_chart_has_local_times_named_on_axis_and_hover(source, make):
     chart.draw()
 
     assert clock_of(chart.figure.data[1]) == [*BERLIN, "2026-10-25T04:00"]
-    assert chart.figure.layout.xaxis.title.text == "Europe/Berlin"
-    assert chart.figure.layout.xaxis.hoverformat.endswith(" Europe/Berlin")
+    assert chart.figure.layout.xaxis.ticksuffix == " Europe/Berlin"
+    assert chart.figure.layout.xaxis.showticksuffix == "first"
     chart.close()
 
 

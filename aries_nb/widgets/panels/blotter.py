@@ -93,7 +93,7 @@ class Blotter(Panel):
             "note": data.note,
             "empty": empty_text(data),
             "rows": self._rows,
-            "columns": [heading.plain for heading in _with_zone(formatted.headings)],
+            "columns": [heading.plain for heading in formatted.headings],
             "pinned": self._pinned,
         }
         return PanelFrame(description, (float(data.is_stale),), np.empty(0), self._updates.update(formatted.rows))

@@ -266,6 +266,7 @@ function makeLadder(root, clock) {
     const own = tick === null ? "" : (marks.orders.get(`${name}${tick}`) ?? "");
     put(part.own, own);
     part.own.title = own ? `own ${name === "bid" ? "buy" : "sell"} order of ${own}` : "";
+    if (!level) delete row.cells[place].dataset.flash;
     if (!level || !old || (old.get(tick)?.size ?? 0) === level.size) return;
     const key = `${name}${tick}`;
     const now = performance.now();
