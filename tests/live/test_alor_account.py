@@ -325,7 +325,7 @@ def test_pnl_chart_says_that_it_is_reckoned_here(account: Account) -> None:
 
 @pytest.mark.parametrize("interval", ["7m", "", 5])
 def test_pnl_of_a_length_that_cannot_be_is_refused_with_those_that_can(account: Account, interval: object) -> None:
-    with pytest.raises(UsageError, match=r"15s, 1m, 5m, 15m, 1h, 1d\.$"):
+    with pytest.raises(UsageError, match=r"15s, 1min, 5min, 15min, 1h, 1d\.$"):
         account.pnl(interval)  # type: ignore[arg-type]
 
 
