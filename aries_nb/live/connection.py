@@ -19,14 +19,12 @@ from aries_nb.brokers import Endpoint, Query
 from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError, UsageError, WaitTimeoutError
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
-from aries_nb.live.waiting import wait_for
+from aries_nb.live.waiting import PendingReply, wait_for
 from aries_nb.model import (
     TABLE_KEYS,
     Column,
     ColumnType,
     Kind,
-    Observers,
-    RecordBuffer,
     RecordSink,
     Rejected,
     State,
@@ -56,7 +54,7 @@ from aries_nb.store import (
     TableListener,
 )
 
-__all__ = ["Link", "PendingReply", "opened"]
+__all__ = ["Link", "opened"]
 
 ANSWER_SECONDS = 5.0
 OPEN_SECONDS = 15.0
@@ -518,29 +516,3 @@ def _statistics(session: Session, clock: ExchangeClock) -> FeedStatistics:
         silence_s=(clock.now_ns() - last) / 1e9 if last else float("nan"),
         last_error=session.last_error,
     )
-
-
-class PendingReply:
-    """A sink for the text of one reply to one query: `text` is None until it arrives.
-
-    The network's thread writes, any thread reads.
-    """
-
-    def __init__(self) -> None:
-        self.buffer = RecordBuffer()
-        self.text: str | None = None
-        self._observers = Observers()
-
-    def publish(self) -> None:
-        """Set `text` to the reply in `buffer`, if it has arrived; called by the network's thread."""
-        if self.buffer.values:
-            self.text = str(self.buffer.values[-1])
-            self._observers.notify()
-        self.buffer.clear()
-
-    def interrupted(self) -> None:
-        """Do nothing when the stream breaks: a reply stays valid, and the session repeats an unanswered query."""
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when the reply arrives, on the network's thread. Returns a function that ends the calls."""
-        return self._observers.add(callback)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from numbers import Real
 
 from aries_nb.errors import UsageError, WaitTimeoutError
+from aries_nb.model import Observers, RecordBuffer
 from aries_nb.model.clock import elapsed
 
-__all__ = ["Watch", "wait_for", "wait_for_async"]
+__all__ = ["PendingReply", "Watch", "wait_for", "wait_for_async"]
 
 Watch = Callable[[Callable[[], None]], Callable[[], None]]
 
@@ -79,6 +80,32 @@ async def wait_for_async(
     finally:
         for stop in undo:
             stop()
+
+
+class PendingReply:
+    """A sink for the text of one reply to one query: `text` is None until it arrives.
+
+    The network's thread writes, any thread reads.
+    """
+
+    def __init__(self) -> None:
+        self.buffer = RecordBuffer()
+        self.text: str | None = None
+        self._observers = Observers()
+
+    def publish(self) -> None:
+        """Set `text` to the reply in `buffer`, if it has arrived; called by the network's thread."""
+        if self.buffer.values:
+            self.text = str(self.buffer.values[-1])
+            self._observers.notify()
+        self.buffer.clear()
+
+    def interrupted(self) -> None:
+        """Do nothing when the stream breaks: a reply stays valid, and the session repeats an unanswered query."""
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when the reply arrives, on the network's thread. Returns a function that ends the calls."""
+        return self._observers.add(callback)
 
 
 def _deadline(timeout: object) -> float | None:

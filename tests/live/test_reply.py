@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aries_nb.live.connection import PendingReply
+from aries_nb.live.waiting import PendingReply
 
 
 def put(reply: PendingReply, text: str) -> None:
