@@ -54,6 +54,7 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 TIMES = {
     "elapsed": {
         "net.websocket", "net.session", "net.http_client", "net.oauth_callback", "live.connection", "live.waiting",
+        "live.idle", "live.live_object",
         "live.feed", "live.staleness", "live.account.equity", "live.account.positions", "live.market.bars",
         "live.market.current_bar", "widgets.painter", "widgets.transport", "widgets.view",
     },

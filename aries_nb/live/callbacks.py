@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from weakref import WeakSet
 
 from aries_nb.errors import ClosedError, UsageError
+from aries_nb.live.notebook import Cell, running_cell
 from aries_nb.model import Observers
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ class Callbacks:
         self.last_error = problem
         log.warning(problem)
 
+    def is_current(self) -> bool:
+        """Whether the caller runs on the callbacks' thread."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """End the thread, and those of the workers; returns at once. Jobs may run once more before it ends."""
         self._is_closed = True
@@ -151,7 +156,8 @@ class Registrations:
     def __init__(self, callbacks: Callbacks, name: str) -> None:
         self._callbacks = callbacks
         self._name = name
-        self._removers: dict[object, Callable[[], None]] = {}
+        self._removers: dict[tuple[str, object], Callable[[], None]] = {}
+        self._cells: dict[tuple[str, object], Cell | None] = {}  # in which each function was registered
         self._is_closed = False
         self._guard = threading.Lock()  # of these two
 
@@ -171,14 +177,14 @@ class Registrations:
         def remove() -> None:
             with self._guard:
                 if self._removers.get(key) is remove:
-                    del self._removers[key]
+                    del self._removers[key], self._cells[key]
             for each in undo:
                 each()
 
         with self._guard:
             outdated = remove if self._is_closed else self._removers.get(key)
             if not self._is_closed:
-                self._removers[key] = remove
+                self._removers[key], self._cells[key] = remove, running_cell()
         if outdated is not None:
             outdated()
         if outdated is remove:
@@ -204,6 +210,14 @@ class Registrations:
         """The number of registered functions."""
         return len(self._removers)
 
+    def cells(self) -> dict[tuple[str, object], Cell | None]:
+        """Return the notebook's cell in which each function was registered; None where that is unknown.
+
+        The key is equal for one kind of event and functions that `same_function` takes for the same.
+        """
+        with self._guard:
+            return dict(self._cells)
+
     def wake(self) -> None:
         """Run the job of every registered function once more, on the callbacks' thread; returns at once. Any thread."""
         self._callbacks.wake()
@@ -214,6 +228,7 @@ class Registrations:
             self._is_closed = True
             removers = list(self._removers.values())
             self._removers.clear()
+            self._cells.clear()
         for remove in removers:
             remove()
 

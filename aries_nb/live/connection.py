@@ -16,7 +16,14 @@ from math import isnan
 from typing import cast
 
 from aries_nb.brokers import Endpoint, Query
-from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError, UsageError, WaitTimeoutError
+from aries_nb.errors import (
+    ClosedError,
+    FeedError,
+    SubscriptionRefusedError,
+    UnknownSymbolError,
+    UsageError,
+    WaitTimeoutError,
+)
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.statistics import FeedStatistics, combined, worst
 from aries_nb.live.waiting import PendingReply, wait_for
@@ -111,6 +118,7 @@ class Link:
         )
         self._streams: dict[int, list[Route]] = {}
         self._lags = LatencySamples(self.clock.now_ns)  # of all its frames and books
+        self._given_up: dict[int, tuple[list[Route], int]] = {}  # by store, with the number of its gap
         self._numbers = count(1)  # of queries
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         self._book_requests: dict[Subscription, threading.RLock] = {}
@@ -233,6 +241,7 @@ class Link:
                 book, users = self._books.get(wanted) or (OrderBook(symbol, self.clock.now_ns), 0)
                 book.lags.whole = self._lags
                 self._books[wanted] = (book, users + 1)
+            self.take_up(book)
             if not users:
                 try:
                     self._subscribe([Route(wanted, book, 0)], book)
@@ -355,6 +364,60 @@ class Link:
         streams = self._streams.pop(id(store), None)
         if streams and self.state != "closed":
             self._pool.unsubscribe(streams)
+        _, gap = self._given_up.pop(id(store), ((), None))
+        if gap is not None:
+            self._gaps.log.taken_up(gap, ended=self.clock.now_ns())
+
+    def give_up(self, store: RecordSink, reason: str) -> int | None:
+        """Unsubscribe the streams that fill a store until `take_up`; the store keeps what it has.
+
+        Returns the number of the gap that begins, with `reason` as its reason; None, and does nothing, where the store
+        has no streams, or another user (an order book). The network's thread only.
+        """
+        with self._guard:
+            routes = self._streams.get(id(store))
+            if not routes:
+                return None
+            wanted = routes[0].subscription
+            if isinstance(store, OrderBook) and self._books.get(wanted, (store, 1))[1] > 1:
+                return None
+            name = self._gaps.of_connection(self._pool.number_of(routes[0])).name
+            symbol = wanted.symbol if len(routes) == 1 else ""
+            gap = self._gaps.log.given_up(f"{name} {wanted.kind}", symbol, started=self.clock.now_ns(), reason=reason)
+            self._given_up[id(store)] = self._streams.pop(id(store)), gap
+        store.interrupted()
+        if isinstance(store, RollingFrame | OrderBook):  # rows still came until the streams ended
+            ended = lambda _: self._gaps.log.last_received(gap, store.lags.newest)  # noqa: E731
+        else:
+            ended = lambda _: None  # noqa: E731
+        for done in self._pool.unsubscribe(routes):
+            done.add_done_callback(ended)
+        return gap
+
+    def is_given_up(self, store: RecordSink) -> bool:
+        """Whether the streams that fill a store were given up, and not taken up again."""
+        return id(store) in self._given_up
+
+    def take_up(self, store: RecordSink) -> None:
+        """Subscribe again to the streams that were given up; returns at once. The gap ends with the server's reply.
+
+        Where that is impossible, as at the broker's limit of streams, the store stays given up, and the reason is the
+        `last_error` of the statistics.
+        """
+        with self._guard:
+            routes, gap = self._given_up.pop(id(store), ([], -1))
+            if not routes:
+                return
+            self._streams[id(store)] = routes
+        try:
+            answers = self._pool.subscribe(routes)
+        except FeedError as error:
+            with self._guard:
+                self._given_up[id(store)] = self._streams.pop(id(store)), gap
+            self.report(f"a stream cannot begin again: {error}")
+            return
+        for answer in answers:
+            answer.add_done_callback(lambda _: self._gaps.log.taken_up(gap, ended=self.clock.now_ns()))
 
     def check(self) -> None:
         """Raise the error that ended a connection for good, or ClosedError after `close`; else return."""

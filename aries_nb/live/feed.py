@@ -31,6 +31,7 @@ from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
+from aries_nb.live.idle import IdleStreams
 from aries_nb.live.live_object import LiveRegistry, browser_session
 from aries_nb.live.market.bars import INTERVALS, BarHistory, LiveBars, checked_span
 from aries_nb.live.market.book import LiveBook
@@ -114,6 +115,7 @@ class Feed(BoundToProcess):
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
         self._registry = LiveRegistry(self._check)
+        IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
         self._cards: WeakValueDictionary[object, Card] = WeakValueDictionary()  # by browser session

@@ -31,12 +31,17 @@ class GapSelection:
         self._places = places
         self._made = self._log.clock.now_ns() if since is None else since
         self._closed: int | None = None
+        self._own: set[int] = set()  # numbers of gaps that concern this selection's frame alone
+
+    def add(self, number: int) -> None:
+        """Include gap `number`, which concerns the frame of this selection alone."""
+        self._own.add(number)
 
     def all(self) -> list[Gap]:
         """Return the gaps, oldest first; their times are in ns since the epoch."""
         if self._places is None:
             return self._log.all()
-        return [gap for gap in self._log.of(self._places) if self._is_ours(gap)]
+        return [gap for gap in self._log.of(self._places, tuple(self._own)) if self._is_ours(gap)]
 
     def _is_ours(self, gap: Gap) -> bool:
         is_later = self._closed is not None and gap.started > self._closed
@@ -97,7 +102,8 @@ class Gaps(BoundToProcess):
         """One row a gap, oldest first: stream, symbol ("" all), started, ended (UTC), cause, reason, filled, missed.
 
         `ended` is NaT while the gap lasts. `cause` is "cut", "silence", "overload" (we read too slowly), "token",
-        "restart" (the server restarts) or "pause" (this process was suspended); `reason` says it in words. `filled`
+        "restart" (the server restarts), "pause" (this process was suspended) or "given up" (only the notebook's output
+        history held the frame, and nothing used it); `reason` says it in words. `filled`
         (bool): the missed data were loaded from the broker's history; where only one kind of data was filled, it has a
         row of its own, such as "market trades". `missed` is the number of messages that were missed, NaN where it is
         unknown.

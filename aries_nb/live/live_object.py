@@ -9,14 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
-from weakref import WeakValueDictionary
+from weakref import WeakMethod, WeakSet, WeakValueDictionary
 
 from aries_nb.errors import BoundToProcess, ClosedError, FeedError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks, News, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watch, wait_for, wait_for_async
-from aries_nb.model import State
+from aries_nb.model import RecordSink
+from aries_nb.model.clock import elapsed
 from aries_nb.net.connection_errors import enough_resources
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 
@@ -56,6 +57,8 @@ class LiveObject(BoundToProcess, ABC):
         self._registrations = Registrations(callbacks, name)
         self._name = name
         self._watches: tuple[Watch, ...] = (watch, link.watch)
+        self._sources: WeakSet[object] = WeakSet()  # that views hold, and which refer to this object
+        self._used_at = elapsed()
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()  # the painter holds those on display
         # Rebinding the variable when a cell runs again must end the old subscription.
         self._release = weakref.finalize(self, release)
@@ -68,8 +71,8 @@ class LiveObject(BoundToProcess, ABC):
 
     @property
     def is_live(self) -> bool:
-        """Whether updates can arrive: the connection is live and this object is open."""
-        return self.is_open and self._link.state == "live"
+        """Whether updates can arrive: the connection is live, this object is open and its streams were not given up."""
+        return self.is_open and self._link.state == "live" and not self._is_given_up
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call `callback` with what is new as a DataFrame, on the callbacks' thread.
@@ -84,6 +87,7 @@ class LiveObject(BoundToProcess, ABC):
         logged, and called again with what is new then. Raises ClosedError after `close`, UsageError for what is no
         function.
         """
+        self._use()
         return self._registrations.add_news(callback, self._news(), self._watches[0])
 
     async def __aiter__(self) -> AsyncIterator[pd.DataFrame]:
@@ -91,6 +95,7 @@ class LiveObject(BoundToProcess, ABC):
 
         The event loop keeps running. Ends when this object or the feed is closed. Raises the error that ended the feed.
         """
+        self._use()
         news = self._news(whole=True)
         found: list[pd.DataFrame] = []
 
@@ -163,14 +168,53 @@ class LiveObject(BoundToProcess, ABC):
         self._link.check()
 
     @property
-    def _state(self) -> State:
+    def _state(self) -> str:
+        if self._is_given_up:
+            return "given up"
         return self._link.state if self.is_open else "closed"
 
+    @property
+    def _parts(self) -> tuple[LiveObject, ...]:
+        """The live objects that belong to this one; a hook."""
+        return ()
+
+    def _references_to(self, part: LiveObject) -> int:  # noqa: ARG002
+        """Return how many references this object and its sources have to one of `_parts`; a hook."""
+        return 0
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        """The stores whose streams end while this object is not used; a hook. () for an object that keeps them."""
+        return ()
+
+    @property
+    def _is_given_up(self) -> bool:
+        return any(self._link.is_given_up(store) for store in self._stores)
+
+    def _use(self) -> None:
+        """Note that this object is used now; streams that were given up begin again, without waiting for the server.
+
+        What is read to call a user's function is no use, so that an obsolete function does not keep its frame.
+        """
+        is_given_up = self._is_given_up
+        if is_given_up or not self._callbacks.is_current():
+            self._used_at = elapsed()
+        if is_given_up:
+            for store in self._stores:
+                self._link.take_up(store)
+
+    def _give_up(self, reason: str) -> None:
+        """End the streams until this object is used; a gap with `reason` begins. The network's thread only."""
+        for store in self._stores:
+            self._link.give_up(store, reason)
+
     def _wait(self, count: int, *, timeout: float | None, what: str) -> Self:
+        self._use()
         wait_for(self._has(count), self._watches, timeout=timeout, what=what)
         return self
 
     async def _until(self, count: int, *, timeout: float | None, what: str) -> Self:
+        self._use()
         await wait_for_async(self._has(count), self._watches, timeout=timeout, what=what)
         return self
 
@@ -197,6 +241,8 @@ class LiveObject(BoundToProcess, ABC):
             if not self.is_open:
                 raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
             view = self._views[key] = make()
+            view.when_used = WeakMethod(self._use)
+        self._use()
         return cast("T", view)
 
 
@@ -220,6 +266,16 @@ class StreamedObject(LiveObject):
         self._store = store
         self._gap_selection = link.gaps_of(store)
         self._gaps = Gaps(self._gap_selection)
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        return (self._store,)
+
+    def _give_up(self, reason: str) -> None:
+        for store in self._stores:
+            gap = self._link.give_up(store, reason)
+            if gap is not None and store is self._store:
+                self._gap_selection.add(gap)
 
     @property
     def ledger(self) -> MessageCounts:
@@ -285,7 +341,13 @@ class LiveRegistry:
                 if is_late:  # it would outlive the feed
                     live.close()
                     self._check()
+            live._use()  # noqa: SLF001
             return cast("LiveObjectT", live)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
 
     def open_objects(self) -> list[LiveObject]:
         """Return the registered objects that are open."""

@@ -42,7 +42,10 @@ class Streams(BoundToProcess):
 
     @property
     def df(self) -> pd.DataFrame:
-        """One row an object: stream, updates (rows or changes so far), rows_per_s, held_by; a snapshot of your own.
+        """One row an object: stream, state, updates (rows or changes so far), rows_per_s, held_by; a snapshot.
+
+        `state` is that of the connection, such as "live", or "given up" where only the output history held the object
+        for a minute: it begins again when it is used.
 
         `rows_per_s` is over the last 10 s, of quotes and trades; NaN for others. `held_by` lists the notebook's
         variables ("quotes"), "callback", "view" and "output history"; "" where it is another object of the feed, or a
@@ -52,6 +55,7 @@ class Streams(BoundToProcess):
         return pd.DataFrame(
             {
                 "stream": pd.array([each._name for each in self._objects], dtype="str"),  # noqa: SLF001
+                "state": pd.array([each._state for each in self._objects], dtype="str"),  # noqa: SLF001
                 "updates": np.array([each._count() for each in self._objects], "int64"),  # noqa: SLF001
                 "rows_per_s": np.array([self._rate(each) for each in self._objects], "float64"),
                 "held_by": pd.array([", ".join(_holders(each, names)) for each in self._objects], dtype="str"),

@@ -110,7 +110,9 @@ class LiveTable(StreamedObject):
 
     @property
     def _source(self) -> TableSource:
-        return TableSource(self, self._table, self._gap_selection, self._options, check=self._check_coming)
+        source = TableSource(self, self._table, self._gap_selection, self._options, check=self._check_coming)
+        self._sources.add(source)
+        return source
 
     def _check_coming(self) -> None:
         self._has(self._count() + 1)()

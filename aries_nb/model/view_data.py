@@ -37,8 +37,8 @@ __all__ = [
 class GapSpan(NamedTuple):
     """One gap of a stream, from `started` to `ended` by this machine's clock, in ns since the epoch.
 
-    `ended` is None while the gap lasts. `cause` is "cut", "silence", "overload", "token", "restart" or "pause", as in
-    the column of that name in `feed.gaps`.
+    `ended` is None while the gap lasts. `cause` is "cut", "silence", "overload", "token", "restart", "pause" or "given
+    up", as in the column of that name in `feed.gaps`.
     """
 
     started: int

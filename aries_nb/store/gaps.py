@@ -36,11 +36,12 @@ class Gap:
     """One interruption of a stream, or the part of it that concerns one kind of data or one symbol.
 
     Times in ns since the epoch; `ended` is None while it lasts. `symbol` is "" where all symbols of the stream are
-    concerned. `cause` is "cut", "silence", "overload" (we read too slowly), "token", "restart" (the server restarts) or
-    "pause" (this process was suspended); `reason` says it in words. `filled`: nothing is missing, as the missed data
-    were loaded from the broker's history, or none were missed. `missed` is the number of messages that were missed, in
-    a filled gap the number loaded; None where it is unknown. `number` is the gap's place among all gaps of the feed,
-    from 0. `past` is how many of the missed messages the stream itself sent from its history.
+    concerned. `cause` is "cut", "silence", "overload" (we read too slowly), "token", "restart" (the server restarts),
+    "pause" (this process was suspended) or "given up" (not in use); `reason` says it in words. `filled`: nothing is
+    missing, as the missed data were loaded from the broker's history, or none were missed. `missed` is the number of
+    messages that were missed, in a filled gap the number loaded; None where it is unknown. `number` is the gap's place
+    among all gaps of the feed, from 0. `past` is how many of the missed messages the stream itself sent from its
+    history. `is_of_one`: it concerns one frame, book or table alone; others of the same symbols went on.
     """
 
     stream: str
@@ -53,6 +54,7 @@ class Gap:
     cause: Cause = "cut"
     number: int = 0
     past: int = 0
+    is_of_one: bool = False
 
 
 class GapLog:
@@ -110,6 +112,34 @@ class GapLog:
             self._trim()
         self._observers.notify()
 
+    def given_up(self, stream: str, symbol: str, *, started: int, reason: str) -> int:
+        """Begin a gap of one frame, book or table alone, which was given up at `started`; return its number.
+
+        `started` is in ns since the epoch. It is not among the interruptions that `counts` counts.
+        """
+        with self._lock:
+            number = self.count
+            self._add(Gap(stream, symbol, started, None, reason, cause="given up", is_of_one=True))
+            self._trim()
+        self._observers.notify()
+        return number
+
+    def taken_up(self, number: int, *, ended: int) -> None:
+        """End gap `number` (from `given_up`) at `ended`, in ns since the epoch."""
+        with self._lock:
+            gap = self._gaps.get(number)
+            if gap is None or gap.ended is not None:
+                return
+            self._gaps[number] = replace(gap, ended=max(ended, gap.started))
+        self._observers.notify()
+
+    def last_received(self, number: int, at: int) -> None:
+        """Begin gap `number` (from `given_up`) at `at`, in ns, where messages still came until then."""
+        with self._lock:
+            gap = self._gaps.get(number)
+            if gap is not None:
+                self._gaps[number] = replace(gap, started=max(gap.started, at))
+
     def newest(self, stream: str) -> int:
         """Return the number of the newest gap of a stream, an open one included; -1 where there is none."""
         with self._lock:
@@ -142,19 +172,20 @@ class GapLog:
         with self._lock:
             return list(self._gaps.values())
 
-    def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]]) -> list[Gap]:
-        """Return the gaps of these symbols, oldest first.
+    def of(self, symbols: Mapping[tuple[str, Kind], Collection[str]], own: Collection[int] = ()) -> list[Gap]:
+        """Return the gaps of these symbols, oldest first; of gaps of one frame alone, those whose number is in `own`.
 
         The symbols are given by connection and kind of stream, such as ("market", "trades"). A gap is one of a whole
         connection, unless the log has entries of it by kind and symbol (which tell what was filled): then those.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}
-        gaps = self.all()
+        gaps = [gap for gap in self.all() if not gap.is_of_one]
+        alone = [gap for gap in self.all() if gap.is_of_one and gap.number in own]
         parts = [gap for gap in gaps if gap.stream in streams and gap.symbol in ("", *streams[gap.stream][1])]
         told = {(streams[gap.stream][0], gap.started) for gap in parts}
         whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in told]
-        return sorted([*whole, *parts], key=lambda gap: gap.number)
+        return sorted([*whole, *parts, *alone], key=lambda gap: gap.number)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.

@@ -111,7 +111,8 @@ class ScriptView(View):
 
     def __init__(self, source: VersionedSource, widget: PanelWidget) -> None:
         super().__init__(source)
-        self._displays: dict[str, None] = {}
+        self._displays: dict[str, None] = {}  # that are visible
+        self._places: dict[str, None] = {}  # all that were not removed
         self._is_answered = False
         self._widget = widget
         widget.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
@@ -149,18 +150,30 @@ class ScriptView(View):
             self._widget.send_keeper()
         number, is_visible = content.get("ack"), content.get("visible")
         self._is_answered |= isinstance(number, int)
+        display = str(content.get("view", ""))
         if isinstance(is_visible, bool):
-            is_visible = self._is_any_visible(str(content.get("view", "")), is_visible=is_visible)
+            is_visible = self._is_any_visible(display, is_visible=is_visible)
+        is_gone = content.get("removed") is True and self._was_last(display)
         self._report(
             unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
             is_visible=is_visible if isinstance(is_visible, bool) else None,
             painted_s_ago=seconds(content.get("waited")),
+            is_gone=is_gone,
         )
+
+    def _was_last(self, display: str) -> bool:
+        """Note that the display with the id `display` was removed; return whether no other is known."""
+        with self.lock:
+            self._places.pop(display, None)
+            return not self._places
 
     def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
         """Note whether the display with the id `display` is visible; return whether any display of the view is."""
         with self.lock:
             self._displays.pop(display, None)
+            self._places[display] = None
+            if len(self._places) > DISPLAYS_KEPT:
+                del self._places[next(iter(self._places))]
             if is_visible:
                 self._displays[display] = None
                 # A reloaded page does not report that its displays are gone; what it leaves here must not grow.

@@ -98,6 +98,7 @@ class _Watched:
         self.pace = FramePacing(view.period_s)
         self.seen_version: int | None = None
         self.looked_at = -math.inf
+        self.is_asked = False
         # A row is timed once, and only if it was received while the view was visible: the time that the browser needs
         # to load a view, and that a quiet stream has been quiet when a view is displayed, is no latency. By the
         # clock of the source, ns.
@@ -205,6 +206,22 @@ class Painter:
                 lags.painted(painted.received, lags.now_ns() - int(painted_s_ago * 1e9))
             self._wake()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a notebook cell runs, so that the browser's answers may have to wait."""
+        return self._busy.since is not None
+
+    def ask(self, view: PaintableView) -> None:
+        """Send a sign of life for `view`, which a page with a display of it answers, also one that is out of sight.
+
+        Ignored if the view is not drawn. Any thread.
+        """
+        with self._changed:
+            watched = self._watched.get(id(view))
+            if watched is not None:
+                watched.is_asked = True
+                self._wake()
+
     def stop(self) -> None:
         """Forget all views, draw none from now on, and wait for the thread for at most 2 s.
 
@@ -249,6 +266,10 @@ class Painter:
         order.sort(key=lambda each: each[:2])
         following = math.inf
         with get_outbox().one_pass():
+            for asked in [each for _, _, each in order if each.is_asked]:
+                asked.is_asked = False
+                self._messages += (messages := asked.view.beat())
+                self._budget.spend(messages)
             for at, _, watched in order:
                 following = min(following, at if at > now else self._paint_if_changed(watched))
         saved = get_outbox().saved()

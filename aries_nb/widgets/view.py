@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import math
 import threading
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from aries_nb.widgets.sources import TimedSource
 from aries_nb.widgets.static_html import FONT, bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from aries_nb.widgets.sources import PaintTimings, VersionedSource
     from aries_nb.widgets.widget_model import LateModel
@@ -57,6 +58,8 @@ class View(BoundToProcess, ABC):
         self._source = source
         self._painter: Painter | None = None
         self._is_closed = False
+        self.when_used: Callable[[], Callable[[], None] | None] | None = None  # returns what is called when a page asks
+        self._seen_at = math.inf  # until the first display
         self._pictured = 0  # the frame of the newest static picture that the page has, and when it was sent
         self._pictured_at = elapsed()
 
@@ -128,6 +131,19 @@ class View(BoundToProcess, ABC):
             self._renew_picture(is_last=True)
             self._release()
 
+    def seen_at(self) -> float:
+        """Return when a page last showed this view or answered for it, in s of `elapsed`, and ask the pages again.
+
+        Now while a cell runs, as no answer can come in; infinity before the first display, -infinity where no page has
+        a display of it.
+        """
+        if self._painter is not None and self._seen_at != -math.inf:
+            if self._painter.is_busy:
+                self._seen_at = elapsed()
+            else:
+                self._painter.ask(self)
+        return self._seen_at
+
     def watch(self, painter: Painter | None = None) -> None:
         """Let the painter's thread draw this view from now on; called when the view is displayed.
 
@@ -136,6 +152,7 @@ class View(BoundToProcess, ABC):
         if self._is_closed:
             return
         self._painter = painter or self._painter or get_painter()
+        self._was_seen()
         self._painter.watch(self)
 
     def _repr_mimebundle_(
@@ -196,20 +213,36 @@ class View(BoundToProcess, ABC):
         return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
 
     def _report(
-        self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
+        self,
+        *,
+        unanswered: int | None = None,
+        is_visible: bool | None = None,
+        painted_s_ago: float = 0.0,
+        is_gone: bool = False,
     ) -> None:
         """Pass a report of the browser on to the painter.
 
         `unanswered` is how many frames it has yet to paint, `is_visible` whether the view can be seen; None
-        means that the report does not say. `painted_s_ago` is how long it waited with its answer, in s. A
+        means that the report does not say. `painted_s_ago` is how long it waited with its answer, in s.
+        `is_gone`: the last display of the view was removed. A
         widget displayed directly, without its view, is drawn by the painter from its first report on.
         """
         if self._is_closed:
             return
+        if is_gone:
+            self._seen_at = -math.inf
+        elif is_visible or self._seen_at != -math.inf:  # an answer may come after the report that its display is gone
+            self._was_seen()
         if self._painter is None:
             self.watch()
         if self._painter is not None:
             self._painter.report(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=painted_s_ago)
+
+    def _was_seen(self) -> None:
+        self._seen_at = elapsed()
+        use = None if self.when_used is None else self.when_used()
+        if use is not None:
+            use()
 
     @abstractmethod
     def _draw(self) -> int:

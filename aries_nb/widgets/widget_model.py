@@ -364,12 +364,18 @@ class FigureListener(Protocol):
     """
 
     def __call__(
-        self, *, unanswered: int | None = None, is_visible: bool | None = None, painted_s_ago: float = 0.0
+        self,
+        *,
+        unanswered: int | None = None,
+        is_visible: bool | None = None,
+        painted_s_ago: float = 0.0,
+        is_gone: bool = False,
     ) -> None:
         """Receive a report of the browser about a figure; None means that the report does not say.
 
         `unanswered`: number of edits that the browser has yet to draw; `is_visible`: whether any display is in the
-        page; `painted_s_ago`: how long the browser waited with its answer, in s.
+        page; `painted_s_ago`: how long the browser waited with its answer, in s; `is_gone`: the last display was
+        removed.
         """
 
 
@@ -440,7 +446,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         places = state.get("_view_count")
         super()._handle_own(msg)
         if self._listener is not None and isinstance(places, int):
-            self._listener(is_visible=places > 0)
+            self._listener(is_visible=places > 0, is_gone=places == 0)
 
     def _on_custom(self, content: object, _: object) -> None:
         """Handle the custom message `content` of the browser: a request, an answer, or an event such as a click.

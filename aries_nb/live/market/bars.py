@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -23,7 +22,8 @@ from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.current_bar import CurrentBar, trades_in
-from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, TableData
+from aries_nb.live.notebook import runs_a_cell
+from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.settings import Engine, check_plotly
 from aries_nb.net.background import run_on_thread
@@ -183,7 +183,8 @@ class LiveBars(LiveObject):
         earlier and no trade of it is missing. A print that comes later still counts, by its exchange time: `source` is
         then "corrected", and `complete` stays; the broker's own bars are not changed. A time without trades has no bar.
         """
-        return self._upkeep.series.frame(self._upkeep.clock.now_ns() - GRACE_NS)
+        self._use()
+        return self._upkeep.bars()
 
     def __len__(self) -> int:
         return len(self._upkeep.series)
@@ -226,17 +227,28 @@ class LiveBars(LiveObject):
 
     @property
     def _source(self) -> BarsSource:
-        return BarsSource(self, self._upkeep)
+        source = BarsSource(self, self._upkeep)
+        self._sources.add(source)
+        return source
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        return (self._upkeep.trades,)
+
+    def _give_up(self, reason: str) -> None:
+        self._upkeep.give_up(reason)
 
     def _count(self) -> int:
         return len(self)
 
     def _news(self, *, whole: bool = False) -> News:
-        before = self.df.iloc[:0] if whole else self.df
+        bars = self._upkeep.bars()
+        before = bars.iloc[:0] if whole else bars
 
         def news() -> pd.DataFrame | None:
             nonlocal before
-            now, old = self.df, before.reindex(self.df.index)
+            now = self._upkeep.bars()
+            old = before.reindex(now.index)
             before = now
             changed = now[~((now == old) | (now.isna() & old.isna())).all(axis=1)]
             return changed if len(changed) else None
@@ -302,6 +314,7 @@ class _BarUpdater:
         self._history = history
         self._begun = self._told_until = self.clock.now_ns()
         self._lasting: dict[int, Gap] = {}  # by number
+        self._own_gaps: set[int] = set()  # that are of one object alone, this one
         self._over = {
             gap.number for gap in gaps.all() if gap.ended is not None
         }  # the gaps that ended before the beginning or were handled
@@ -345,9 +358,24 @@ class _BarUpdater:
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
             for gap in self._gaps.all()
-            if _is_ours(gap) and (gap.ended or now) > self._begun
+            if self._is_ours(gap) and (gap.ended or now) > self._begun
         }
         return tuple(span for span in spans.values() if self.series.is_incomplete(span.started, span.ended or now))
+
+    @property
+    def trades(self) -> RecordSink:
+        """What the stream of trades fills."""
+        return self._tape
+
+    def bars(self) -> pd.DataFrame:
+        """Return all bars as `LiveBars.df` does."""
+        return self.series.frame(self.clock.now_ns() - GRACE_NS)
+
+    def give_up(self, reason: str) -> None:
+        """Unsubscribe from the trades until the link takes them up again; a gap with `reason` begins."""
+        gap = self._link.give_up(self._tape, reason)
+        if gap is not None:
+            self._own_gaps.add(gap)
 
     def close(self) -> None:
         """Unsubscribe from the trades and end the thread; idempotent."""
@@ -361,6 +389,8 @@ class _BarUpdater:
         while not self._closed.wait(PACE_SECONDS) and self._link.state != "closed":
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
+            if self._link.is_given_up(self._tape):
+                continue
             before, now = self.series.version, self.clock.now_ns()
             try:
                 self._follow_clock()
@@ -384,7 +414,7 @@ class _BarUpdater:
 
     def _take_gaps(self) -> None:
         now = self.clock.now_ns()
-        ours = {gap.number: gap for gap in self._gaps.all() if _is_ours(gap)}
+        ours = {gap.number: gap for gap in self._gaps.all() if self._is_ours(gap)}
         lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
         over = {number: gap for number, gap in ours.items() if number not in lasting}
         # The gap log drops the oldest of very many gaps, even one that lasts: it is taken as ended.
@@ -400,6 +430,14 @@ class _BarUpdater:
         if finished:
             self._running.restart(self._tape.version)
         self._lasting, self._over = lasting, set(over)
+
+    def _is_ours(self, gap: Gap) -> bool:
+        """Return whether trades of the bars may be missing because of this gap: it is of the market endpoint.
+
+        Its stream is then "market", or "market 2" and so on for further connections, any of which may carry the trades.
+        A gap of one frame or book alone is none of other bars.
+        """
+        return gap.stream.split()[0] == "market" and (not gap.is_of_one or gap.number in self._own_gaps)
 
     def _last_before(self, started: int) -> int:
         """Return the exchange time, in ns, from which on trades may be missing because of a gap.
@@ -459,14 +497,6 @@ class _BarUpdater:
             self.series.history(bars, final_before=request.final_before)
 
 
-def _is_ours(gap: Gap) -> bool:
-    """Return whether trades of the bars may be missing because of this gap: it is of the market endpoint.
-
-    Its stream is then "market", or "market 2" and so on for further connections, any of which may carry the trades.
-    """
-    return gap.stream.split()[0] == "market"
-
-
 def checked_span(history: object, interval_s: int) -> int:
     """Return a span of time such as "2d" in ns.
 
@@ -519,7 +549,7 @@ class LoadProgress:
         if self._progress is None and elapsed() - self._began <= LONG_SECONDS * done:
             return
         text = f"{self._name}: back to {pd.Timestamp(back_to, tz='UTC'):%Y-%m-%d}"
-        if self._progress is None and _runs_a_cell():
+        if self._progress is None and runs_a_cell():
             from aries_nb.widgets import Progress
 
             self._progress = Progress()
@@ -534,11 +564,3 @@ class LoadProgress:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.close()
-
-
-def _runs_a_cell() -> bool:
-    """Whether the current thread is the one that runs the cells of a notebook's kernel."""
-    # IPython is not imported here: a kernel has imported it already.
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None and threading.current_thread() is threading.main_thread()

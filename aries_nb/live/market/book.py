@@ -21,7 +21,7 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RestingOrder
+from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RecordSink, RestingOrder
 from aries_nb.store import LatencySamples, OrderBook, Table
 from aries_nb.store.values import frame_of, utc_times
 
@@ -180,10 +180,18 @@ class LiveBook(StreamedObject):
 
     @property
     def _source(self) -> BookSource:
-        return BookSource(self, self._book, self._gap_selection, self._link, self._orders, self._states)
+        source = BookSource(self, self._book, self._gap_selection, self._link, self._orders, self._states)
+        self._sources.add(source)
+        return source
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        states = None if self._states is None else self._states.store
+        return tuple(store for store in (self._book, states, self._venues) if store is not None)
 
     def _table_of_venues(self) -> Table:
         with self._guard:
+            self._use()
             if self._venues is not None:
                 return self._venues
             self._check()
@@ -205,6 +213,7 @@ class LiveBook(StreamedObject):
 
     def _check_coming(self) -> None:
         """Raise where no update has arrived and none can: the server refuses the book, or the connection failed."""
+        self._use()
         if self._is_refused:
             raise self._link.refusal(self._link.refused(self._book))
         if not self._book.updates and self._link.state == "failed":

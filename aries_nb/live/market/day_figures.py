@@ -15,7 +15,7 @@ import numpy as np
 
 from aries_nb.errors import FeedError
 from aries_nb.live.connection import Link
-from aries_nb.model import BoardData, Column
+from aries_nb.model import BoardData, Column, RecordSink
 from aries_nb.store import RollingFrame
 
 __all__ = ["DayFigures"]
@@ -46,6 +46,11 @@ class DayFigures:
                 self._tape = link.tape("quotes", symbols, [*map(Column, wanted)], options=options, limit=len(symbols))
                 self.close = weakref.finalize(self, link.release, self._tape)
                 self.close.atexit = False
+
+    @property
+    def store(self) -> RecordSink | None:
+        """What the stream of the figures fills; None where there is none."""
+        return self._tape
 
     @property
     def version(self) -> int:

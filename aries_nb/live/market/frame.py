@@ -21,7 +21,18 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.staleness import Staleness
-from aries_nb.model import MISSING, NOT_A_TIME, BoardData, Column, FillMark, FrameRows, GapSpan, Kind, PrintsData
+from aries_nb.model import (
+    MISSING,
+    NOT_A_TIME,
+    BoardData,
+    Column,
+    FillMark,
+    FrameRows,
+    GapSpan,
+    Kind,
+    PrintsData,
+    RecordSink,
+)
 from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.rolling import time_weighted
@@ -184,6 +195,7 @@ class LiveFrame(StreamedObject):
         self._known_numbers((column,))
         if over_gaps not in {"refuse", "skip"}:
             raise UsageError(f"over_gaps={over_gaps!r}", advice='Pass "refuse" or "skip".')
+        self._use()
         rows = self._tape.rows(0)
         chosen = (rows.codes == rows.symbols.index(name)) & rows.is_credible
         others = set(self.symbols) - {name}
@@ -348,9 +360,16 @@ class LiveFrame(StreamedObject):
 
     @property
     def _source(self) -> FrameSource:
-        return FrameSource(
+        source = FrameSource(
             self, self._tape, self._link, self._staleness, self._gap_selection, self._day, self._states, self._own_fills
         )
+        self._sources.add(source)
+        return source
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        added = [each.store for each in (self._day, self._states) if each is not None and each.store is not None]
+        return (self._tape, *added)
 
     def _count(self) -> int:
         return self._tape.version
@@ -391,6 +410,7 @@ class LiveFrame(StreamedObject):
 
     def _check_coming(self) -> None:
         """Raise where no row has arrived and none can: all symbols were refused, or the connection failed."""
+        self._use()
         if self._is_refused:
             raise self._link.refusal(self._link.refused(self._tape))
         if not self._tape.version and self._link.state == "failed":

@@ -13,6 +13,7 @@ from aries_nb.errors import FeedError
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
+from aries_nb.model import RecordSink
 from aries_nb.store import Table, TableListener
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class LiveInstruments(LiveTable):
     @property
     def df(self) -> pd.DataFrame:
         """The current rows, index `symbol`; a snapshot that belongs to the caller."""
+        self._use()
         return super().df.drop(columns="account")
 
     @property
@@ -48,10 +50,12 @@ class LiveInstruments(LiveTable):
 
         The newest 50,000 are kept. A snapshot that belongs to the caller.
         """
+        self._use()
         return super().log.drop(columns="account")
 
     def rows(self) -> list[dict[str, object]]:
         """Return the current rows as dictionaries, one for each instrument."""
+        self._use()
         names = [column.name for column in self.columns]
         return [dict(zip(names, row.values, strict=True)) for row in self._table.rows()]
 
@@ -87,6 +91,11 @@ class TradingState:
                 self._table = link.instruments(symbols, only=STATE_COLUMNS)
                 self.close = weakref.finalize(self, link.release, self._table)
                 self.close.atexit = False
+
+    @property
+    def store(self) -> RecordSink | None:
+        """The table of trading states; None where the broker streams none."""
+        return self._table
 
     @property
     def version(self) -> int:

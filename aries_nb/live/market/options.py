@@ -29,7 +29,7 @@ from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import QUOTE_COLUMNS, BoardData
+from aries_nb.model import QUOTE_COLUMNS, BoardData, RecordSink
 from aries_nb.model.prices import is_price, middle
 from aries_nb.net.http_client import HttpClient
 
@@ -146,7 +146,7 @@ class OptionChain(LiveObject):
         with suppress(UnknownSymbolError, SubscriptionRefusedError, WaitTimeoutError):
             self._underlying = frame([self.symbol], None, SPOT_ROWS)
             self._underlying.wait(timeout=SPOT_SECONDS)
-        self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self.spot, strikes))]
+        self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self._spot, strikes))]
         self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
         name = f"options of {self.symbol} on {expiry}"
         # The frames end their own streams when they are garbage-collected: `quotes` can be kept without the chain.
@@ -161,6 +161,7 @@ class OptionChain(LiveObject):
         `theta`, `vega`, `rho` as the broker sends them, `ts` (exchange time, UTC) and `received` (local receipt, UTC).
         Missing values before the first update.
         """
+        self._use()
         return self._contracts.join(self.quotes.latest[[*FIELDS, "ts", "received"]])
 
     @property
@@ -171,6 +172,11 @@ class OptionChain(LiveObject):
     @property
     def spot(self) -> float:
         """The last price of the underlying, else the middle of its bid and ask; NaN where neither is known."""
+        self._use()
+        return self._spot
+
+    @property
+    def _spot(self) -> float:
         if self._underlying is None:
             return math.nan
         data = self._underlying._source.board()
@@ -231,7 +237,24 @@ class OptionChain(LiveObject):
 
     @property
     def _source(self) -> ChainSource:
-        return ChainSource(self, self._contracts, self._underlying)
+        source = ChainSource(self, self._contracts, self._underlying)
+        self._sources.add(source)
+        return source
+
+    @property
+    def _parts(self) -> tuple[LiveObject, ...]:
+        return (self.quotes,) if self._underlying is None else (self.quotes, self._underlying)
+
+    def _references_to(self, part: LiveObject) -> int:
+        return 1 if part is self.quotes else 1 + len(self._sources)
+
+    @property
+    def _stores(self) -> tuple[RecordSink, ...]:
+        return tuple(store for part in self._parts for store in part._stores)  # noqa: SLF001
+
+    def _give_up(self, reason: str) -> None:
+        for part in self._parts:
+            part._give_up(reason)  # noqa: SLF001
 
     def _number(self, contracts: object) -> int:
         if contracts is None:
@@ -282,7 +305,7 @@ class ChainSource:
     @property
     def spot(self) -> float:
         """The price of the underlying; NaN where it is unknown."""
-        return self._chain.spot
+        return self._chain._spot  # noqa: SLF001 - drawing is no use of the chain
 
     def board(self) -> BoardData:
         """Return the newest numbers of each contract, as for a quote board."""

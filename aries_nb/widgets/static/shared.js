@@ -331,7 +331,8 @@ function show({ model, el }, makeView, connection) {
     observer.disconnect();
     document.removeEventListener("visibilitychange", checkVisibility);
     for (const change of changes) model.off(change, requestPaint);
-    report(false);
+    isVisible = false;
+    sayToKernel(connection, { visible: false, view: id, removed: true });
   };
 }
 
