@@ -85,9 +85,9 @@ def panel_class(name: str) -> type[PanelWidget]:
     Script and style are strings, not paths: anywidget connects a widget whose script is a path to a class-level
     signal, and such a widget is never freed. Each name has one class, made by the first call.
     """
-    parts = ("model", "shared", *(("windowed_table",) if name in WINDOWED else ()), name)
+    parts = ("model", "freeze", "shared", *(("windowed_table",) if name in WINDOWED else ()), name)
     script = static_text(*(f"{part}.js" for part in parts))
-    style = static_text(*(f"{part}.css" for part in parts))
+    style = static_text(*(f"{part}.css" for part in parts if part != "freeze"))
     return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
 
 

@@ -48,7 +48,7 @@ def light_code() -> str:
     """Return the script of all light views: uPlot, ours, and the styles of both."""
     style = static_text("uplot/uPlot.min.css", "shared.css", "light.css")
     script = static_text(
-        "uplot/uPlot.iife.min.js", "model.js", "shared.js", "light_scales.js", "light.js", "light_sheet.js"
+        "uplot/uPlot.iife.min.js", "model.js", "freeze.js", "shared.js", "light_scales.js", "light.js", "light_sheet.js"
     )
     return f"const STYLE = {json.dumps(style)};\n{script}"
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from aries_nb.errors import BoundToProcess
+from aries_nb.errors import BoundToProcess, UsageError
 from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
@@ -109,6 +109,29 @@ class View(BoundToProcess, ABC):
                 self.error = None
                 messages += self._show_problem("")
             return messages + self._renew_picture()
+
+    def freeze(self, at: datetime | None = None) -> None:
+        """Stop the picture in all pages at the time `at`, which has a time zone; None is now.
+
+        The view then says since when, and how many frames it is behind, and can still be sorted, filtered, scrolled and
+        zoomed; its button does the same in one page. Data, and static pictures of the notebook's file, go on. A page
+        keeps no pictures of the past: for an earlier time the present one stays, with its own time. Raises UsageError
+        for anything but a time with a time zone.
+        """
+        said = wall_ns() / 1e6
+        if at is not None and (not isinstance(at, datetime) or at.utcoffset() is None):
+            advice = 'Pass a datetime with a time zone, as pd.Timestamp.now("UTC"), or nothing for now.'
+            raise UsageError(f"at={at!r} is no time with a time zone", where="freeze", advice=advice)
+        with self.lock:
+            if not self._is_closed:
+                self.widget.frozen = {"at": said if at is None else at.timestamp() * 1e3, "said": said}
+
+    def resume(self) -> None:
+        """Show the newest picture in all pages again, and what comes; no effect on a view that is not frozen."""
+        with self.lock:
+            if not self._is_closed:
+                # Never equal to the value before: a page may have been frozen by its button.
+                self.widget.frozen = {"said": wall_ns() / 1e6}
 
     def beat(self) -> int:
         """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages."""

@@ -54,10 +54,14 @@ class LateModel(anywidget.AnyWidget):
     Any thread may call its methods. The lock of its view guards the state: what the browser asks for on the kernel's
     thread is never half of an update.
 
-    Traits: `timezone` (default "UTC"), the IANA name of the time zone of the times that the view's scripts show.
+    Traits: `timezone` (default "UTC"), the IANA name of the time zone of the times that the view's scripts show;
+    `frozen` (default {}), "at" which time in epoch milliseconds the picture stops, and when that was "said".
     """
 
     timezone = traitlets.Unicode("UTC", help="IANA name of the time zone of the view's times; default UTC.").tag(
+        sync=True
+    )
+    frozen = traitlets.Dict(help="When the picture stops: at, said, in epoch milliseconds; default empty.").tag(
         sync=True
     )
 
@@ -438,7 +442,10 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
 
     def send_script(self) -> None:
         """Send plotly's script, and ours that displays figures, to the pages that show this figure."""
-        self.send({"script": self.script_key}, buffers=[plotly_script(), static_text("figure_display.js").encode()])
+        self.send(
+            {"script": self.script_key},
+            buffers=[plotly_script(), static_text("freeze.js", "figure_display.js").encode()],
+        )
 
     def _handle_own(self, msg: dict[str, Any]) -> None:
         """Handle `msg`, a message of the browser; runs on the kernel's thread, while the painter's draws."""

@@ -1,7 +1,9 @@
 import gc
 import json
+import time
 import weakref
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -360,3 +362,31 @@ def test_the_card_shows_how_many_streams_are_silent(silent, rows):
     assert card.widget.description["silent"] == silent
     assert card._picture().count("Silent streams") == rows
     card.close()
+
+
+def test_a_view_is_frozen_and_resumed_by_one_message_with_the_instant():
+    board = Board(Boards())
+    before = time.time() * 1e3
+    at = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+    board.freeze()
+    now = dict(board.widget.frozen)
+    board.freeze(at)
+    then = dict(board.widget.frozen)
+    board.resume()
+
+    assert before <= now["at"] == now["said"] <= time.time() * 1e3
+    assert then["at"] == at.timestamp() * 1e3
+    assert "at" not in board.widget.frozen
+    board.close()
+
+
+@pytest.mark.parametrize("at", [datetime(2026, 11, 29, 12), 1_764_417_600, "12:00"])
+def test_a_time_without_a_zone_freezes_nothing(at):
+    board = Board(Boards())
+
+    with pytest.raises(UsageError, match="is no time with a time zone"):
+        board.freeze(at)
+
+    assert board.widget.frozen == {}
+    board.close()

@@ -12,6 +12,7 @@ from aries_nb.widgets.static_html import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from datetime import datetime
 
     from aries_nb.widgets.sources import EquitySource, TableSource
     from aries_nb.widgets.view import MimeBundle, View
@@ -95,6 +96,16 @@ class Dashboard:
     def is_closed(self) -> bool:
         """Whether the dashboard was closed."""
         return self._is_closed
+
+    def freeze(self, at: datetime | None = None) -> None:
+        """Stop the pictures of all views at the time `at`, as `View.freeze` does; None is now. Raises UsageError."""
+        for view in self.views:
+            view.freeze(at)
+
+    def resume(self) -> None:
+        """Show the newest pictures of all views again."""
+        for view in self.views:
+            view.resume()
 
     def close(self) -> None:
         """Close the box and all views, and free their widgets; a second call does nothing."""

@@ -21,14 +21,11 @@ function makeBlotter(root, clock, store) {
   badge.setAttribute("role", "status");
   const note = make("span", "anb-soft anb-note");
   let shape = "";
-  let isStale = false;
   let pinned = new Set();
   const isText = (column) => LEFT.has(column.kind) && column.kind !== "progress";
   const table = makeWindowedTable(root, store, { makeCell, paintCell, isText, widthOf, isPinned: (row) => pinned.has(row.key) });
   bar.append(title, badge, note, make("span", "anb-space"), ...table.tools);
   root.append(bar, ...table.nodes);
-
-  table.onFreeze(() => put(badge, table.state(isStale)));
 
   function makeCell(column) {
     const node = make(column.kind === "symbol" ? "th" : "td", `anb-${column.kind}`);
@@ -107,15 +104,15 @@ function makeBlotter(root, clock, store) {
     const text = [next.note, zone].filter(Boolean).join(" · ");
     put(note, text);
     if (note.title !== text) note.title = text;
-    isStale = data[2] === 1;
-    put(badge, table.state(isStale));
+    const isStale = data[2] === 1;
+    put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
     pinned = new Set(next.pinned.map((key) => JSON.stringify(key)));
     table.setEmpty(next.empty);
     table.setRows(next.rows);
     table.update();
   }
-  return { paint };
+  return { paint, freeze: table.freeze };
 }
 
 export default () => panel(makeBlotter, keepRows);

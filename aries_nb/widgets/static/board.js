@@ -26,7 +26,6 @@ function makeBoard(root, clock, store) {
   let shape = "";
   let description = null;
   let stale = new Set();
-  let frozen = null; // { now, text, frames } while the user has frozen the board
 
   function makeCell(column) {
     const isSymbol = column.kind === "symbol";
@@ -56,8 +55,7 @@ function makeBoard(root, clock, store) {
       if (cell.node.title !== symbol) cell.node.title = symbol;
     } else if (column.kind === "age") {
       const received = row.numbers[place];
-      const now = frozen ? frozen.now : clock.now();
-      put(cell.same, received > 0 ? spanOfTime((now - received) / 1000) : "–");
+      put(cell.same, received > 0 ? spanOfTime((clock.now() - received) / 1000) : "–");
       const why = stale.has(symbol) ? "No update for longer than usual, or since a gap" : "";
       if (cell.node.title !== why) cell.node.title = why;
     } else {
@@ -126,28 +124,14 @@ function makeBoard(root, clock, store) {
     table.name(label);
     table.setEmpty("No symbols.");
     table.setRows(ROWS_IN_SIGHT);
-    if (frozen && frozen.frame !== data[0]) frozen = { ...frozen, frame: data[0], behind: frozen.behind + 1 };
     const isStale = data[2] === 1;
     flag(root, "anb-stale", isStale);
-    showState(isStale);
+    const late = stale.size ? `${stale.size} of ${store.rows.size} stale` : "";
+    put(badge, [description.market, isStale ? "stale" : late].filter(Boolean).join(" · "));
     table.update();
   }
 
-  function showState(isStale) {
-    const late = stale.size ? `${stale.size} of ${store.rows.size} stale` : "";
-    const parts = [description.market, isStale ? "stale" : late];
-    const count = frozen && `${grouped(frozen.behind, 0)} ${frozen.behind === 1 ? "frame" : "frames"} behind`;
-    put(badge, frozen ? `frozen ${frozen.text}${frozen.behind ? ` · ${count}` : ""}` : parts.filter(Boolean).join(" · "));
-  }
-
-  table.onFreeze((isFrozen) => {
-    const now = clock.now();
-    const text = `${new Date(now).toISOString().slice(11, 19)} UTC`;
-    frozen = isFrozen ? { now, text, behind: 0, frame: null } : null;
-    if (description) showState(root.classList.contains("anb-stale"));
-  });
-
-  return { paint, tick: () => description && table.update() };
+  return { paint, tick: () => description && table.update(), freeze: table.freeze };
 }
 
 export default () => panel(makeBoard, keepRows);

@@ -106,7 +106,7 @@ function makeCard(root, clock) {
     put(facts[5], some ? `${grouped(some, 0)} ${some === 1 ? "stream" : "streams"}` : length);
     flag(facts[5], "anb-warned", isSilent || some > 0);
   }
-  return { paint, tick };
+  return { paint, tick, canFreeze: false }; // a light that says "live" is of now
 }
 
 export default () => panel(makeCard);

@@ -14,11 +14,8 @@ function makeChain(root, clock) {
   const badge = make("span", "anb-badge");
   badge.setAttribute("role", "status");
   const age = make("span", "anb-soft");
-  const freeze = make("button", "anb-button", "Freeze");
-  freeze.type = "button";
-  freeze.setAttribute("aria-pressed", "false");
   const filter = makeFilter("Filter strikes", arrange, /[,;\s]+/);
-  bar.append(title, spot, badge, make("span", "anb-space"), age, filter.input, freeze);
+  bar.append(title, spot, badge, make("span", "anb-space"), age, filter.input);
 
   const scroll = make("div", "anb-scroll");
   scroll.tabIndex = 0;
@@ -51,8 +48,6 @@ function makeChain(root, clock) {
   let values = null;
   let money = -1;
   let isCentred = false;
-  let frozenAt = null;
-  let behind = 0;
 
   function build(next) {
     const half = next.columns.length / 2;
@@ -135,11 +130,6 @@ function makeChain(root, clock) {
 
   function paint(data, next) {
     const nextKey = JSON.stringify([next.strikes, next.roots, next.columns, next.symbols]);
-    if (frozenAt !== null && nextKey === key) {
-      behind += 1;
-      put(badge, `frozen ${frozenAt} · ${grouped(behind, 0)} ${behind === 1 ? "frame" : "frames"} behind`);
-      return;
-    }
     if (nextKey !== key) {
       key = nextKey;
       build(next);
@@ -149,7 +139,7 @@ function makeChain(root, clock) {
     if (scroll.getAttribute("aria-label") !== label) scroll.setAttribute("aria-label", label);
     put(spot, Number.isFinite(data[3]) ? grouped(data[3], next.spot_decimals) : "");
     const isStale = data[2] === 1;
-    if (frozenAt === null) put(badge, isStale ? "stale" : "");
+    put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
     layOut();
     paintCells(data, next);
@@ -230,7 +220,7 @@ function makeChain(root, clock) {
 
   function tick() {
     centre();
-    if (!values || frozenAt !== null) return;
+    if (!values) return;
     const seconds = (clock.now() - values[4]) / 1000;
     put(age, values[4] > 0 && seconds >= 2 ? `${spanOfTime(seconds)} ago` : "");
   }
@@ -241,14 +231,6 @@ function makeChain(root, clock) {
   };
   scroll.addEventListener("scroll", queue, { passive: true });
   new ResizeObserver(queue).observe(scroll);
-  freeze.addEventListener("click", () => {
-    const isFrozen = frozenAt === null;
-    frozenAt = isFrozen ? new Date().toLocaleTimeString([], { hour12: false }) : null;
-    behind = 0;
-    freeze.setAttribute("aria-pressed", String(isFrozen));
-    put(freeze, isFrozen ? "Resume" : "Freeze");
-    put(badge, isFrozen ? `frozen ${frozenAt}` : "");
-  });
   return { paint, tick };
 }
 

@@ -90,7 +90,7 @@ export default () => {
         plot.style.minHeight = "";
         if (bundle) {
           plot.replaceChildren();
-          shown = page.show({ answerFrame, sayToKernel, bundle, model, connection, el: plot });
+          shown = page.show({ answerFrame, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
         } else plot.innerHTML = model.get("static_picture");
       });
       return end;

@@ -3,15 +3,37 @@
 const ANSWERS = new Set(["_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"]);
 
 const HOVER_MS = 150;
+const MOST_HELD = 200; // edits of a frozen figure; after more it is made anew
 
 // One display of the figure: plotly's own, made anew with the whole state; it answers signs of life as if it had drawn.
 export function show(context) {
-  const { model } = context;
+  const { model, connection, root, stampOf } = context;
   let shown = display(context);
+  let behind = 0;
+  let isOld = false;
   const redraw = () => {
+    isOld = freeze.isHeld();
+    if (isOld) return;
     shown.end();
     shown = display(context);
   };
+  function hold(isHeld) {
+    behind = 0;
+    if (isHeld) shown.hold(() => freeze.passed(++behind));
+    else if (!shown.release() || isOld) redraw();
+  }
+  const freeze = makeFreeze(model, {
+    root,
+    now: () => Date.now(),
+    shownAt: () => Date.now() - performance.now() + connection.receivedAt,
+    stamp: (ms) => stampOf(model, ms),
+    hold,
+  });
+  const bar = document.createElement("div");
+  bar.className = "anb-figure-bar";
+  root.insertBefore(bar, context.el.nextSibling);
+  freeze.place(bar);
+  freeze.follow();
   const receive = (content) => content?.beat && shown.answer(model.get("_last_trace_edit_id"));
   model.on("msg:custom", receive);
   model.on("change:state_number", redraw);
@@ -19,6 +41,8 @@ export function show(context) {
     end() {
       model.off("msg:custom", receive);
       model.off("change:state_number", redraw);
+      freeze.end();
+      bar.remove();
       shown.end();
     },
   };
@@ -29,6 +53,23 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
   const listeners = [];
   const parts = bundle.default();
   let isView = false;
+  let held = null; // the edits of a frozen figure: [event, edit]
+  let onHeld = null;
+  let past = null; // the one of them that is applied now
+
+  // An edit of the same traces replaces what it sets of the edit before.
+  function keep(event) {
+    const edit = model.get(event.slice(7));
+    if (!edit || held.some(([, known]) => known === edit)) return;
+    const [name, before] = held.at(-1) ?? [];
+    const isAlike = edit.style_data && name === event && String(before.style_traces) === String(edit.style_traces);
+    const merge = (part) => ({ ...before[part], ...edit[part] });
+    if (isAlike) held.pop();
+    const whole = isAlike ? { ...edit, style_data: merge("style_data"), layout_data: merge("layout_data") } : edit;
+    if (held.length <= MOST_HELD) held.push([event, whole]);
+    onHeld();
+    own.answer(edit.trace_edit_id);
+  }
 
   // Report a click, a zoom, a changed legend as a message of its own. As values of the model they would be lost: while a
   // message is unanswered ipywidgets keeps the newest value only. Of several hovers the newest is enough.
@@ -42,7 +83,7 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
   }
 
   const own = {
-    get: (name) => model.get(name),
+    get: (name) => (past && past[0] === `change:${name}` ? past[1] : model.get(name)),
     set(name, value) {
       if (ANSWERS.has(name)) own.answer(value?.trace_edit_id);
       else if (name.startsWith("_js2py_")) report(name, value);
@@ -52,8 +93,9 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
     answer: (edit) => Number.isInteger(edit) && answerFrame(connection, edit),
     on(event, call) {
       if (!isView) return; // the state is kept once for all displays
-      model.on(event, call);
-      listeners.push([event, call]);
+      const take = () => (held && event.startsWith("change:_py2js_") ? keep(event) : call());
+      model.on(event, take);
+      listeners.push([event, take, call]);
     },
   };
   parts.initialize({ model: own });
@@ -61,6 +103,18 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
   const remove = parts.render({ el });
   return {
     answer: own.answer,
+    hold(call) {
+      [held, onHeld] = [[], call];
+    },
+    // Apply the edits that were held; false if they are too many.
+    release() {
+      const edits = held ?? [];
+      held = null;
+      if (edits.length > MOST_HELD) return false;
+      for (past of edits) for (const [event, , call] of listeners) if (event === past[0]) call();
+      past = null;
+      return true;
+    },
     end() {
       for (const [event, call] of listeners) model.off(event, call);
       remove?.();

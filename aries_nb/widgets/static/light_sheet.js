@@ -16,6 +16,7 @@ function watchTheme(onChange) {
 
 function makeLight(root, store, onEnd) {
   const charts = [];
+  let shown = store; // of a frozen view what it held then
   const group = { move: (mover, ms) => charts.forEach(({ chart }) => chart === mover || chart.link(ms)) };
   const seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
@@ -34,6 +35,7 @@ function makeLight(root, store, onEnd) {
 
   function arrange(count, across) {
     if (across) {
+      if (!charts.length) root.prepend(make("div", "anb-bar"));
       root.classList.add("anb-sheet");
       const share = `calc((100% - ${(across - 1) * 4}px) / ${across})`;
       root.style.gridTemplateColumns = `repeat(auto-fill, minmax(max(230px, ${share}), 1fr))`;
@@ -52,8 +54,8 @@ function makeLight(root, store, onEnd) {
   }
 
   function paintOne(place) {
-    const each = store.description.charts[place];
-    if (each) charts[place].chart.paint(store.blocks.slice(each.at, each.at + each.blocks), each);
+    const each = shown.description.charts[place];
+    if (each) charts[place].chart.paint(shown.blocks.slice(each.at, each.at + each.blocks), each);
   }
 
   function paint(_, description) {
@@ -64,7 +66,8 @@ function makeLight(root, store, onEnd) {
   function tick() {
     for (const { chart, isSeen } of charts) if (isSeen) chart.tick();
   }
-  return { paint, tick };
+  const freeze = (isHeld) => (shown = isHeld ? { description: store.description, blocks: store.blocks } : store);
+  return { paint, tick, freeze };
 }
 
 // A style sheet reaches no further than the shadow tree that it is in.

@@ -199,13 +199,15 @@ function makeSortedTable(root, onSort) {
 // The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes.
 function kernelClock(model) {
   let offset = null;
+  let held = null; // the time of a frozen view
   return {
     zone: () => model.get("timezone") || "UTC",
     stamp: (ms, hasDay) => stampOf(model, ms, hasDay),
     set(kernelMs, isFresh) {
       if (isFresh || offset === null) offset = isFresh ? kernelMs - performance.now() : Date.now() - performance.now();
     },
-    now: () => (offset === null ? Date.now() : performance.now() + offset),
+    hold: (ms) => (held = ms),
+    now: () => held ?? (offset === null ? Date.now() : performance.now() + offset),
   };
 }
 
@@ -247,8 +249,10 @@ function ofWhen(model) {
   return `, as of ${stampOf(model, new DataView(frame.buffer, frame.byteOffset).getFloat64(8, true), true)}`;
 }
 
-// A panel's script: `makeView(root, clock, kept)` returns { paint(data, description), tick() }. `keep(model, connection)`
-// is called once for all displays of the model; what it returns is `kept`.
+// A panel's script: `makeView(root, clock, kept)` returns { paint(data, description), tick(), freeze(isHeld) }; of a frozen
+// view `paint` and `tick` are not called, and `freeze` is needed only where it draws by itself what is not its own.
+// `canFreeze` false: it never is; `isHead`: its button freezes the whole dashboard. `keep(model, connection)` is
+// called once for all displays of the model; what it returns is `kept`.
 function panel(makeView, keep) {
   let connection = null;
   let kept = null;
@@ -285,6 +289,19 @@ function show({ model, el }, makeView, connection) {
   let count = 0;
   let isVisible = null;
   let isIntersecting = false;
+  let shownMs = 0;
+
+  function hold(isHeld) {
+    if (isHeld && queued) {
+      cancelAnimationFrame(queued);
+      paint();
+    }
+    clock.hold(isHeld ? clock.now() : null);
+    view.freeze?.(isHeld);
+    if (!isHeld) requestPaint();
+  }
+  const { now, stamp } = clock;
+  const freeze = makeFreeze(model, { root, now, stamp, hold, shownAt: () => shownMs, isHead: view.isHead });
 
   function paint() {
     queued = 0;
@@ -292,14 +309,22 @@ function show({ model, el }, makeView, connection) {
     flag(root, "anb-has-problem", Boolean(model.get("problem")));
     const data = frameOf(model);
     if (!data) return;
-    clock.set(data[1], last !== null);
+    if (freeze.isHeld()) freeze.passed(data[0] - last);
+    else draw(data);
+    answerFrame(connection, data[0]);
+  }
+  function draw(data) {
+    const isFirst = last === null;
+    clock.set(data[1], !isFirst);
     view.paint(data, model.get("description"));
     if (last !== data[0]) root.dataset.frames = String(++count);
-    last = data[0];
+    [last, shownMs] = data;
     root.dataset.frame = String(last);
-    answerFrame(connection, last);
+    if (!isFirst || view.canFreeze === false) return;
+    freeze.place(root.querySelector(".anb-bar"));
+    freeze.follow();
   }
-  const receive = (content) => content?.beat && last !== null && answerFrame(connection, last);
+  const receive = (content) => content?.beat && last !== null && answerFrame(connection, frameOf(model)[0]);
   const requestPaint = () => {
     if (!queued) queued = requestAnimationFrame(paint);
   };
@@ -320,12 +345,13 @@ function show({ model, el }, makeView, connection) {
   observer.observe(root);
   document.addEventListener("visibilitychange", checkVisibility);
   const stopWatching = watchKernel(connection, root, () => isVisible);
-  const timer = setInterval(() => view.tick && isVisible && last !== null && view.tick(), 1000);
+  const timer = setInterval(() => view.tick && isVisible && last !== null && !freeze.isHeld() && view.tick(), 1000);
   paint();
 
   return () => {
     clearInterval(timer);
     stopWatching();
+    freeze.end();
     model.off("msg:custom", receive);
     cancelAnimationFrame(queued);
     observer.disconnect();

@@ -57,7 +57,7 @@ function makeStrip(root) {
     });
     values = data;
   }
-  return { paint };
+  return { paint, isHead: true };
 }
 
 export default () => panel(makeStrip);

@@ -20,7 +20,6 @@ function makeTape(root, clock, store) {
   least.setAttribute("aria-label", "Least size of prints");
   for (const name of ["keydown", "keyup", "keypress"]) least.addEventListener(name, (event) => event.stopPropagation());
   let shape = "";
-  let isStale = false;
   let columns = [];
   let sizeAt = 0;
   let wanted = 0;
@@ -46,8 +45,6 @@ function makeTape(root, clock, store) {
     table.setFilter(wanted > 0, `No print of ${grouped(wanted, 0)} or more.`);
     table.arrange();
   });
-
-  table.onFreeze(() => put(badge, table.state(isStale)));
 
   function makeCell(column) {
     const node = make("td", `anb-${column.kind}`);
@@ -102,8 +99,8 @@ function makeTape(root, clock, store) {
     const name = next.title || "Trades";
     put(title, name);
     table.name(name);
-    isStale = data[2] === 1;
-    put(badge, table.state(isStale));
+    const isStale = data[2] === 1;
+    put(badge, isStale ? "stale" : "");
     flag(root, "anb-stale", isStale);
     const perSecond = rateOf(data[1], data[5]);
     const rate = `${grouped(perSecond, perSecond < 10 ? 1 : 0)} prints/s`;
@@ -113,7 +110,7 @@ function makeTape(root, clock, store) {
     table.setRows(next.rows);
     table.update();
   }
-  return { paint };
+  return { paint, freeze: table.freeze };
 }
 
 export default () => panel(makeTape, keepRows);

@@ -135,9 +135,6 @@ function makeWindowedTable(root, store, look) {
     option.value = value;
     save.appendChild(option);
   }
-  const freeze = make("button", "anb-button", "Freeze");
-  freeze.type = "button";
-  freeze.setAttribute("aria-pressed", "false");
 
   let columns = [];
   let headers = [];
@@ -149,7 +146,6 @@ function makeWindowedTable(root, store, look) {
   let order = []; // the rows that pass the filter, in their order
   let total = 0;
   let frozen = null; // the rows as they were when the user froze the table
-  let frozenAt = "";
   let shown = new Map(); // the rows that have elements, by key
   let spare = [];
   let queued = 0;
@@ -236,7 +232,7 @@ function makeWindowedTable(root, store, look) {
     fit();
     const isSortDue = sort.direction !== "none" && performance.now() - sortedAt >= SORTED_EVERY_MS;
     const isFilterDue = filter.isSet() && performance.now() - sortedAt >= SORTED_EVERY_MS;
-    if (frozen === null && (store.order !== seenOrder || isSortDue || isFilterDue)) arrange();
+    if (store.order !== seenOrder || isSortDue || isFilterDue) arrange();
     else render();
     isFirst = false;
   }
@@ -348,7 +344,6 @@ function makeWindowedTable(root, store, look) {
   }
 
   let emptyText = "";
-  let atFreeze = null; // called when the user freezes or resumes the table
   let others = ""; // what an empty table says that a filter of the caller emptied; "" while none is set
   const queue = () => {
     if (!queued) queued = requestAnimationFrame(render);
@@ -447,25 +442,19 @@ function makeWindowedTable(root, store, look) {
     store.save(save.value);
     save.value = "";
   });
-  freeze.addEventListener("click", () => {
-    frozenAt = frozen ? "" : ` ${new Date().toISOString().slice(11, 19)} UTC`;
-    frozen = frozen ? null : new Map([...store.rows].map(([key, row]) => [key, { ...row }]));
-    freeze.setAttribute("aria-pressed", String(Boolean(frozen)));
-    put(freeze, frozen ? "Resume" : "Freeze");
-    atFreeze?.(Boolean(frozen));
+  // The rows of a frozen table can be sorted, filtered and copied as well.
+  function freeze(isHeld) {
+    frozen = isHeld ? new Map([...store.rows].map(([key, row]) => [key, { ...row }])) : null;
     arrange();
-  });
+  }
 
   return {
     nodes: [frame, detail],
-    tools: look.canSave === false ? [count, filter.input, copy, freeze] : [count, filter.input, copy, save, freeze],
+    tools: look.canSave === false ? [count, filter.input, copy] : [count, filter.input, copy, save],
     build,
     update,
     arrange,
-    isFrozen: () => frozen !== null,
-    onFreeze: (call) => (atFreeze = call),
-    // What the badge says of the table: frozen since when, or stale.
-    state: (isStale) => (frozen ? `frozen${frozenAt}` : isStale ? "stale" : ""),
+    freeze,
     name: (text) => table.getAttribute("aria-label") !== text && table.setAttribute("aria-label", text),
     setFilter: (isSet, text) => (others = isSet ? text : ""),
     setEmpty: (text) => (emptyText = text),

@@ -1,0 +1,83 @@
+// Freezing of one display of a view. The page does it by itself; the kernel may ask for it by the trait `frozen`:
+// { at, said } in epoch ms, or {}. `display` is { root, now(), shownAt(), stamp(ms), hold(isHeld), isHead }: `hold` stops
+// the picture, or lets it go on with the newest. The button of a head, the first view of a dashboard, acts on all its views.
+function makeFreeze(model, display) {
+  const { root } = display;
+  const button = document.createElement("button");
+  button.className = "anb-button anb-freeze";
+  button.type = "button";
+  const own = document.createElement("span");
+  own.className = "anb-badge";
+  own.setAttribute("role", "status");
+  let badge = own;
+  let at = null;
+  let behind = 0;
+  let timer = 0;
+
+  function show() {
+    const isHeld = at !== null;
+    button.textContent = isHeld ? "Resume" : "Freeze";
+    button.setAttribute("aria-pressed", String(isHeld));
+    const count = behind ? ` · ${behind.toLocaleString("en-US")} ${behind === 1 ? "frame" : "frames"} behind` : "";
+    const text = isHeld ? `frozen ${display.stamp(at)}${count}` : "";
+    if (badge.textContent !== text) badge.textContent = text;
+  }
+
+  // No page keeps pictures of the past: one of a time before it stays, with its own time.
+  function set(wanted) {
+    clearTimeout(timer);
+    if ((wanted === null) === (at === null)) return;
+    behind = 0;
+    if (wanted === null) {
+      at = null;
+      show();
+      display.hold(false);
+    } else {
+      display.hold(true);
+      at = Math.max(wanted, display.shownAt());
+      show();
+    }
+  }
+
+  function follow() {
+    const { at: wanted = null, said } = model.get("frozen") || {};
+    if (wanted === null || wanted <= said) return set(wanted);
+    clearTimeout(timer);
+    timer = setTimeout(() => set(wanted), Math.min(Math.max(0, wanted - display.now()), 2 ** 31 - 1));
+  }
+
+  const receive = (event) => set(event.detail);
+  button.addEventListener("click", () => {
+    const all = display.isHead && root.closest(".anb-dashboard")?.querySelectorAll(".anb-freezable");
+    const detail = at === null ? display.now() : null;
+    for (const node of all || [root]) node.dispatchEvent(new CustomEvent("anb-freeze", { detail }));
+  });
+  root.classList.add("anb-freezable");
+  root.addEventListener("anb-freeze", receive);
+  model.on("change:frozen", follow);
+  show();
+
+  return {
+    isHeld: () => at !== null,
+    follow,
+    // Put the button into this bar, and the state into its badge if it has one.
+    place(bar) {
+      if (!bar || button.isConnected) return;
+      badge = bar.querySelector(".anb-badge") ?? own;
+      const space = bar.querySelector(".anb-space") ?? bar.appendChild(document.createElement("span"));
+      space.classList.add("anb-space");
+      if (badge === own) space.before(own);
+      bar.appendChild(button);
+    },
+    passed(frames) {
+      behind = frames;
+      show();
+    },
+    end() {
+      clearTimeout(timer);
+      model.off("change:frozen", follow);
+      root.removeEventListener("anb-freeze", receive);
+    },
+  };
+}
+
