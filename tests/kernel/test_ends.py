@@ -218,7 +218,8 @@ def test_an_interrupt_at_any_moment_leaves_nothing_and_the_next_call_works(broke
 
     assert [at_start, at_connect, at_wait, at_load, at_close] == ["KeyboardInterrupt"] * 5
     assert shown == "[]"
-    assert (goes_on, again) == ("live 0 1", "live 0 1")
+    # A displayed board has streams of its own: the day's figures and, with ALOR, the trading status.
+    assert (goes_on, again) == ({"sim": "live 0 2", "sim-alor": "live 0 3"}[broker], "live 0 1")
     assert not was_served
     assert list(kernel.temporary.iterdir()) == []
 
