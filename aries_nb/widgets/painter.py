@@ -265,7 +265,7 @@ class Painter:
             ]
         order.sort(key=lambda each: each[:2])
         following = math.inf
-        with get_outbox().one_pass():
+        with get_outbox().one_pass(is_whole=self._busy.since is not None):
             for asked in [each for _, _, each in order if each.is_asked]:
                 asked.is_asked = False
                 self._messages += (messages := asked.view.beat())

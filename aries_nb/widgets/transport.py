@@ -50,7 +50,7 @@ class Sender(Protocol):
 class Outbox:
     """Collects the messages that one thread sends within `one_pass`, and sends those for one page as one.
 
-    Other threads' messages are never collected.
+    Other threads' messages are never collected. `is_whole`: messages are sent whole at present, not only what changed.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,16 @@ class Outbox:
         self._since = 0.0
         self._parts: list[tuple[Sender, Message]] = []
         self._joined = 0
+        self.is_whole = False
 
     @contextmanager
-    def one_pass(self) -> Iterator[None]:
-        """Context manager of one pass of the painter, the thread that draws: at its end, what it sent leaves."""
+    def one_pass(self, *, is_whole: bool = False) -> Iterator[None]:
+        """Context manager of one pass of the painter, the thread that draws: at its end, what it sent leaves.
+
+        `is_whole` is for the time of a running cell: a page that cannot use a change asks for the whole state, and the
+        kernel does not answer then.
+        """
+        self.is_whole = is_whole
         self._thread, self._since = threading.get_ident(), elapsed()
         try:
             yield

@@ -209,7 +209,9 @@ def _deliver(said: object, page: str | None) -> None:
     model = ipywidgets_widget._instances.get(said[0]) if isinstance(said[0], str) else None  # noqa: SLF001
     if isinstance(model, LateModel):
         with model._view_lock:  # noqa: SLF001
-            model.answered(page)
+            # Only a view that has painted can take changes: before, its script may not be there.
+            if isinstance(said[1], dict) and "ack" in said[1]:
+                model.answered(page)
             model._handle_custom_msg(said[1], [])  # noqa: SLF001
 
 
@@ -301,8 +303,9 @@ class MessageBatch:
         self._send(message.data, buffers=message.buffers)
 
     def _leave(self, message: Message) -> None:
-        message = self._changes.shorten(message, is_whole=self.page is None)
-        if not get_outbox().takes(self, message):
+        outbox = get_outbox()
+        message = self._changes.shorten(message, is_whole=self.page is None or outbox.is_whole)
+        if not outbox.takes(self, message):
             self.send_now(message)
 
 

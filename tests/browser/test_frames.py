@@ -17,8 +17,14 @@ LEAST = 9.9  # frames a second: ten, of which one may fall into the next second
 LAST = 3  # seconds in a row
 # Frames of each view in each second, until all have painted enough in the last ones, or `longest` seconds are over.
 FRAMES_IN_EACH_SECOND = """async ([least, last, longest]) => {
-  let drawn = 0;
-  document.querySelector(".js-plotly-plot").on("plotly_afterplot", () => drawn++);
+  // plotly makes the calculated points anew for each frame; its events end when it draws a figure anew.
+  let [drawn, points] = [0, null];
+  const count = () => {
+    const now = document.querySelector(".js-plotly-plot").calcdata;
+    if (now !== points) [drawn, points] = [drawn + 1, now];
+    requestAnimationFrame(count);
+  };
+  count();
   const frames = (selector) => Number(document.querySelector(selector).dataset.frames);
   const painted = () => ({ board: frames(".anb-board"), ladder: frames(".anb-ladder"), chart: drawn });
   const rates = { board: [], ladder: [], chart: [] };

@@ -121,6 +121,26 @@ def test_of_a_line_that_grew_and_lost_its_oldest_points_the_new_ones_are_sent(fi
     assert [line[1:] for line in message["delta"]["lines"]] == [[4, 86, 90], [4, 86, 90]]
 
 
+def test_lines_are_sent_whole_while_a_cell_runs(figure):
+    outbox, x, before = transport.get_outbox(), np.arange(100.0), len(figure.comm.sent)
+    for is_whole, end in ((True, 80), (True, 90), (False, 100)):
+        with outbox.one_pass(is_whole=is_whole), figure.one_message(), figure.batch_update():
+            figure.data[1].update({"x": x[:end], "y": x[:end]}, overwrite=True)
+
+    assert ["delta" in message for message in figure.comm.sent[before:]] == [False, False, True]
+
+
+def test_only_an_answer_shows_that_a_view_takes_changes(figure):
+    figure.answered(None)
+    said = [[figure.model_id, {"want": "state"}]]
+    figure.comm.answer({"method": "custom", "content": {"page": "a", "said": said}})
+    assert figure._batch.page is None
+
+    said = [[figure.model_id, {"ack": 0}]]
+    figure.comm.answer({"method": "custom", "content": {"page": "a", "said": said}})
+    assert figure._batch.page == "a"
+
+
 def test_a_thinned_line_is_sent_whole_and_the_next_points_alone(figure):
     x = np.arange(100.0)
     draw(figure, x, x)

@@ -145,7 +145,11 @@ function connect(model, complete = () => true) {
 
 function askForState(connection) {
   const now = performance.now();
-  if (now < connection.askedAt + ASK_AGAIN_MS) return;
+  const wait = connection.askedAt + ASK_AGAIN_MS - now;
+  if (wait > 0) {
+    connection.asking ??= setTimeout(() => ((connection.asking = undefined), askForState(connection)), wait);
+    return;
+  }
   connection.askedAt = now;
   sayToKernel(connection, { want: "state" });
 }
