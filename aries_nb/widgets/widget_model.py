@@ -146,8 +146,9 @@ class LateModel(anywidget.AnyWidget):
             self._batch.page = page
 
     def forget_sent(self) -> None:
-        """Send the next frame whole, because the page may not have the last one."""
+        """Send frames whole up to the page's next answer, because it may not have the last one."""
         if self._batch is not None:
+            self._batch.page = None
             self._batch.forget()
 
     def _opened(self) -> None:
@@ -466,6 +467,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         if not isinstance(content, dict):
             return
         if content.get("want") == "script":
+            self.forget_sent()  # a page that was just opened
             self.send_script()
         elif content.get("want") == "state":
             self.forget_sent()
