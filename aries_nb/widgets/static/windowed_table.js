@@ -8,6 +8,7 @@ const NEW_MS = 400;
 const SORTED_EVERY_MS = 1000;
 const TEXT_DIGITS = 14; // least width of a column of texts, which takes the room that is left
 const MOST_TEXT_DIGITS = 44;
+const TURNS = { none: "ascending", ascending: "descending", descending: "none" };
 const COLLATOR = new Intl.Collator("en-US", { numeric: true });
 
 // The rows of a model. The kernel sends what changed; `row_updates.py` has the format. A row is { key, rank, texts,
