@@ -176,7 +176,7 @@ class GapLog:
         """Return the gaps of these symbols, oldest first; of gaps of one frame alone, those whose number is in `own`.
 
         The symbols are given by connection and kind of stream, such as ("market", "trades"). A gap is one of a whole
-        connection, unless the log has entries of it by kind and symbol (which tell what was filled): then those.
+        connection, unless the log has entries of it by kind and symbol (which say what was filled): then those.
         """
         streams = {f"{name} {kind}": (name, some) for (name, kind), some in symbols.items()}
         connections = {name for name, _ in symbols}

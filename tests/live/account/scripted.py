@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -40,7 +41,7 @@ def iso(ns: int) -> str:
     return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ns % 10**9 // 1000:06d}Z"
 
 
-class Scripted:
+class Scripted(ABC):
     """A server on a thread of its own; `with` ends it. Its messages go out in the order of the calls."""
 
     def __init__(self, answers: dict[str, Json] | None = None) -> None:
@@ -95,14 +96,14 @@ class Scripted:
                 with self._guard:
                     self.receive(connection, json.loads(text))
 
-    def receive(self, connection: ServerConnection, request: Json) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def receive(self, connection: ServerConnection, request: Json) -> None: ...
 
-    def quotes_of(self, symbol: str, request: Json) -> list[Json]:
-        raise NotImplementedError
+    @abstractmethod
+    def quotes_of(self, symbol: str, request: Json) -> list[Json]: ...
 
-    def row_of(self, kind: str, account: str, row: Json, request: Json) -> Json:
-        raise NotImplementedError
+    @abstractmethod
+    def row_of(self, kind: str, account: str, row: Json, request: Json) -> Json: ...
 
 
 class ScriptedAries(Scripted):
