@@ -22,7 +22,7 @@ SCREEN = {"width": 1180, "height": 3000}  # JupyterLab removes cells out of sigh
 COUNT = f"""async ([seconds, board]) => {{
   const kernel = {PANEL}.sessionContext.session.kernel;
   const boards = () => Number(document.querySelector(".anb-board").dataset.frames);
-  const count = {{ busy: 0, sent: 0, received: 0, pictures: 0, frames: -boards() }};
+  const count = {{ busy: 0, sent: 0, asked: 0, received: 0, pictures: 0, frames: -boards() }};
   let isOver = false;
   let isNew = false;
   const tick = () => {{
@@ -33,7 +33,10 @@ COUNT = f"""async ([seconds, board]) => {{
   const status = (_, now) => (count.busy += now === "busy");
   const any = (_, {{ direction, msg }}) => {{
     if (!msg.header.msg_type.startsWith("comm_")) return;
-    if (direction === "send") return count.sent++;
+    if (direction === "send") {{
+      count.asked += JSON.stringify(msg.content.data).includes('"want":"state"');
+      return count.sent++;
+    }}
     count.received++;
     isNew ||= msg.content.comm_id === board || (msg.content.data.content?.all ?? []).some(([id]) => id === board);
   }};
@@ -83,6 +86,7 @@ def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, noteb
 
     assert count["busy"] <= 2 * SECONDS, count
     assert count["sent"] <= 2 * SECONDS, count
+    assert count["asked"] == 0, count  # the page could use each message
     assert count["received"] <= 16 * SECONDS, count  # one a pass of the painter, however many views
     assert count["bytes"] <= 60_000 * SECONDS, count
     assert count["received"] >= 8 * SECONDS, count

@@ -32,7 +32,6 @@ function float64s(bytes) {
 function makeStore(model, connection) {
   const store = { number: 0, kernelMs: 0, blocks: [], description: {} };
   const listeners = new Set();
-  let askedAt = -ASK_AGAIN_MS;
   function takeState() {
     const bytes = model.get("frame");
     if (!bytes?.byteLength) return;
@@ -44,12 +43,7 @@ function makeStore(model, connection) {
   model.on("msg:custom", (content, buffers) => {
     if (!Number.isInteger(content?.frame) || !buffers?.[0] || content.frame <= store.number) return;
     const numbers = float64s(buffers[0]);
-    if (numbers[2] !== store.number) {
-      if (performance.now() < askedAt + ASK_AGAIN_MS) return;
-      askedAt = performance.now();
-      sayToKernel(connection, { want: "state" });
-      return;
-    }
+    if (numbers[2] !== store.number) return askForState(connection);
     applyFrame(store, numbers);
     if (content.description) store.description = content.description;
     listeners.forEach((call) => call());

@@ -130,7 +130,12 @@ function connect(model, complete = () => true) {
   raw.once?.("destroy", () => line.models.get(connection.id) === connection && line.models.delete(connection.id));
   connection.take = (message) => {
     connection.receivedAt = performance.now();
-    if (complete(message, connection)) return receive.call(raw, message);
+    // An error here must not keep the message's other parts from other models.
+    try {
+      if (complete(message, connection)) return receive.call(raw, message);
+    } catch (error) {
+      console.error("[aries_nb] a message could not be used", error);
+    }
     askForState(connection);
   };
   raw.comm.on_msg(connection.take);

@@ -131,14 +131,15 @@ function kernelClock(model) {
 function completeFrame({ content: { data }, buffers }, connection) {
   const place = data.buffer_paths?.findIndex((path) => path.length === 1 && path[0] === "frame") ?? -1;
   if (place < 0 || data.method !== "update") return true;
-  let frame = numbersOf(buffers[place]);
-  if (data.delta) {
+  let frame;
+  if (!data.delta) frame = numbersOf(buffers[place]);
+  else {
     frame = connection.frame ?? frameOf(connection.model);
     if (frame?.[0] !== data.delta.after || frame.length !== data.delta.length) return false;
     frame = frame.slice();
     const bytes = bytesOf(buffers[place]);
     const count = bytes.byteLength / 12;
-    const values = new Float64Array(bytes, 0, count);
+    const values = new Float64Array(bytes, 0, count); // an odd number of changes is no multiple of eight bytes in all
     new Uint32Array(bytes, 8 * count).forEach((at, number) => (frame[at] = values[number]));
     buffers[place] = new DataView(frame.buffer);
   }

@@ -17,7 +17,6 @@ function keepRows(model, connection) {
   const rows = new Map();
   const store = { rows, order: 0, number: null, save };
   const by = Math.random().toString(36).slice(2);
-  let askedAt = -ASK_AGAIN_MS;
 
   function put(entry, bornAt) {
     const [key, rank, texts, numbers] = entry;
@@ -30,6 +29,13 @@ function keepRows(model, connection) {
     if (rows.delete(key)) store.order += 1;
   }
 
+  // What a saved notebook keeps is the whole table, not the last change.
+  function keepWhole() {
+    const saved = connection.raw?.attributes;
+    const put = [...rows.values()].map((row) => row.entry);
+    if (saved && store.number !== null) saved.rows = { base: null, gone: [], put, number: store.number };
+  }
+
   function take() {
     const update = model.get("rows");
     if (!update?.number || update.number === store.number) return;
@@ -37,10 +43,8 @@ function keepRows(model, connection) {
       const known = new Set(update.put.map(([key]) => key));
       for (const key of [...rows.keys()]) if (!known.has(key)) remove(key);
     } else if (update.base !== store.number) {
-      if (performance.now() < askedAt + ASK_AGAIN_MS) return;
-      askedAt = performance.now();
-      send(model, { want: "state" });
-      return;
+      keepWhole();
+      return askForState(connection);
     }
     const now = store.number === null ? -Infinity : performance.now();
     for (const key of update.gone) remove(key);
@@ -51,9 +55,7 @@ function keepRows(model, connection) {
       store.order += 1;
     });
     store.number = update.number;
-    // What a saved notebook keeps is the whole table, not the last change.
-    const saved = connection.raw?.attributes;
-    if (saved) saved.rows = { base: null, gone: [], put: [...rows.values()].map((row) => row.entry), number: store.number };
+    keepWhole();
   }
 
   // The kernel makes the file, of exact values, and the browser saves it: nothing leaves the machine.
