@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test chromium test-faults test-frontends bench views soak lint style lock wheels-check clean
+.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views soak lint style lock wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -43,6 +43,8 @@ test:  ## everything, 7 to 10 minutes: what check does, and server, kernel, note
 
 chromium:
 	@.ci/stage chromium .ci/system chromium
+
+test-long: test-faults soak test-frontends  ## test-faults, soak and test-frontends, about an hour: run it before a release
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
 	@$(PYTEST) tests/faults --schedules 1000 $(ARGS)
