@@ -281,8 +281,9 @@ def json_object(body: bytes) -> dict[str, Any]:
 class SymbolSpellings:
     """Finds the subscribed symbol that a server's spelling stands for: AAPL for "aapl", BRK.B for "BRK/B".
 
-    `subscribed` are the symbols in the user's spelling, as the keys of a mapping that may change: `forget` has to be
-    called after each change. Two spellings are the same symbol if their letters and digits are, in any case.
+    `subscribed` are the symbols as they are requested, the keys of a mapping that may change: `forget` has to be called
+    after each change. Two spellings are the same symbol if their letters and digits are, in any case. Spellings that
+    differ in capitals alone share one key, that of the first (`key`): the server may spell both as it likes.
     """
 
     def __init__(self, subscribed: Mapping[str, object]) -> None:
@@ -292,6 +293,13 @@ class SymbolSpellings:
     def forget(self) -> None:
         """Drop what is known of the subscribed symbols, because they changed."""
         self._found = None
+
+    def key(self, symbol: str) -> str:
+        """Return the key of a symbol: the subscribed one that is equal but for capitals, else the symbol itself."""
+        if symbol in self._subscribed:
+            return symbol
+        alike = self.find(symbol)
+        return alike if alike.upper() == symbol.upper() else symbol
 
     def find(self, spelling: str) -> str:
         """Return the only subscribed symbol that `spelling` stands for.

@@ -113,17 +113,18 @@ class AriesCharts(AriesConnection[str]):
             symbol.forget()
 
     def _add(self, subscription: Subscription) -> Iterable[str]:
-        symbol = self._symbols.setdefault(subscription.symbol, _ChartSymbol())
+        key = self._spellings.key(subscription.symbol)
+        symbol = self._symbols.setdefault(key, _ChartSymbol())
         self._spellings.forget()
         if subscription not in symbol.subscriptions:
             symbol.subscriptions[subscription] = None
             if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
                 self._initial_records.append(symbol.row(subscription, symbol.ts))
-        return (subscription.symbol,)
+        return (key,)
 
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         for subscription in subscriptions:
-            name = subscription.symbol
+            name = self._spellings.key(subscription.symbol)
             symbol = self._symbols.get(name)
             if symbol is None:
                 continue

@@ -5,6 +5,7 @@ Whether an event is the whole book or a change of it is not known, so levels are
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isfinite, nan
 
 from msgspec import UNSET, MsgspecError
@@ -24,37 +25,38 @@ class LevelTwoStreams:
     """The book and venue subscriptions of a connection, by symbol, and the records made of level 2 events for them."""
 
     def __init__(self) -> None:
-        self._books: dict[str, Subscription] = {}
-        self._venues: dict[str, Subscription] = {}
-        self._cleared: set[str] = set()  # symbols whose venues have had rows on this connection
+        self._books: dict[str, tuple[Subscription, ...]] = {}  # several where users spell the symbol differently
+        self._venues: dict[str, tuple[Subscription, ...]] = {}
+        self._cleared: set[Subscription] = set()  # those of venues that have had rows on this connection
 
     def open(self) -> None:
         """Note that a new connection begins: each symbol's first venue rows on it replace all its earlier ones."""
         self._cleared.clear()
 
-    def add(self, subscription: Subscription) -> None:
-        """Add a subscription of kind "book" or "venues"; other kinds are ignored.
+    def add(self, subscription: Subscription, symbol: str) -> None:
+        """Add a subscription of kind "book" or "venues" under the `symbol` that is requested; other kinds are ignored.
 
-        It replaces an earlier one of the same kind and symbol.
+        It replaces an earlier one of the same kind and spelling.
         """
-        if subscription.kind == "book":
-            self._books[subscription.symbol] = subscription
-        elif subscription.kind == "venues":
-            self._venues[subscription.symbol] = subscription
-            self._cleared.discard(subscription.symbol)
+        if subscription.kind in ("book", "venues"):
+            routes = self._books if subscription.kind == "book" else self._venues
+            others = (each for each in routes.get(symbol, ()) if each.symbol != subscription.symbol)
+            routes[symbol] = (*others, subscription)
+            self._cleared.discard(subscription)
 
-    def remove(self, subscription: Subscription) -> None:
-        """Remove a subscription; nothing happens if it was not added."""
-        for subscriptions in (self._books, self._venues):
-            if subscriptions.get(subscription.symbol) == subscription:
-                del subscriptions[subscription.symbol]
+    def remove(self, subscription: Subscription, symbol: str) -> None:
+        """Remove a subscription that was added under `symbol`; nothing happens if it was not."""
+        for routes in (self._books, self._venues):
+            left = tuple(each for each in routes.pop(symbol, ()) if each != subscription)
+            if left:
+                routes[symbol] = left
 
     def users(self, symbol: str) -> list[Subscription]:
         """Return the book and venue subscriptions of a symbol.
 
         Returns [] if it has neither.
         """
-        return [subscriptions[symbol] for subscriptions in (self._books, self._venues) if symbol in subscriptions]
+        return [*self._books.get(symbol, ()), *self._venues.get(symbol, ())]
 
     def read(self, update: LevelTwoUpdate, received: int, records: list[Record], notices: list[Notice]) -> bool:
         """Append what a level 2 event yields to `records` and `notices`; return whether its symbol is subscribed.
@@ -62,11 +64,10 @@ class LevelTwoStreams:
         False means that the symbol has neither a book nor a venue subscription; nothing is appended then. `received` is
         the time of receipt in ns since the epoch, used if the event has no time.
         """
-        book, venues = self._books.get(update.symbol), self._venues.get(update.symbol)
-        ms = update.timestamp
-        ts = unix_ns(ms) or received
+        books, venues = self._books.get(update.symbol, ()), self._venues.get(update.symbol, ())
+        ts = unix_ns(update.timestamp) or received
         rows = update.data.orderBook
-        if book is not None and rows is not UNSET:
+        if books and rows is not UNSET:
             values: list[float] = []
             bad = 0
             for row in rows:
@@ -76,28 +77,28 @@ class LevelTwoStreams:
                 elif level is not None:
                     values += level
             if values or not rows:
-                records.append((book, ts, tuple(values)))
+                records += [(book, ts, tuple(values)) for book in books]
             else:
-                notices.append(Counted(book, "unreadable"))
-        elif book is not None:
-            notices.append(Counted(book, _without("orderBook", update.data)))
+                notices += [Counted(book, "unreadable") for book in books]
+        else:
+            notices += [Counted(book, _without("orderBook", update.data)) for book in books]
         # With a book subscription alone the venue rows are not even decoded.
-        if venues is not None and (raw := bytes(update.data.quotes)):
+        if venues and (raw := bytes(update.data.quotes)):
             records += self._of_venues(venues, ts, raw, notices)
-        elif venues is not None:
-            notices.append(Counted(venues, _without("quotes", update.data)))
-        return book is not None or venues is not None
+        else:
+            notices += [Counted(each, _without("quotes", update.data)) for each in venues]
+        return bool(books or venues)
 
-    def _of_venues(self, venues: Subscription, ts: int, raw: bytes, notices: list[Notice]) -> list[Record]:
+    def _of_venues(
+        self, users: tuple[Subscription, ...], ts: int, raw: bytes, notices: list[Notice]
+    ) -> Iterator[Record]:
         try:
             rows = _rows_of(raw)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
-            notices += [
-                Unreadable("quotes is not a list of text rows", excerpt(raw)),
-                Counted(venues, "unreadable"),
-            ]
-            return []
-        records: list[Record] = []
+            notices.append(Unreadable("quotes is not a list of text rows", excerpt(raw)))
+            notices += [Counted(each, "unreadable") for each in users]
+            return
+        found: list[tuple[Value, ...]] = []
         bad = 0
         for row in rows:
             values = _venue(row)
@@ -105,15 +106,16 @@ class LevelTwoStreams:
                 reason = "a level 2 row that is not exchange:askPrice:askSize:bidPrice:bidSize"
                 notices.append(Unreadable(reason, excerpt(row)))
             elif values is not None:
-                records.append((venues, ts, (PUT, *values)))
+                found.append((PUT, *values))
         if bad:
-            notices.append(Counted(venues, "unreadable", bad))
-        elif not records:
-            notices.append(Counted(venues, "rowless"))
-        if records and venues.symbol not in self._cleared:
-            self._cleared.add(venues.symbol)
-            records.insert(0, (venues, ts, (CLEAR, "", nan, nan, nan, nan)))
-        return records
+            notices += [Counted(each, "unreadable", bad) for each in users]
+        elif not found:
+            notices += [Counted(each, "rowless") for each in users]
+        for each in users if found else ():
+            if each not in self._cleared:
+                self._cleared.add(each)
+                yield each, ts, (CLEAR, "", nan, nan, nan, nan)
+            yield from ((each, ts, values) for values in found)
 
 
 def _without(name: str, depth: Depth) -> CountedAs:

@@ -111,27 +111,29 @@ class AriesMarket(AriesConnection[str]):
         if subscription.kind == "answers":
             self._queries.add(subscription)
             return ()
-        streams = self._streams.setdefault(subscription.symbol, {})
+        key = self._spellings.key(subscription.symbol)
+        streams = self._streams.setdefault(key, {})
         self._spellings.forget()
         if subscription not in streams:
             stream = MarketStream(subscription)
             if ts := stream.copy_known(streams.values()):
                 self._initial_records.append((subscription, ts, stream.values))
             streams[subscription] = stream
-            self._route(stream)
-        return (subscription.symbol,)
+            self._route(stream, key)
+        return (key,)
 
     def _remove(self, subscriptions: Sequence[Subscription]) -> None:
         items: list[str | dict[str, Any]] = []
-        self._spellings.forget()
+        ended: dict[str, list[Subscription]] = {}
         for subscription in subscriptions:
             self._queries.remove(subscription)
-        streams_of = (each.symbol for each in subscriptions if each.kind != "answers")
-        for symbol in dict.fromkeys(streams_of):
+            if subscription.kind != "answers":
+                ended.setdefault(self._spellings.key(subscription.symbol), []).append(subscription)
+        self._spellings.forget()
+        for symbol, gone in ended.items():
             streams = self._streams.get(symbol, {})
-            for subscription in subscriptions:
-                if subscription.symbol == symbol:
-                    self._unroute(streams.pop(subscription, None))
+            for subscription in gone:
+                self._unroute(streams.pop(subscription, None), symbol)
             left = options_of(streams)
             before = self._sent.get(symbol, {})
             if not streams:
@@ -300,19 +302,17 @@ class AriesMarket(AriesConnection[str]):
                 part.ping_number = ping_number
         return ping_number
 
-    def _route(self, stream: MarketStream) -> None:
-        symbol = stream.subscription.symbol
-        self._level_two.add(stream.subscription)
+    def _route(self, stream: MarketStream, symbol: str) -> None:
+        self._level_two.add(stream.subscription, symbol)
         if stream.subscription.kind == "trades":
             stream.parts.append(PrintPart(stream))
         for part in stream.parts:
             self._parts[part.update].setdefault(symbol, []).append(part)
 
-    def _unroute(self, stream: MarketStream | None) -> None:
+    def _unroute(self, stream: MarketStream | None, symbol: str) -> None:
         if stream is None:
             return
-        symbol = stream.subscription.symbol
-        self._level_two.remove(stream.subscription)
+        self._level_two.remove(stream.subscription, symbol)
         for routes in self._parts.values():
             left = [part for part in routes.get(symbol, ()) if part.stream is not stream]
             routes.pop(symbol, None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aries_nb.brokers.aries.market import AriesMarket
-from aries_nb.model import Counted, Notice, Record, Subscription, Unrequested
+from aries_nb.model import VENUE_COLUMNS, Counted, Notice, Record, Subscription, Unrequested
 
 QUOTES = ("bid_price", "bid_size", "ask_price", "ask_size")
 RECEIVED = 1_900_000_000_000_000_000
@@ -28,6 +28,10 @@ def trades(symbol: str = "MSFT", fields: tuple[str, ...] = ("price", "size", "tr
 
 def book(symbol: str = "MSFT") -> Subscription:
     return Subscription("book", symbol)
+
+
+def venues(symbol: str = "MSFT") -> Subscription:
+    return Subscription("venues", symbol, tuple(column.name for column in VENUE_COLUMNS))
 
 
 def line(message: object) -> bytes:

@@ -98,6 +98,17 @@ def test_symbol_in_the_spelling_of_the_server_is_the_one_asked_for() -> None:
     assert record[0] == quotes("brk/b")
 
 
+def test_spellings_that_differ_in_capitals_alone_get_the_same_and_are_requested_once() -> None:
+    protocol = opened(quotes("msft"))
+    protocol.subscribe([quotes("MSFT")])
+
+    assert not sent(protocol, "subscribe")
+    assert [each.symbol for each, _, _ in records(protocol, quote("MSFT", **VALUES))] == ["msft", "MSFT"]
+    protocol.unsubscribe([quotes("msft")])
+    assert [each.symbol for each, _, _ in records(protocol, quote("MSFT", **VALUES))] == ["MSFT"]
+    assert not sent(protocol, "unsubscribe")
+
+
 def test_symbol_ends_with_its_last_stream() -> None:
     protocol = opened(quotes(), trades())
 

@@ -24,14 +24,10 @@ from tests.brokers.aries.lines import (
     said,
     sent,
     update,
+    venues,
 )
 
-FIELDS = tuple(column.name for column in VENUE_COLUMNS)
 ARCA, NYSE = "ARCX:501.14:200:501.09:400", "XNYS,501.15,100,501.08,300"
-
-
-def venues(symbol: str = "MSFT") -> Subscription:
-    return Subscription("venues", symbol, FIELDS)
 
 
 def depth(*rows: str, **data: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from tests.brokers.aries.lines import (
     trades,
     update,
     values,
+    venues,
 )
 from tests.brokers.refusals import by_symbol
 
@@ -222,6 +223,33 @@ def test_symbol_in_the_spelling_of_the_server_is_the_one_asked_for(asked: str, s
         (kind, asked) for kind in ("quotes", "trades", "book")
     ]
     assert said(notices) == []
+
+
+def test_spellings_that_differ_in_capitals_alone_get_the_same_and_are_requested_once() -> None:
+    kinds = (quotes, trades, book, venues)
+    market = opened(*(kind("aapl") for kind in kinds))
+    market.subscribe([kind("AAPL") for kind in kinds])
+
+    assert {item["symbol"] for message in sent(market, "subscribe") for item in message["payload"]} <= {"aapl"}
+    for spelled in ("AAPL", "aapl"):
+        found, notices = market.receive(
+            [
+                line(quote(symbol=spelled, **FULL)),
+                line(sale(symbol=spelled, price="1", size="2")),
+                line(update("level2", {"orderBook": ["1:2:3"], "quotes": ["X:1:2:3:4"]}, symbol=spelled)),
+            ],
+            RECEIVED,
+        )
+        got = {(each.kind, each.symbol) for each, _, _ in found}
+        assert got == {(kind().kind, symbol) for kind in kinds for symbol in ("aapl", "AAPL")}
+        assert said(notices) == []
+
+    market.unsubscribe([kind("aapl") for kind in kinds])
+    left, _ = market.receive([line(quote(symbol="AAPL", **FULL))], RECEIVED)
+    assert [each.symbol for each, _, _ in left] == ["AAPL"]
+    assert not sent(market, "unsubscribe")
+    market.unsubscribe([kind("AAPL") for kind in kinds])
+    assert sent(market, "unsubscribe")[-1]["payload"] == ["aapl"]
 
 
 def test_symbols_of_the_same_letters_are_not_taken_for_each_other() -> None:
