@@ -37,6 +37,7 @@ DEFAULT_ROWS = 100_000
 MAX_ROWS = 100_000_000
 MAX_INTERVAL_MS = 3_600_000
 SHOWN_CHARACTERS = 200
+SEPARATORS = re.compile("[,;]")  # between several symbols in one text
 DAYS = re.compile(r"(?<=\d)\s*[dw]\b")
 
 
@@ -55,14 +56,20 @@ def checked_count(value: object, name: str, of: str, *, most: int | None = None,
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
     """Return the symbols without surrounding blanks, each once, in the given order; "AAPL, MSFT" is two symbols.
 
-    Raises UsageError where there is none, and where one is not printable text of 1 to 64 characters.
+    Raises UsageError where there is none, where one is not printable text of 1 to 64 characters, and for several words
+    that each begin with a letter, such as "AAPL MSFT", which may be one symbol or two.
     """
     if not symbols:
         raise UsageError("no symbol was given", advice='Name at least one, as in feed.quotes("AAPL").')
-    each = [part for symbol in symbols for part in (symbol.split(",") if isinstance(symbol, str) else (symbol,))]
+    each = [part for symbol in symbols for part in (SEPARATORS.split(symbol) if isinstance(symbol, str) else (symbol,))]
     for symbol in each:
         if not is_symbol(symbol):
-            raise UsageError(f"{symbol!r} is not a symbol", advice='Pass each as text: feed.quotes("AAPL", "MSFT").')
+            advice = 'Pass each as text: feed.quotes("AAPL", "MSFT").'
+            raise UsageError(f"{_cut(symbol)} is not a symbol", advice=advice)
+        words = str(symbol).split()
+        if len(words) > 1 and all(word[0].isalpha() for word in words):
+            advice = f"Put commas between several: {', '.join(words)!r}. One such as BRK B is written BRK.B."
+            raise UsageError(f"{str(symbol).strip()!r} may be one symbol or {len(words)}", advice=advice)
     return tuple(dict.fromkeys(str(symbol).strip() for symbol in each))
 
 

@@ -349,7 +349,7 @@ class Feed(BoundToProcess):
     @property
     def streams(self) -> Streams:
         """What is open now and what in the notebook holds it: `df` has one row each, `close(0, 2)` closes by number."""
-        return Streams(self._links(), self.clock)
+        return Streams(self._links(), self.clock, self._accounts.holders)
 
     @property
     def unreadable(self) -> list[tuple[str, str]]:

@@ -178,6 +178,11 @@ class LiveObject(BoundToProcess, ABC):
         """The live objects that belong to this one; a hook."""
         return ()
 
+    @property
+    def _uses(self) -> tuple[LiveObject, ...]:
+        """The live objects that this one holds, which others may hold as well; a hook. `_parts` by default."""
+        return self._parts
+
     def _references_to(self, part: LiveObject) -> int:  # noqa: ARG002
         """Return how many references this object and its sources have to one of `_parts`; a hook."""
         return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Streams"]
 
+# What holds live objects: its name, and these objects.
+Holder: TypeAlias = tuple[str, tuple[LiveObject, ...]]
 RATE_SECONDS = 10
 HISTORY = ("Out", "_oh")  # dictionaries in which IPython keeps the results of cells
 NEWEST = ("_", "__", "___")  # and the newest results by name
@@ -31,8 +33,9 @@ class Streams(BoundToProcess):
     They are those that were open when this was made: read `feed.streams` again for the present ones.
     """
 
-    def __init__(self, links: Collection[Link], clock: Clock) -> None:
+    def __init__(self, links: Collection[Link], clock: Clock, holders: Callable[[], Sequence[Holder]]) -> None:
         self._clock = clock
+        self._holders = holders
         opened = [
             each for each in gc.get_objects() if issubclass(type(each), LiveObject)
         ]  # not isinstance: it asks weak proxies
@@ -48,17 +51,22 @@ class Streams(BoundToProcess):
         for a minute: it begins again when it is used.
 
         `rows_per_s` is over the last 10 s, of quotes and trades; NaN for others. `held_by` lists the notebook's
-        variables ("quotes"), "callback", "view" and "output history"; "" where it is another object of the feed, or a
-        list of yours.
+        variables, also lists and dictionaries ("quotes"), "output history", "callback", "view", the account, the other
+        streams or the feed that hold it, by name; "another object" where it is none of these.
         """
         names = _variables()
+        held: dict[int, list[str]] = {}
+        streams = [(each._name, each._uses) for each in self._objects]  # noqa: SLF001
+        for name, used in (*self._holders(), *streams):
+            for each in used:
+                held.setdefault(id(each), []).append(name)
         return pd.DataFrame(
             {
                 "stream": pd.array([each._name for each in self._objects], dtype="str"),  # noqa: SLF001
                 "state": pd.array([each._state for each in self._objects], dtype="str"),  # noqa: SLF001
                 "updates": np.array([each._count() for each in self._objects], "int64"),  # noqa: SLF001
                 "rows_per_s": np.array([self._rate(each) for each in self._objects], "float64"),
-                "held_by": pd.array([", ".join(_holders(each, names)) for each in self._objects], dtype="str"),
+                "held_by": pd.array([_holders(each, names, held) for each in self._objects], dtype="str"),
             }
         )
 
@@ -96,8 +104,9 @@ def _variables() -> Mapping[str, object]:
     return dict(vars(sys.modules["__main__"]))
 
 
-def _holders(live: LiveObject, names: Mapping[str, object]) -> list[str]:
-    held = [name for name, value in names.items() if value is live and not name.startswith("_")]
+def _holders(live: LiveObject, names: Mapping[str, object], others: Mapping[int, Sequence[str]]) -> str:
+    own = {name: value for name, value in names.items() if not name.startswith("_") and name not in HISTORY}
+    held = [name for name, value in own.items() if _has(value, live)]
     results = [value for name in HISTORY if isinstance(names.get(name), dict) for value in names[name].values()]  # type: ignore[attr-defined]
     if any(value is live for value in (*results, *(names.get(name) for name in NEWEST))):
         held.append("output history")
@@ -105,4 +114,12 @@ def _holders(live: LiveObject, names: Mapping[str, object]) -> list[str]:
         held.append("callback")
     if any(not view.is_closed for view in live._views.values()):  # noqa: SLF001
         held.append("view")
-    return held
+    held += others.get(id(live), ())
+    return ", ".join(held) or "another object"
+
+
+def _has(value: object, live: LiveObject) -> bool:
+    """Whether a variable's value is a live object, or a list, tuple, set or dictionary with it."""
+    if type(value) is dict:
+        value = list(value.values())
+    return value is live or (type(value) in (list, tuple, set) and any(each is live for each in value))  # type: ignore[attr-defined]

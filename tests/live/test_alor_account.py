@@ -97,6 +97,10 @@ def test_portfolios_of_the_token_are_the_accounts_and_one_must_be_named(sim: Sim
         assert feed.accounts == ("D00001", "D00002", "7500001")
         with pytest.raises(UsageError, match=r"more than one account.*D00001, D00002, 7500001"):
             feed.account()
+        account = feed.account("moex:d00001")
+        assert account.name == "D00001"
+        assert account is feed.account("MOEX:D00001") is feed.account("D00001")
+        assert feed.account("d00002") is feed.account("D00002")
 
 
 def test_only_portfolio_of_a_token_needs_no_name(sim: Simulator) -> None:

@@ -138,3 +138,15 @@ def test_symbols_may_be_one_text_with_commas() -> None:
         checked_symbol("AAPL,MSFT")
     with pytest.raises(UsageError, match="'' is not a symbol"):
         checked_symbols(["AAPL,"])
+    assert checked_symbols(["AAPL;MSFT"]) == ("AAPL", "MSFT")
+
+
+@pytest.mark.parametrize("text", ["AAPL MSFT", "SBER RIZ6", "BRK B"])
+def test_several_words_are_no_symbol(text: str) -> None:
+    with pytest.raises(UsageError, match=r"may be one symbol or 2\. Put commas between several: '\w+, \w+'"):
+        checked_symbols([text])
+
+
+@pytest.mark.parametrize("symbol", ["AAPL  261218C00250000", "ES 03-26"])
+def test_a_symbol_may_have_a_blank_before_a_date(symbol: str) -> None:
+    assert checked_symbols([symbol]) == (symbol,)

@@ -28,6 +28,7 @@ def test_all_that_is_open_is_listed_with_what_holds_it(feed: anb.Feed, notebook:
     feed.trades("NVDA").on_update(print)
     chart = feed.quotes("TSLA").chart()
     balances = feed.account("ACC-1").balances.wait()
+    notebook.several = [feed.quotes("META")]  # type: ignore[attr-defined]
 
     held = feed.streams.df.set_index("stream")
 
@@ -36,12 +37,29 @@ def test_all_that_is_open_is_listed_with_what_holds_it(feed: anb.Feed, notebook:
         "the book of MSFT": "output history",
         "trades NVDA": "callback",
         "quotes TSLA": "view",
-        "balances of ACC-1": "",
+        "balances of ACC-1": "account ACC-1",
+        "quotes META": "several",
     }
     assert held.loc["quotes AAPL", "updates"] >= 20
     assert held.loc["quotes AAPL", "rows_per_s"] >= 2
     assert held["rows_per_s"].isna().sum() == 2
     assert (chart.is_closed, balances.is_open) == (False, True)
+
+
+def test_what_another_object_holds_is_listed_with_it(feed: anb.Feed, notebook: ModuleType) -> None:
+    expiry = feed.options("MSFT").expiries[0]
+    notebook.chain = feed.options("MSFT", expiry, strikes=1)  # type: ignore[attr-defined]
+    notebook.positions = feed.account("ACC-1").positions.wait()  # type: ignore[attr-defined]
+    news = feed.news()
+
+    held = feed.streams.df.set_index("stream")["held_by"]
+
+    assert held["quotes MSFT"] == f"options of MSFT on {expiry}"
+    assert held["positions of ACC-1"] == "positions, account ACC-1"
+    assert held["quotes AAPL, MSFT, TSLA"] == "positions of ACC-1"
+    assert held["news"] == "the feed"
+    assert held.ne("").all()
+    assert news.is_open
 
 
 def test_streams_are_closed_by_number(feed: anb.Feed, notebook: ModuleType) -> None:

@@ -21,7 +21,7 @@ from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_interval, checked_moment, checked_period, rfc3339
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
-from aries_nb.live.live_object import browser_session
+from aries_nb.live.live_object import LiveObject, browser_session
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
@@ -224,6 +224,13 @@ class Account(BoundToProcess):
         """The data of the account's fills where they are in use, for charts of market data; else None."""
         fills = self._fills
         return fills._source if fills is not None and fills.is_open else None
+
+    @property
+    def _held(self) -> tuple[LiveObject, ...]:
+        """The tables, fills and P&L candles that this account has made."""
+        with self._guard:
+            fills = () if self._fills is None else (self._fills,)
+            return (*self._tables.values(), *fills, *self._pnl.values())
 
     def _repr_mimebundle_(self, include: Collection[str] | None = None, exclude: Collection[str] | None = None) -> Any:  # noqa: ANN401
         return self.dashboard()._repr_mimebundle_(include, exclude)

@@ -103,6 +103,11 @@ class LiveMarks:
                 mid = middle_of(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
         return mid
 
+    @property
+    def frames(self) -> tuple[LiveFrame, ...]:
+        """The frames of quotes in use."""
+        return tuple(self._frames)
+
     def gap_spans(self) -> list[GapSpan]:
         """Return the time spans of the gaps of the quotes that were not filled."""
         return [span for frame in list(self._frames) for span in frame._source.gap_spans()]

@@ -13,6 +13,7 @@ from aries_nb.errors import WaitTimeoutError
 from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
+from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
@@ -106,6 +107,10 @@ class LivePositions(LiveTable):
     def _source(self) -> PositionsSource:
         check = self._check_coming
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
+
+    @property
+    def _uses(self) -> tuple[LiveObject, ...]:
+        return self._marks.frames
 
     def _marks_left(self, begun: float, timeout: float | None) -> float:
         """Return how long `wait` may still wait for the first prices of the feed's quotes, in seconds.

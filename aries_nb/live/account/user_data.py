@@ -16,6 +16,7 @@ from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_symbols, checked_text, checked_topics
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
+from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import FillMark, Kind, RestingOrder
@@ -91,6 +92,12 @@ class UserData:
         """The connection to the endpoint of the accounts, None before the first use."""
         return self._link
 
+    def holders(self) -> list[tuple[str, tuple[LiveObject, ...]]]:
+        """Return what holds the live objects of the user's data: its name, and these objects."""
+        with self._guard:
+            accounts, tables = list(self._accounts.values()), tuple(self._tables.values())
+        return [*((f"account {account.name}", account._held) for account in accounts), ("the feed", tables)]
+
     def working_orders(self, symbol: str) -> tuple[RestingOrder, ...]:
         """Return the user's unfinished limit orders in a symbol, of the accounts whose orders are streamed now."""
         reference = self._account_reference
@@ -134,6 +141,8 @@ class UserData:
     def account(self, name: str | None) -> Account:
         """Return the account of this name, None for the only one. An open account of an earlier call is returned again.
 
+        It is recognised in capitals or not, where the user's accounts are listed.
+
         Raises UsageError where there is no such account, or several and no name; ConnectError or TokenError without a
         connection.
         """
@@ -145,7 +154,7 @@ class UserData:
         if account is not None and account.is_open:
             return account
         if name is not None:
-            self._check_named(ident, chosen)
+            chosen = chosen.removesuffix(ident) + self._listed(ident, chosen)
         link, snapshots = self._opened()
         with self._guard:
             self._check_open()
@@ -202,23 +211,27 @@ class UserData:
         if self._is_closed:
             raise ClosedError("the feed is closed", where=self._http.base, advice="Connect again.")
 
-    def _check_named(self, ident: str, name: str) -> None:
-        """Raise UsageError where the user has no account `ident`, called `name` by the user; else return.
+    def _listed(self, ident: str, name: str) -> str:
+        """Return the account `ident`, called `name` by the user, as the list of accounts spells it.
 
         Where neither the token nor the broker lists the accounts, any name passes, and the server decides when tables
-        are subscribed to. The list is requested once, and again for a name that is not in it.
+        are subscribed to. The list is requested once, and again for a name that is not in it. Raises UsageError where
+        the user has no such account.
         """
-        if ident in self._named:
-            return
+        if found := _spelled(ident, self._named):
+            return found
         try:
             self._named = self.names()
         except ClosedError:
             raise
         except FeedError:
-            return
-        if self._named and ident not in self._named:
-            advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
-            raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
+            return ident
+        if not self._named:
+            return ident
+        if found := _spelled(ident, self._named):
+            return found
+        advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
+        raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
 
     def _only_one(self) -> str:
         names = self.names()
@@ -241,3 +254,9 @@ class UserData:
                         link.close()
                 self._check_open()
             return self._link, self._snapshots
+
+
+def _spelled(ident: str, names: Sequence[str]) -> str:
+    """Return `ident` as it is spelled in `names`: itself, else the only one that is equal but for capitals, else ""."""
+    alike = [each for each in names if each.upper() == ident.upper()]
+    return ident if ident in names else alike[0] if len(alike) == 1 else ""

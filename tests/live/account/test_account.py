@@ -66,6 +66,7 @@ def test_accounts_are_listed_once_however_many_are_asked_for(feed: Feed, monkeyp
     monkeypatch.setattr(feed._accounts, "names", lambda: pytest.fail("asked again"))
 
     assert feed.account("ACC-2").name == "ACC-2"
+    assert feed.account("acc-2") is feed.account("ACC-2")
 
 
 @pytest.mark.parametrize("table", ["positions", "orders", "fills", "balances", "info", "equity"])
