@@ -33,6 +33,7 @@ BUCKET_SECONDS = 10.0
 BUCKETS = 60  # the smallest lag is that of the last ten minutes
 KEPT_LAGS = 1_000  # for the percentiles
 SMOOTHING = 0.3  # weight of the newest turn in the rate
+LEAST_RATE = 0.05  # messages a second; what is left of the average once nothing has come for some seconds is 0
 STALL_SECONDS = 10.0  # a longer pause is a stall; turns are late by less on a busy machine
 
 
@@ -171,6 +172,8 @@ class ReadMonitor:
         messages = self._intake.messages
         rate = (messages - self._counted) / max(now - self._at, 1e-3)
         self.messages_per_s += SMOOTHING * (rate - self.messages_per_s)
+        if not rate and self.messages_per_s < LEAST_RATE:
+            self.messages_per_s = 0.0
         self._counted, self._at = messages, now
         self._look(socket, now)
         self._compare(now)

@@ -252,6 +252,27 @@ def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
     assert asyncio.run(rates()) == [30.0, 51.0, 65.7]
 
 
+def test_the_rate_is_zero_once_nothing_has_come_for_some_seconds() -> None:
+    async def rates() -> list[float]:
+        intake = intake_with()
+        read_monitor = ReadMonitor(intake, "here", lambda: None)
+        async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
+                read_monitor.restart(0.0)
+                took(intake, TURN, lag=0.0, count=25)
+                found = []
+                for turn in range(1, 41):
+                    read_monitor.turn(socket, turn * TURN)
+                    found.append(read_monitor.messages_per_s)
+                return found
+
+    found = asyncio.run(rates())
+
+    assert (found[0], found[-1]) == (30.0, 0.0)
+    assert all(rate >= 0.05 for rate in found if rate)
+
+
 def test_a_new_connection_is_not_late() -> None:
     read_monitor = ReadMonitor(intake_with(), "here", lambda: None)
     for now, lag in ((0.0, 0.0), (5.0, 2.0), (5.25, 2.0)):
