@@ -202,7 +202,7 @@ class View(BoundToProcess, ABC):
         if not self.widget.is_open or not (is_due or is_last):
             return 0
         self._pictured, self._pictured_at = self.frames, elapsed()
-        self.widget.send({"picture": self._static_html(), "last": is_last})
+        self.widget.send_picture(self._static_html(), is_last=is_last)
         return 1
 
     def _name_timezone(self) -> int:

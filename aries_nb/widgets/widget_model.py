@@ -178,6 +178,10 @@ class LateModel(anywidget.AnyWidget):
         """Handle `msg`, a message of the browser for this model alone; called with the view's lock held."""
         super()._handle_msg(msg)
 
+    def send_picture(self, picture: str, *, is_last: bool) -> None:
+        """Send the page the view's newest static picture (HTML) for the notebook's file; `is_last`: the view closes."""
+        self.send({"picture": picture, "last": is_last})
+
     def send_keeper(self) -> None:
         """Send the page the script that writes static pictures and states to the notebook's file when it is saved."""
         self.send({"keeper": static_text("saving.js")})
@@ -323,15 +327,29 @@ class ScriptedModel(LateModel):
     page cannot ask while a cell runs, and to each page that asks for it. A subclass sets `script_key`, the script's
     versioned name in the page, and `script`, which returns it gzipped; its `_esm` is made by `loader`.
 
-    Traits: `static_picture` (HTML, default ""), shown where no kernel can send the script.
+    Traits: `static_picture` (HTML, default ""), shown until the script is there. A page that opens gets the newest.
     """
 
     script_key: ClassVar[str]
     script: ClassVar[Callable[[], bytes]]
 
-    static_picture = traitlets.Unicode("", help="HTML where no kernel can send the script; default empty.").tag(
-        sync=True
-    )
+    static_picture = traitlets.Unicode("", help="HTML shown until the script is there; default empty.").tag(sync=True)
+    _newest_picture = ""
+
+    def send_picture(self, picture: str, *, is_last: bool) -> None:
+        """Send the page the view's newest static picture (HTML), as any model does, and keep it for pages that open."""
+        self._newest_picture = picture
+        super().send_picture(picture, is_last=is_last)
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002
+        """Return the values of the model's synced traits by name, with the newest static picture.
+
+        `key` names one trait or several, None means all; `drop_defaults` leaves out those with their default value.
+        """
+        state = super().get_state(key, drop_defaults)
+        if self._newest_picture and "static_picture" in state:
+            state["static_picture"] = self._newest_picture
+        return state
 
     def _opened(self) -> None:
         if not _was_sent(self.script_key).is_set():

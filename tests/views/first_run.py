@@ -25,11 +25,13 @@ IMPATIENT = """(() => {
   const timeout = AbortSignal.timeout.bind(AbortSignal);
   AbortSignal.timeout = (ms) => timeout(ms === 2000 ? 20 : ms);
 })()"""
-# Views of the notebook that show nothing: panels without a frame, figures without a trace.
-EMPTY = """() => {
+# Views of the notebook that do not live yet: panels without a frame, figures without a trace. A picture of what was
+# shown before counts where `isPicture` says so.
+EMPTY = """(isPicture) => {
   const panels = [...document.querySelectorAll("[data-frames]")];
   const figures = [...document.querySelectorAll(".anb-figure")];
-  const have = (figure) => figure.querySelector(".scatterlayer .trace, .cartesianlayer .trace, canvas, img");
+  const live = ".scatterlayer .trace, .cartesianlayer .trace, canvas";
+  const have = (figure) => figure.querySelector(isPicture ? `${live}, img` : live);
   return [
     ...(panels.length < 3 ? ["panels missing"] : []),
     ...(figures.length < 2 ? ["figures missing"] : []),

@@ -83,15 +83,12 @@ export default () => {
         shown = null;
       };
       signal?.addEventListener("abort", end);
-      // A front end of its own kind may have no kernel, as an exported page has none, and does not say so.
-      if (!connection.raw?.comm) plot.innerHTML = model.get("static_picture");
+      plot.innerHTML = model.get("static_picture"); // until the script is there, which takes a second
       script(connection).then((bundle) => {
-        if (isGone) return;
         plot.style.minHeight = "";
-        if (bundle) {
-          plot.replaceChildren();
-          shown = page.show({ answerFrame, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
-        } else plot.innerHTML = model.get("static_picture");
+        if (isGone || !bundle) return;
+        plot.replaceChildren();
+        shown = page.show({ answerFrame, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
       });
       return end;
     },

@@ -76,15 +76,12 @@ export default () => {
       let isGone = false;
       let remove = null;
       el.style.minHeight = `${store.description.height || 0}px`;
-      // A front end of its own kind may have no kernel, as an exported page has none, and does not say so.
-      if (!connection.raw?.comm) el.innerHTML = model.get("static_picture");
+      el.innerHTML = model.get("static_picture"); // until the script is there
       script(connection).then((bundle) => {
-        if (isGone) return;
         el.style.minHeight = "";
-        if (bundle) {
-          el.replaceChildren();
-          remove = bundle.display(store, el, connection);
-        } else el.innerHTML = model.get("static_picture");
+        if (isGone || !bundle) return;
+        el.replaceChildren();
+        remove = bundle.display(store, el, connection);
       });
       const end = () => {
         if (isGone) return;

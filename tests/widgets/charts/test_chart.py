@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets import Chart
+from aries_nb.widgets import Chart, view
 from tests.widgets.sources import RollingRows
 
 SECOND = 1_000_000  # in us
@@ -293,6 +293,19 @@ def test_a_chart_is_unknown_to_the_browser_until_it_is_shown_and_then_whole(sour
     assert [len(trace["x"]) for trace in opening["state"]["_widget_data"][1:]] == [2, 2]  # dtype and shape
     assert "<img" in opening["state"]["static_picture"]
     chart.close()
+
+
+def test_a_page_that_opens_gets_the_newest_picture_and_not_that_of_the_first_display(chart, monkeypatch):
+    chart._repr_mimebundle_()
+    first = chart.widget.get_state()["static_picture"]
+    monkeypatch.setattr(view, "PICTURE_S", 0.0)
+    monkeypatch.setattr(chart, "_static_html", lambda: "<img alt='newest'>")
+    chart.frames += 1
+
+    chart.draw()
+
+    assert "<img" in first
+    assert chart.widget.get_state()["static_picture"] == "<img alt='newest'>"
 
 
 def names_and_values(chart):
