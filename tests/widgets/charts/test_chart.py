@@ -295,7 +295,8 @@ def test_a_chart_is_unknown_to_the_browser_until_it_is_shown_and_then_whole(sour
     chart.close()
 
 
-def test_a_page_that_opens_gets_the_newest_picture_and_not_that_of_the_first_display(chart, monkeypatch):
+def test_a_page_that_opens_gets_the_newest_picture_and_not_that_of_the_first_display(source, monkeypatch):
+    chart = Chart(source, ["bid_price"])
     chart._repr_mimebundle_()
     first = chart.widget.get_state()["static_picture"]
     monkeypatch.setattr(view, "PICTURE_S", 0.0)
@@ -306,6 +307,7 @@ def test_a_page_that_opens_gets_the_newest_picture_and_not_that_of_the_first_dis
 
     assert "<img" in first
     assert chart.widget.get_state()["static_picture"] == "<img alt='newest'>"
+    chart.close()
 
 
 def names_and_values(chart):
