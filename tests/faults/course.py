@@ -17,6 +17,7 @@ from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.faults import oracle
 from tests.faults.faults import Step
 from tests.faults.messages import Alor, Aries
+from tests.faults.others import Others, hurry
 from tests.faults.proxy import FaultProxy
 
 if TYPE_CHECKING:
@@ -59,11 +60,17 @@ ALOR = Ground("alor", AlorOptions, Alor, ("SBER", "GAZP"), "D00001", {"min_inter
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The market's seed and the faults. `with_account`: the user's own streams as well."""
+    """The market's seed and the faults. `with_account`: the user's own streams as well; `with_others`: all others."""
 
     seed: int
     steps: tuple[Step, ...]
     with_account: bool = False
+    with_others: bool = False
+
+    def connections(self, ground: Ground) -> int:
+        """The number of endpoints that a client is connected to."""
+        others = 2 if ground is ARIES and self.with_others else 0  # charts; news and watchlists are the accounts'
+        return 1 + max(self.with_account, others // 2) + others // 2
 
 
 @dataclass(slots=True)
@@ -77,6 +84,7 @@ class Held:
     book: LiveBook
     before_few: int  # messages of its symbol that had come before it was asked for
     account: Account | None = None
+    others: Others | None = None
 
     @property
     def tables(self) -> tuple[LiveTable, ...]:
@@ -93,6 +101,8 @@ class Course:
         options = ground.options(rate=RATE, seed=schedule.seed, orders_per_s=40.0 if schedule.with_account else 0.0)
         self.sim = stack.enter_context(Simulator(options))
         self.proxy = stack.enter_context(FaultProxy(self.sim.url, ground.dialect))
+        if schedule.with_others and ground is ARIES:
+            hurry(self.sim)
         self.sim.set_market("closed")  # so that both begin with the same state
         self.witness = self._held(stack, self.sim.url)
         self.client = self._held(stack, self.proxy.url)
@@ -118,6 +128,9 @@ class Course:
             held.account = feed.account(self.ground.account)
             for table in held.tables:
                 self._until(lambda: table._source.is_answered, "the account's state")  # noqa: B023
+        if self.schedule.with_others:
+            held.others = Others.of(feed, one)
+            self._until(lambda: held.others.is_answered, "the state of the other tables")
         return held
 
     def perform_faults(self, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -157,7 +170,7 @@ class Course:
         """Whether the client is live on open connections and has received a message of every stream on them."""
         running = [each for each in list(self.proxy.crossings) if not each.ended]
         delivered = [{line.key for line in list(crossing.delivered)} for crossing in running]
-        is_complete = len(delivered) == 1 + self.schedule.with_account and all(delivered)
+        is_complete = len(delivered) == self.schedule.connections(self.ground) and all(delivered)
         return (
             is_complete and self.client.feed.state == "live" and set().union(*delivered) >= oracle.wanted(self.ground)
         )
@@ -202,7 +215,8 @@ def patient(broker: Broker) -> Broker:
         for name in ("market", "accounts")
         if (endpoint := getattr(broker, name))
     }
-    return replace(broker, **changed)
+    sources = {name: replace(each, make=partial(make, each)) for name, each in broker.sources.items()}
+    return replace(broker, sources=sources, **changed)
 
 
 def run(ground: Ground, schedule: Schedule) -> None:

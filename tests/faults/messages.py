@@ -77,7 +77,9 @@ class Aries(Dialect):
         if message.get("type") != "event" or not isinstance(payload, dict):
             return None
         if payload.get("action") in ("update", "snapshot") and "symbol" in payload:
-            return str(payload["type"]), str(payload["symbol"])
+            # The charts endpoint has its time in the envelope, the market endpoint in the payload.
+            kind = f"charts {payload['type']}" if "timestamp" in message else str(payload["type"])
+            return kind, str(payload["symbol"])
         if "topic" in payload:
             return str(payload.get("name") or payload["topic"]), str(payload.get("target") or "")
         return None

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import TABLE_KEYS
+from tests.faults import others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,8 +48,14 @@ def problems(course: Course) -> Iterator[str]:
     slack = lag(course)
     yield from _sums(course)
     yield from _rows(course)
-    yield from _losses(course, slack)
+    keys = {key for name in KINDS[course.ground.name] for key in _keys(course, name, course.ground.symbols)}
+    yield from _losses(course, slack, "market", keys)
+    charts = {(kind, symbol) for kind in others.CHARTS.values() for symbol in course.ground.symbols}
+    yield from _losses(course, slack, "charts", charts)
     yield from _end(course)
+    ours, theirs = course.client.others, course.witness.others
+    if ours is not None and theirs is not None:
+        yield from others.problems(ours, theirs, list(course.proxy.crossings), _turned_round(course))
 
 
 def wanted(ground: Ground) -> set[Key]:
@@ -232,11 +239,13 @@ def _first_invented(rows: Sequence[Row], delivered_rows: Sequence[Row]) -> int |
 # Losses.
 
 
-def _losses(course: Course, slack: int) -> Iterator[str]:
-    """Every message that the server sent and the client did not get lies in a gap, and every gap has its break."""
-    keys = {key for name in KINDS[course.ground.name] for key in _keys(course, name, course.ground.symbols)}
+def _losses(course: Course, slack: int, stream: str, keys: set[Key]) -> Iterator[str]:
+    """Every message that the server sent and the client did not get lies in a gap, and every gap has its break.
+
+    `keys` are the messages of one endpoint, `stream` its name in the log of gaps.
+    """
     gaps = course.client.feed.gaps.df
-    gaps = gaps[(gaps["symbol"] == "") & (gaps["stream"] == "market")]
+    gaps = gaps[(gaps["symbol"] == "") & (gaps["stream"] == stream)]
     spans = [(_ns(gap.started), _ns(gap.ended)) for gap in gaps.itertuples()]
     crossings = [each for each in course.proxy.crossings if any(line.key in keys for line in each.sent)]
     if gaps["ended"].isna().any():

@@ -78,7 +78,8 @@ def schedules() -> st.SearchStrategy[Schedule]:
     """A market and a few faults, some of them while the effects of the previous one last."""
     steps = st.lists(st.builds(Step, st.integers(0, MOST_MESSAGES), faults()), min_size=1, max_size=MOST_STEPS)
     with_account = st.sampled_from([False, False, False, True])
-    return st.builds(Schedule, st.integers(0, 2**16), steps.map(tuple), with_account)
+    with_others = st.sampled_from([False, False, False, True])
+    return st.builds(Schedule, st.integers(0, 2**16), steps.map(tuple), with_account, with_others)
 
 
 def check(ground: Ground, *, count: int, start: int) -> None:

@@ -17,46 +17,49 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from aries_nb.sim import TROUBLES
+from tests.browser.brokers import written_for
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-#: Notebooks that run on the rough market as well, and its troubles: all but those that refuse what a cell is about.
-ROUGH_NOTEBOOKS = [path for path in NOTEBOOKS if path.name[:2] in {"01", "02"}]
+#: The troubles of the rough market that notebooks run on as well: all but that which refuses what a cell is about.
 ROUGH = sorted(set(TROUBLES) - {"stream_refusals"})
 CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
+#: Mean interval in s between two occurrences of a trouble. The fit over the strikes of 03 needs most of their quotes.
+ROUGH_SECONDS = {"03": 20}
+#: The notebooks on the rough market, those of any broker on both.
+ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS}
+ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02"}}
 
 MOST_CELLS = 25
 CELL_SECONDS = 60
 WIDGET = "application/vnd.jupyter.widget-view+json"
 FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
 
-each_rough_notebook = pytest.mark.parametrize("path", ROUGH_NOTEBOOKS, ids=[path.name for path in ROUGH_NOTEBOOKS])
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
 
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """`executed(path, is_rough=False)` is the executed notebook, run in a copy of its folder by our own kernel.
+    """`executed(name)` is the executed notebook, run in a copy of its folder by our own kernel.
 
     All run once and at the same time, each in a kernel of its own, since they mostly wait.
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
 
+    for name, (path, broker) in ON_ROUGH.items():
+        make_rough(folder / (written_for(broker, path, folder) if broker else path.name), folder / name)
+    names = [*(path.name for path in NOTEBOOKS), *ON_ROUGH]
+
     async def run_all():
-        return await asyncio.gather(*(run(folder / path.name) for path in wanted), return_exceptions=True)
+        return await asyncio.gather(*(run(folder / name) for name in names), return_exceptions=True)
 
-    rough = {path: path.with_name(f"rough_{path.name}") for path in ROUGH_NOTEBOOKS}
-    for path, copy in rough.items():
-        make_rough(folder / path.name, folder / copy.name)
-    wanted = [*NOTEBOOKS, *rough.values()]
-    done = dict(zip(wanted, asyncio.run(run_all()), strict=True))
+    done = dict(zip(names, asyncio.run(run_all()), strict=True))
 
-    def outcome(path, *, is_rough=False):
-        found = done[rough[path] if is_rough else path]
-        if isinstance(found, BaseException):
-            raise found
-        return found
+    def outcome(name):
+        if isinstance(done[name], BaseException):
+            raise done[name]
+        return done[name]
 
     return outcome
 
@@ -64,8 +67,9 @@ def executed(tmp_path_factory):
 def make_rough(path, copy):
     """Write a copy of a notebook that connects to the rough market."""
     notebook = nbformat.read(path, as_version=4)
+    seconds = ROUGH_SECONDS.get(path.name[:2], 6)
     for cell in code_cells(notebook):
-        cell.source = CONNECT.sub(rf"\1, rough={ROUGH!r}, rough_seconds=6", cell.source)
+        cell.source = CONNECT.sub(rf"\1, rough={ROUGH!r}, rough_seconds={seconds}", cell.source)
     nbformat.write(notebook, copy)
 
 
@@ -111,12 +115,12 @@ def test_notebook_is_stored_without_outputs(path):
 
 @each_notebook
 def test_notebook_runs_top_to_bottom(path, executed):
-    assert troubles(executed(path)) == []
+    assert troubles(executed(path.name)) == []
 
 
-@each_rough_notebook
-def test_notebook_runs_on_the_rough_market(path, executed):
-    notebook = executed(path, is_rough=True)
+@pytest.mark.parametrize("name", ON_ROUGH)
+def test_notebook_runs_on_the_rough_market(name, executed):
+    notebook = executed(name)
 
     assert any("rough=" in cell.source for cell in code_cells(notebook))
     assert troubles(notebook) == []
@@ -124,7 +128,7 @@ def test_notebook_runs_on_the_rough_market(path, executed):
 
 @each_notebook
 def test_live_objects_leave_something_static(path, executed):
-    shown = [output.data for cell in code_cells(executed(path)) for output in cell.outputs if "data" in output]
+    shown = [output.data for cell in code_cells(executed(path.name)) for output in cell.outputs if "data" in output]
 
     live = [data for data in shown if WIDGET in data]
     assert [data for data in live if not (data.get("text/html") or data.get("text/plain"))] == []
@@ -132,7 +136,7 @@ def test_live_objects_leave_something_static(path, executed):
 
 @each_notebook
 def test_notebook_as_html_has_tables_and_no_failure(path, executed):
-    html, _ = HTMLExporter().from_notebook_node(executed(path))
+    html, _ = HTMLExporter().from_notebook_node(executed(path.name))
 
     outputs = BeautifulSoup(html, "html.parser").select(".jp-OutputArea-output")
     assert [text for output in outputs if FAILURE.search(text := output.get_text())] == []

@@ -134,7 +134,12 @@ def _spread_and_middle(book: BookLevels) -> tuple[float, float]:
 
 
 def _imbalance(book: BookLevels, depth: int) -> float:
-    """Return the share by which the size of the best `depth` bids exceeds that of the asks, from -1 to 1; else NaN."""
+    """Return the share by which the size of the best `depth` bids exceeds that of the asks, from -1 to 1.
+
+    NaN for an empty book, and for stub quotes.
+    """
+    if len(book.bids) and len(book.asks) and math.isnan(_spread_and_middle(book)[0]):
+        return math.nan
     bids, asks = (float(side[:depth, 1].sum()) for side in (book.bids, book.asks))
     return (bids - asks) / (bids + asks) if bids + asks > 0 else math.nan
 

@@ -73,6 +73,16 @@ def test_the_imbalance_is_that_of_the_rows():
     assert "imbalance +50%" in picture
 
 
+def test_stub_quotes_have_no_imbalance():
+    source = Books()
+    source.bids, source.asks = np.array([[0.01, 30.0]]), np.array([[199_999.99, 10.0]])
+
+    _, frame, picture = drawn(source)
+
+    assert np.isnan(frame[[SPREAD, MIDDLE, IMBALANCE]]).all()
+    assert "imbalance" not in picture
+
+
 def test_the_last_trade_own_orders_and_a_halt_are_shown():
     description, frame, picture = drawn(Marked())
 
