@@ -8,6 +8,7 @@ stub quotes are, 0.01 and 199,999.99.
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,15 +17,35 @@ if TYPE_CHECKING:
 
     from aries_nb.model.view_data import FrameRows, Numbers
 
-__all__ = ["has_sides", "is_believable", "is_price", "is_price_column", "middle", "middles", "spreads"]
+__all__ = [
+    "has_sides",
+    "is_believable",
+    "is_never_zero",
+    "is_price",
+    "is_price_column",
+    "middle",
+    "middle_as_told",
+    "middles",
+    "sides_to_draw",
+    "spread_as_told",
+    "spreads",
+]
 
 # Bid and ask further apart than this share of their middle are stub quotes (assumed): 1 and 3 are not, 1 and 4 are.
 WIDEST = 1.0
+STUBS = (
+    200.0  # a chart of quotes without a last price leaves out sides of which one is more than so many times the other
+)
 
 
 def is_price_column(name: str) -> bool:
     """Whether a column of quotes or trades holds prices: "price", "bid_price", "last_price" and the like."""
     return name == "price" or name.endswith("_price")
+
+
+def is_never_zero(name: str) -> bool:
+    """Whether 0 in a column stands for a value that is not there: of prices and of the implied volatility."""
+    return is_price_column(name) or name == "implied_volatility"
 
 
 def is_price(value: float) -> bool:
@@ -40,6 +61,20 @@ def is_believable(bid: float, ask: float) -> bool:
 def middle(bid: float, ask: float) -> float:
     """The middle of bid and ask; NaN where they are not believable."""
     return (bid + ask) / 2 if is_believable(bid, ask) else math.nan
+
+
+def middle_as_told(told: float, bid: float, ask: float) -> float:
+    """The middle that a broker tells; NaN where the sides are not believable, and computed where it tells none."""
+    if not is_believable(bid, ask):
+        return math.nan
+    return told if is_price(told) else (bid + ask) / 2
+
+
+def spread_as_told(told: float, bid: float, ask: float) -> float:
+    """The spread that a broker tells; NaN where a side is not there or they are stub quotes, else as `spreads`."""
+    if not is_believable(bid, ask) and not is_believable(ask, bid):
+        return math.nan
+    return told if math.isfinite(told) else float(Decimal(repr(ask)) - Decimal(repr(bid)))
 
 
 def has_sides(rows: FrameRows, chosen: NDArray[np.int64]) -> bool:
@@ -66,3 +101,27 @@ def spreads(bids: Numbers, asks: Numbers) -> Numbers:
         apart = asks - bids
         is_known = (bids != 0) & (asks != 0) & (np.abs(apart) <= WIDEST * np.abs(bids + asks) / 2)
     return np.where(is_known & np.isfinite(apart), apart, np.nan)
+
+
+def sides_to_draw(bids: Numbers, asks: Numbers, lasts: Numbers) -> tuple[Numbers, Numbers]:
+    """Bids and asks as a chart draws them: NaN for stub quotes, which would stretch its axis.
+
+    Of two sides that are too far apart for a middle, one that is near the last price stays. Where no last price is
+    known both stay, as of a cheap option, unless one is 200 times the other. Sides of different sign are no stub
+    quotes.
+    """
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        are_apart = (bids * asks > 0) & (asks - bids > WIDEST * np.abs(bids + asks) / 2)
+        are_stubs = np.maximum(np.abs(bids), np.abs(asks)) > STUBS * np.minimum(np.abs(bids), np.abs(asks))
+        bid, ask = (
+            np.where(
+                are_apart
+                & np.where(np.isnan(lasts), are_stubs, np.abs(side - lasts) > WIDEST * np.abs(side + lasts) / 2),
+                np.nan,
+                side,
+            )
+            for side in (bids, asks)
+        )
+    return bid, ask

@@ -17,7 +17,7 @@ import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
-from aries_nb.model.prices import is_price_column
+from aries_nb.model.prices import is_never_zero
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
@@ -82,7 +82,7 @@ class RollingFrame:
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
         self._are_events = any(column.name == "price" for column in self.columns)  # trades; else states, as of quotes
-        self._prices = frozenset(place for place, column in enumerate(self.columns) if is_price_column(column.name))
+        self._prices = frozenset(place for place, column in enumerate(self.columns) if is_never_zero(column.name))
         self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
         self._texts: dict[str, list[str]] = {name: [] for name, kind in self.columns if kind == "text"}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in self._texts}  # of the texts, by column

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.model.prices import is_believable, is_price, is_price_column, middle, middles, spreads
+from aries_nb.model.prices import is_believable, is_price, is_price_column, middle, middles, sides_to_draw, spreads
 
 NAN = math.nan
 SIDES = st.floats(width=32) | st.sampled_from([0.0, -0.0, NAN, 0.01, 199_999.99, 500.0, 499.9, 500.1, -37.5, -37.63])
@@ -59,3 +59,25 @@ def test_columns_of_prices_are_known_by_their_names() -> None:
     names = ["price", "bid_price", "last_price", "bid_size", "spread", "net_change", "size"]
 
     assert [name for name in names if is_price_column(name)] == ["price", "bid_price", "last_price"]
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "last", "expected"),
+    [
+        (499.9, 500.1, 500.0, (499.9, 500.1)),
+        (0.01, 199_999.99, 500.0, (NAN, NAN)),
+        (0.01, 199_999.99, NAN, (NAN, NAN)),
+        (499.9, 199_999.99, 500.0, (499.9, NAN)),
+        (0.01, 500.1, 500.0, (NAN, 500.1)),
+        (0.05, 0.2, 0.1, (0.05, 0.2)),
+        (0.01, 1.0, NAN, (0.01, 1.0)),  # a cheap option that was never traded
+        (-0.05, 0.05, NAN, (-0.05, 0.05)),  # of a spread
+        (NAN, 500.1, 500.0, (NAN, 500.1)),
+        (500.2, 500.1, 500.0, (500.2, 500.1)),
+        (-199_999.99, -0.01, -37.5, (NAN, NAN)),
+    ],
+)
+def test_stub_quotes_are_not_drawn(bid: float, ask: float, last: float, expected: tuple[float, float]) -> None:
+    drawn = sides_to_draw(np.array([bid]), np.array([ask]), np.array([last]))
+
+    np.testing.assert_array_equal(drawn, [[side] for side in expected])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -31,6 +32,7 @@ from aries_nb.brokers.aries.messages import (
 from aries_nb.brokers.parsing import unix_ns
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
 from aries_nb.model.contracts import is_option_symbol
+from aries_nb.model.prices import middle_as_told, spread_as_told
 
 __all__ = [
     "QUOTE_COLUMN_TYPES",
@@ -62,6 +64,13 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
     "tradeFields": frozenset(TRADE_FIELDS.values()) - OLD_TRADE_FIELDS,
     "timeAndSalesFields": frozenset({*TIME_AND_SALES_FIELDS.values(), "tradeTimestamp"}) - {""},
     "greeksFields": frozenset(GREEKS_FIELDS.values()),
+}
+
+SIDES = ("bid_price", "ask_price")
+# The columns that exist only where both sides do, with the rule for what the server tells.
+FROM_SIDES: Mapping[str, Callable[[float, float, float], float]] = {
+    "mid_price": middle_as_told,
+    "spread": spread_as_told,
 }
 
 
@@ -174,6 +183,44 @@ class FieldsPart(StreamPart):
         return tuple(values)
 
 
+class SidedPart(FieldsPart):
+    """The quote part of a stream with the middle or the spread, which are NaN where the quote has no such sides.
+
+    Bid and ask are requested and known in any case, in `sides`.
+    """
+
+    __slots__ = ("places", "sides")
+
+    def __init__(self, stream: MarketStream, update: type[Payload], names: Mapping[str, str]) -> None:
+        super().__init__(stream, update, names)
+        fields = [field for field in stream.subscription.fields if field in names]
+        self.read = _reader([names[field] for field in (*fields, *SIDES)])
+        self.places = [(self.start + fields.index(name), told) for name, told in FROM_SIDES.items() if name in fields]
+        self.needs_merge = True
+        self.sides = (nan, nan)
+
+    def merge(self, new: tuple[Any, ...]) -> Values | None:
+        """Return the stream's whole row after an event, as any part does, with the middle and spread that are prices.
+
+        `new` ends with the event's bid and ask. A new side alone makes a row if the middle or the spread changes.
+        """
+        merged = super().merge(new[:-2])
+        values = list(self.stream.values if merged is None else merged)
+        self.sides = tuple(  # type: ignore[assignment]
+            before if side is UNSET else side for before, side in zip(self.sides, new[-2:], strict=True)
+        )
+        for place, told in self.places:
+            values[place] = told(values[place], *self.sides)  # type: ignore[arg-type]
+        if merged is None and all(_is_same(values[place], self.stream.values[place]) for place, _ in self.places):
+            return None
+        return tuple(values)
+
+    def forget(self) -> None:
+        """Save the part's values for comparison, as any part does, and forget bid and ask."""
+        super().forget()
+        self.sides = (nan, nan)
+
+
 class MarketStream:
     """One subscription of a market connection, with its current row in `values`, made up of its `parts`.
 
@@ -191,7 +238,8 @@ class MarketStream:
         if subscription.kind == "quotes":
             for update, _, names in _PARTS:
                 if not names.keys().isdisjoint(subscription.fields):
-                    self.parts.append(FieldsPart(self, update, names))
+                    is_sided = update is QuoteUpdate and not FROM_SIDES.keys().isdisjoint(subscription.fields)
+                    self.parts.append((SidedPart if is_sided else FieldsPart)(self, update, names))
 
     def forget(self) -> None:
         """Set the current values to missing, because the connection broke and they may be out of date."""
@@ -212,9 +260,15 @@ class MarketStream:
         times: dict[type[Payload], int] = {}
         for other in others:
             fresh = [part for part in other.parts if part.known != part.missing]
+            for part in other.parts:
+                if isinstance(part, SidedPart):
+                    known.update(zip(SIDES, part.sides, strict=True))
             if fresh and other.subscription.kind == "quotes":
                 known.update(zip(other.subscription.fields, other.values, strict=True))
                 times.update((part.update, max(part.ts, times.get(part.update, 0))) for part in fresh)
+        for part in self.parts:
+            if isinstance(part, SidedPart):
+                part.sides = known.get("bid_price", nan), known.get("ask_price", nan)  # type: ignore[assignment]
         fields = self.subscription.fields
         self.values = tuple(known.get(field, old) for field, old in zip(fields, self.values, strict=True))
         if not all(field in known for field in fields):
@@ -222,6 +276,10 @@ class MarketStream:
         for part in self.parts:
             part.ts = times.get(part.update, 0)
         return max(times.values())
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    return one == other or (one != one and other != other)
 
 
 def _itself(data: Struct) -> Struct:
@@ -255,7 +313,8 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
             is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option_symbol(subscription.symbol)
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:
-                    fields.setdefault("quoteFields", {"quoteTimestamp"}).add(QUOTE_FIELDS[field])
+                    sides = map(QUOTE_FIELDS.__getitem__, SIDES if field in FROM_SIDES else ())
+                    fields.setdefault("quoteFields", {"quoteTimestamp"}).update((QUOTE_FIELDS[field], *sides))
                 elif field in TRADE_FIELDS:
                     fields.setdefault("tradeFields", {"tradeTimestamp"}).add(TRADE_FIELDS[field])
                 elif not is_share:

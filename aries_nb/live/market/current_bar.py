@@ -57,14 +57,14 @@ class Trades(NamedTuple):
 def trades_in(frame: pd.DataFrame) -> Trades:
     """Return the rows of a frame of trades that count in bars: those with a price and a plausible time.
 
-    A time is plausible up to five minutes after the receipt. A missing size counts as 0.
+    A time is plausible up to five minutes after the receipt. A missing size counts as 0; a print of size 0 is no trade.
     """
     ts, received = (
         times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
     )
     prices, sizes = frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")
     rows = Trades(ts, received, prices, np.nan_to_num(sizes, nan=0.0))
-    return rows.where((ts <= received + MOST_AHEAD_NS) & ~np.isnan(prices))
+    return rows.where((ts <= received + MOST_AHEAD_NS) & ~np.isnan(prices) & ~(sizes <= 0))
 
 
 class _Request(NamedTuple):

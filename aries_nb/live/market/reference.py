@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +31,7 @@ from aries_nb.live.arguments import (
     checked_text,
 )
 from aries_nb.model.clock import Clock, WallClock, wall_ns
+from aries_nb.model.prices import is_never_zero, middle_as_told, spread_as_told
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
 
@@ -335,12 +337,13 @@ class MarketReference(BoundToProcess):
                 advice="Check the arguments, and that the token's scope covers the lookup.",
             ) from None
         try:
-            return lookup.read(topic, query, body)
+            page = lookup.read(topic, query, body)
         except ValueError as error:
             what = f"the server's reply about {about} cannot be parsed: {error}"
             raise FeedError(
                 what, where=where, advice="Check the arguments; the reply is not in the expected form."
             ) from error
+        return page._replace(rows=[_prices_known(page.columns, row) for row in page.rows])
 
     def _lookup_of(self, topic: LookupTopic) -> Lookup:
         if self._lookup is None or topic not in self._lookup.topics():
@@ -351,6 +354,20 @@ class MarketReference(BoundToProcess):
     def __repr__(self) -> str:
         topics = sorted(METHODS.get(topic, topic) for topic in (self._lookup.topics() if self._lookup else ()))
         return f"<reference at {self._http.base}: {', '.join(topics) or 'nothing'}>"
+
+
+def _prices_known(columns: Mapping[str, LookupType], row: ReplyRow) -> ReplyRow:
+    """Return a row in which prices that are not there, written as 0, are NaN, and so are their middle and spread."""
+    values: dict[str, Any] = dict(zip(columns, row, strict=True))
+    for name, value in values.items():
+        if columns[name] == "number" and value == 0 and is_never_zero(name):
+            values[name] = math.nan
+    if {"bid_price", "ask_price"} <= columns.keys():
+        sides = values["bid_price"], values["ask_price"]
+        for name, told in (("mid_price", middle_as_told), ("spread", spread_as_told)):
+            if name in values:
+                values[name] = told(values[name], *sides)
+    return tuple(values.values())
 
 
 def _joined(pages: Sequence[LookupPage]) -> pd.DataFrame:

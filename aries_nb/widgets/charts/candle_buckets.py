@@ -110,10 +110,13 @@ class CandleBuckets:
     def extend(self, rows: NDArray[np.int64], ts: Times, prices: Numbers, sizes: Numbers | None) -> bool:
         """Add new rows to the candles; return whether any candle changed. Rows with a NaN price are skipped.
 
-        `rows` are their numbers since the rolling frame began, `ts` their times in Unix us, `prices` and `sizes`
-        their values; with `sizes` None the volume of the candles is zero.
+        Prints of size 0 are skipped as well: they are no trades. `rows` are their numbers since the rolling frame
+        began, `ts` their times in Unix us, `prices` and `sizes` their values; with `sizes` None the volume of the
+        candles is zero.
         """
         is_finite = np.isfinite(prices)
+        if sizes is not None:
+            is_finite &= ~(sizes <= 0)
         rows, ts, prices = rows[is_finite], ts[is_finite], prices[is_finite]
         if not len(prices):
             return False

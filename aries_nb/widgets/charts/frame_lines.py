@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aries_nb.errors import UsageError
-from aries_nb.model.prices import has_sides
+from aries_nb.model.prices import has_sides, sides_to_draw
 from aries_nb.widgets.charts.gap_bands import GapPlaces, spans_of, with_breaks
 from aries_nb.widgets.charts.line_points import LinePoints, thinned
 from aries_nb.widgets.number_format import column_kind, column_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -134,6 +134,7 @@ class FrameLines:
         return np.concatenate([np.array(self._gap_places.rows, "int64"), points.breaks])
 
     def _take(self, rows: FrameRows) -> None:
+        drawn = _drawn(rows)
         for symbol in {symbol for symbol, _ in self.names}:
             chosen = _rows_of(rows, symbol)
             numbers = chosen + rows.first
@@ -148,7 +149,7 @@ class FrameLines:
                         points.clear()
                     continue
                 points.drop_before(rows.window_start)
-                points.extend(numbers, x, rows.numbers[line[1]][chosen])
+                points.extend(numbers, x, drawn[line[1]][chosen])
 
 
 def _has_quotes(source: RowsSource) -> bool:
@@ -158,7 +159,20 @@ def _has_quotes(source: RowsSource) -> bool:
 def _rows_of(rows: FrameRows, symbol: str) -> np.ndarray:
     if symbol not in rows.symbols:
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero((rows.codes == rows.symbols.index(symbol)) & rows.is_credible)
+    is_its = (rows.codes == rows.symbols.index(symbol)) & rows.is_credible
+    if {"price", "size"} <= rows.numbers.keys():
+        is_its &= ~(rows.numbers["size"] <= 0)  # no trade
+    return np.flatnonzero(is_its)
+
+
+def _drawn(rows: FrameRows) -> Mapping[str, Numbers]:
+    """The number columns of the rows, without stub quotes."""
+    numbers = rows.numbers
+    if not {"bid_price", "ask_price"} <= numbers.keys():
+        return numbers
+    lasts = numbers.get("last_price", np.full(len(rows.ts), np.nan))
+    bids, asks = sides_to_draw(numbers["bid_price"], numbers["ask_price"], lasts)
+    return {**numbers, "bid_price": bids, "ask_price": asks}
 
 
 def _names(source: RowsSource, columns: Sequence[str], symbols: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.model.contracts import option_root
+from aries_nb.model.prices import is_never_zero
 from aries_nb.widgets.plotly_view import FigureView, layout
 from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE
@@ -98,7 +99,7 @@ class StrikeChart(FigureView):
         points = sorted(
             (option_root(symbol), strike, values[row_of[symbol]])
             for symbol, strike in self._sides[kind]
-            if symbol in row_of and np.isfinite(values[row_of[symbol]])
+            if symbol in row_of and _is_known(column, values[row_of[symbol]])
         )
         line: list[tuple[float, float]] = []
         for place, (root, strike, value) in enumerate(points):
@@ -107,6 +108,10 @@ class StrikeChart(FigureView):
             line.append((strike, float(value)))
         x, y = np.array(line, dtype="float64").reshape(-1, 2).T
         return x, y
+
+
+def _is_known(column: str, value: float) -> bool:
+    return bool(np.isfinite(value)) and not (value == 0 and is_never_zero(column))
 
 
 def _label(column: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aries_nb.model import CLEAR, PUT, VENUE_COLUMNS, Subscription, Unreadable
+from aries_nb.model import CLEAR, PUT, VENUE_COLUMNS, Unreadable
 from tests.brokers.aries.lines import (
     MS,
     NS,

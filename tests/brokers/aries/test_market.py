@@ -1155,3 +1155,52 @@ def test_sixty_unknown_symbols_of_one_request_are_all_named() -> None:
     assert [each.symbol for each in rejected.subscriptions] == names
     assert rejected.is_unknown_symbol
     assert len(rejected.reason) <= 200
+
+
+# The middle and the spread.
+
+MIDDLE = ("mid_price", "spread")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"bidPrice": 500, "askPrice": 500.5, "midPrice": 500.25, "spread": 0.5}, (500.25, 0.5)),
+        ({"bidPrice": 0, "askPrice": 500.5, "midPrice": 250.25, "spread": 500.5}, (math.nan, math.nan)),
+        ({"bidPrice": 500, "askPrice": None, "midPrice": 250, "spread": -500}, (math.nan, math.nan)),
+        ({"bidPrice": 0.01, "askPrice": 199_999.99, "midPrice": 100_000, "spread": 199_999.98}, (math.nan, math.nan)),
+        ({"bidPrice": 500.5, "askPrice": 500, "midPrice": 500.25, "spread": -0.5}, (math.nan, -0.5)),
+        ({"bidPrice": 500.1, "askPrice": 500.3}, (500.2, 0.2)),
+        ({"midPrice": 500.25, "spread": 0.5}, (math.nan, math.nan)),
+    ],
+)
+def test_middle_and_spread_are_those_of_two_sides_that_are_prices(
+    data: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    market = opened(quotes(fields=MIDDLE))
+
+    assert values(market, quote(**data)) == [pytest.approx(expected, nan_ok=True)]
+
+
+def test_a_side_that_vanishes_alone_takes_the_middle_with_it_and_brings_it_back() -> None:
+    market = opened(quotes(fields=MIDDLE))
+    sides = {"bidPrice": 500.0, "askPrice": 500.5}
+
+    assert values(market, quote(**sides, midPrice=500.25, spread=0.5)) == [(500.25, 0.5)]
+    assert values(market, quote(askPrice=0.0)) == [pytest.approx((math.nan, math.nan), nan_ok=True)]
+    found, notices = market.receive([line(quote(askPrice=0.0))], RECEIVED)
+    assert (list(found), counts(notices)) == ([], {("quotes", "rowless"): 1})
+    assert values(market, quote(askPrice=500.5)) == [(500.25, 0.5)]
+
+    reopen(market)
+    assert values(market, quote(midPrice=500.25)) == [pytest.approx((math.nan, math.nan), nan_ok=True)]
+
+
+def test_a_middle_that_joins_a_running_quote_knows_its_sides() -> None:
+    market = opened(quotes())
+    values(market, quote(**FULL))
+
+    market.subscribe([quotes(fields=MIDDLE)])
+
+    assert sent(market, "subscribe")[0]["payload"] == [{"symbol": "MSFT", "quoteFields": ["midPrice", "spread"]}]
+    assert (501.12, 0.04) in values(market, quote(midPrice=501.12, spread=0.04))

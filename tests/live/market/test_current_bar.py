@@ -5,10 +5,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from aries_nb.errors import FeedError
-from aries_nb.live.market.current_bar import CurrentBar
+from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, Column
 from aries_nb.model.clock import WallClock
 from aries_nb.store import RollingFrame
@@ -92,6 +93,15 @@ def test_trades_after_the_answer_are_added_to_it_and_those_before_are_not(monkey
     assert first == [5.0, 100.0, "estimate"]
     assert shown(series, clock) == [7.0, 104.0, "history+live"]
     assert series.frame(clock.now())["high"].tolist() == [7.0]
+
+
+def test_prints_of_size_zero_or_without_a_price_are_no_trades() -> None:
+    times = pd.date_range("2026-03-02T14:30", periods=4, freq="s", tz="UTC")
+    prices, sizes = [10.0, 99.0, math.nan, 11.0], [1.0, 0.0, 1.0, math.nan]
+
+    trades = trades_in(pd.DataFrame({"price": prices, "size": sizes, "received": times}, index=times))
+
+    assert (trades.prices.tolist(), trades.sizes.tolist()) == ([10.0, 11.0], [1.0, 0.0])
 
 
 def test_a_joined_bar_is_not_asked_for_until_a_gap_touches_it(monkeypatch: pytest.MonkeyPatch) -> None:

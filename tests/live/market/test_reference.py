@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -317,3 +319,16 @@ def test_its_repr_names_what_there_is_to_call(reference: MarketReference) -> Non
     assert where.startswith("reference at http://127.0.0.1:")
     assert {"search_charts", "is_healthy", "tick_bars"} <= set(named.split(", "))
     assert [name for name in named.split(", ") if not callable(getattr(reference, name, None))] == []
+
+
+def test_prices_that_are_not_there_are_missing_and_so_are_their_middle_and_spread(
+    answering: Callable[..., MarketReference],
+) -> None:
+    quote = {"symbol": "A", "bidPrice": 0, "askPrice": 500, "midPrice": 250, "spread": 500, "lastPrice": 0}
+    stub = {"symbol": "B", "bidPrice": 0.01, "askPrice": 199_999.99, "midPrice": 100_000, "lastPrice": 499}
+
+    details = answering(200, json.dumps({"data": [quote, stub]}).encode()).details("A", "B")
+
+    assert details[["mid_price", "spread"]].isna().all(axis=None)
+    assert details["bid_price"].isna().tolist() == [True, False]
+    assert details["last_price"].tolist() == pytest.approx([math.nan, 499], nan_ok=True)

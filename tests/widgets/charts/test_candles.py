@@ -123,6 +123,17 @@ def test_trades_make_candles_with_volume_in_one_update():
     candles.close()
 
 
+def test_a_print_of_size_zero_is_no_trade():
+    source = RollingRows()
+    source.add(np.arange(4) * SECOND, price=[10.0, 11.0, 99.0, np.nan], size=[1.0, np.nan, 0.0, 1.0])
+    candles = Candles(source, "5s")
+
+    candles.draw()
+
+    assert [candles.figure.data[1][name].tolist() for name in ("open", "high", "close")] == [[10.0], [11.0], [11.0]]
+    candles.close()
+
+
 def test_quotes_make_candles_of_the_middle():
     source = RollingRows(columns=("bid_price", "ask_price"))
     source.add([0, SECOND], bid_price=[9.0, 19.0], ask_price=[11.0, 21.0])

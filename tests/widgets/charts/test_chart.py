@@ -6,6 +6,7 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.widgets import Chart, view
+from aries_nb.widgets.charts.light import LightLines
 from tests.widgets.sources import RollingRows
 
 SECOND = 1_000_000  # in us
@@ -145,6 +146,33 @@ def test_a_long_history_is_drawn_with_few_points():
     assert len(lines(chart)[0].x) <= 2_000
     assert lines(chart)[0].y.max() == 49_999
     chart.close()
+
+
+@pytest.mark.parametrize("engine", ["plotly", "light"])
+def test_stub_quotes_and_prints_of_size_zero_are_no_points(engine):
+    source = RollingRows(columns=("bid_price", "ask_price", "last_price"))
+    source.add(
+        np.arange(4) * SECOND,
+        bid_price=[499.9, 0.01, 499.9, 499.8],
+        ask_price=[500.1, 199_999.99, 199_999.99, 500.2],
+        last_price=[500.0] * 4,
+    )
+    prints = RollingRows()
+    prints.add(np.arange(3) * SECOND, price=[10.0, 99.0, 11.0], size=[1.0, 0.0, 1.0])
+
+    drawn = [*drawn_lines(engine, source, ["bid_price", "ask_price"]), *drawn_lines(engine, prints, ["price"])]
+
+    assert [line[~np.isnan(line)].tolist() for line in drawn] == [[499.9, 499.9, 499.8], [500.1, 500.2], [10.0, 11.0]]
+
+
+def drawn_lines(engine, source, columns):
+    if engine == "light":
+        return [y for _, y in LightLines(source, columns).content().blocks[: len(columns)]]
+    chart = Chart(source, columns)
+    chart.draw()
+    shown = [line.y for line in lines(chart)][: len(columns)]
+    chart.close()
+    return shown
 
 
 def test_a_frame_that_was_emptied_starts_anew(chart, source):

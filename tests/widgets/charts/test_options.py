@@ -50,6 +50,15 @@ def test_calls_and_puts_are_lines_over_the_strikes_that_are_known(chart):
     assert (puts.x.tolist(), puts.y.tolist()) == ([500.0, 510.0], [0.26, 0.25])
 
 
+def test_an_implied_volatility_of_zero_is_not_drawn(chart, source):
+    source.put(2, 0.0, 0.0, 0.01)
+
+    chart.draw()
+
+    assert chart.figure.data[0].y.tolist() == [0.25, 0.23]
+    assert chart.figure.data[3].y.tolist() == [0.7, 0.0, 0.3]
+
+
 def test_each_column_has_a_subplot_to_the_right_of_the_one_before(chart):
     chart.draw()
 
