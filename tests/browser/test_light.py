@@ -13,7 +13,6 @@ from tests.browser.lab import RUN, THEMES, failures, open_notebook, run_all, run
 from tests.views.stage import notebook_of
 from tests.views.twelve_charts import ARE_DRAWN, FILLED, SHEET, START, rates
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 SCREEN = {"width": 1180, "height": 1700}
@@ -50,6 +49,7 @@ def times(page, number=0):
     return label(page, number).rsplit("; ", 1)[1].removesuffix(" UTC").split(" to ")
 
 
+@pytest.mark.alone
 def test_twelve_charts_have_ten_frames_a_second_and_the_page_thirty(shown):
     for _ in range(TRIES):
         found = rates(shown, is_light=True, seconds=4)

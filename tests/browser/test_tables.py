@@ -10,7 +10,6 @@ from playwright.sync_api import expect
 from tests.browser.lab import open_notebook, run_all, run_cell
 from tests.browser.measure_tables import ORDERS, PRINTS, RATES, write_notebook
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 ROWS = 4_600
@@ -47,6 +46,7 @@ def texts(view, place):
     return view.locator(f"tbody tr > :nth-child({place})").all_inner_texts()
 
 
+@pytest.mark.alone
 def test_a_blotter_of_thousands_of_orders_is_light_and_has_every_row(page, lab):
     blotter = show(page, lab, ORDERS, ".anb-blotter")
 
@@ -102,6 +102,7 @@ def test_rows_are_found_opened_copied_and_saved(page, lab, tmp_path):
     assert rows[1][0] == "ORD-004599"
 
 
+@pytest.mark.alone
 def test_a_tape_of_a_fast_market_is_light_and_has_the_newest_print_on_top(page, lab):
     tape = show(page, lab, PRINTS, ".anb-tape")
 
