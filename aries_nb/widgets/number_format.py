@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
 __all__ = [
+    "WHOLE_FROM",
     "Decimals",
     "average_decimals",
     "column_kind",
@@ -27,6 +28,7 @@ __all__ = [
     "decimals_beyond",
     "decimals_of",
     "decimals_of_rows",
+    "exact_decimals",
     "grouped",
     "shown_decimals",
     "signed",
@@ -75,6 +77,7 @@ PROFIT_WORDS = ("pnl", "pl")
 COMPUTED_WORDS = {"change": 0, "spread": 0, "mid": 1, "average": 2, "vwap": 2}
 # From here on a text of all digits before the point is longer than any cell, and is not exact in any case.
 EXPONENT_FROM = 1e21
+WHOLE_FROM = 2.0**53  # a float of this size has no decimals
 SIZE_WORDS = ("size", "volume", "quantity", "lots", "interest")
 
 
@@ -201,11 +204,21 @@ def decimals_of_rows(rows: Sequence[Decimals], values: Numbers) -> list[int]:
 def grouped(value: float, decimals: int) -> str:
     """Return a number as text with this many decimals and its thousands grouped; an en dash for NaN and infinity.
 
-    From 1e21 on it is a power of ten.
+    A float has no more decimals than are exact: none from 2**53 on. From 1e21 on it is a power of ten.
     """
     if not math.isfinite(value):
         return "–"
-    return f"{value:,.{decimals}f}" if abs(value) < EXPONENT_FROM else repr(float(value))
+    return f"{value:,.{exact_decimals(value, decimals)}f}" if abs(value) < EXPONENT_FROM else repr(float(value))
+
+
+def exact_decimals(value: float | Decimal, decimals: int) -> int:
+    """Return `decimals`, or as many of them as a number has, where it is a float too large for so many.
+
+    The further ones would be noise: a size of 2**53 beside one of 0.375 has no thousandths.
+    """
+    if isinstance(value, Decimal) or abs(value) * 10.0**decimals < WHOLE_FROM:
+        return decimals
+    return 0 if abs(value) >= WHOLE_FROM else min(decimals, len(repr(float(value)).partition(".")[2]))
 
 
 def signed(value: float, decimals: int, unit: str = "") -> str:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 from aries_nb.model.settings import TEMPLATE, settings
-from aries_nb.widgets.number_format import Decimals, decimals_of_rows, grouped
+from aries_nb.widgets.number_format import WHOLE_FROM, Decimals, decimals_of_rows, grouped
 from aries_nb.widgets.static_html import BLUE, GREY, ORANGE, PALETTE
 from aries_nb.widgets.view import View
 
@@ -164,8 +164,12 @@ class AxisDigits:
             return {}
         (decimals,) = decimals_of_rows([self._decimals], values[np.newaxis])
         changes: dict[str, Any] = {}
-        if self._format != f",.{decimals}f":
-            self._format = f",.{decimals}f"
+        # Zeros at the end would be noise of numbers that are too large for so many decimals.
+        is_too_large = decimals and np.abs(values).max() * 10.0**decimals >= WHOLE_FROM
+        is_trimmed = is_too_large or self._format.endswith("~f")
+        shown = f",.{decimals}{'~' if is_trimmed else ''}f"
+        if self._format != shown:
+            self._format = shown
             changes[f"{self._axis}_hoverformat"] = self._format
             if decimals > MOST_PLAIN_DECIMALS:
                 changes[f"{self._axis}_tickformat"] = self._format

@@ -17,7 +17,14 @@ from aries_nb.errors import UsageError
 from aries_nb.model import NOT_A_TIME
 from aries_nb.model.clock import wall_ns
 from aries_nb.model.settings import settings
-from aries_nb.widgets.number_format import PROFIT_WORDS, Decimals, average_decimals, column_kind, column_label
+from aries_nb.widgets.number_format import (
+    PROFIT_WORDS,
+    Decimals,
+    average_decimals,
+    column_kind,
+    column_label,
+    exact_decimals,
+)
 from aries_nb.widgets.static_html import clock_time
 
 if TYPE_CHECKING:
@@ -317,7 +324,7 @@ def _grouped(value: Value, decimals: int, *, is_signed: bool = False) -> str:
     if not math.isfinite(value):
         return UNKNOWN
     # Not abs(): it would round a decimal to 28 digits.
-    size = f"{value.copy_abs() if isinstance(value, Decimal) else abs(value):,.{decimals}f}"
+    size = f"{value.copy_abs() if isinstance(value, Decimal) else abs(value):,.{exact_decimals(value, decimals)}f}"
     if not size.strip("0.,"):
         return size  # what rounds to zero has no sign
     return f"{MINUS if value < 0 else '+' if is_signed else ''}{size}"

@@ -94,6 +94,17 @@ def test_a_filter_of_several_words_finds_each_and_says_when_it_finds_nothing(pag
         assert page.locator(".anb-empty").text_content() == "Nothing matches “nope”."
 
 
+def test_a_large_size_beside_fractions_is_written_in_full_without_decimals(page):
+    prices = Boards(symbols=("COIN",))
+    prices.put(0, 1e-8, 0.375, 2e-8, 2.0**60, 1e-8)
+    with closing(Board(prices)) as board:
+        start(page, board)
+
+        (shown,) = page.evaluate(ROWS)
+
+        assert shown[1:5] == ["0.375", "0.00000001", "0.00000002", "1,152,921,504,606,846,976"]
+
+
 def test_a_symbol_is_never_cut_and_stays_in_sight(page, prices):
     with closing(Board(prices)) as board:
         start(page, board)

@@ -106,6 +106,37 @@ def test_sizes_of_a_tape_have_decimals_for_each_symbol():
     tape.close()
 
 
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (HUGE, 3, "9,007,199,254,740,994"),
+        (-(2.0**60), 1, "-1,152,921,504,606,846,976"),
+        (123_456_789_012_345.67, 3, "123,456,789,012,345.67"),
+        (50_000.12345678, 12, "50,000.12345678"),
+        (100.0, 3, "100.000"),
+        (1e-8, 18, "0.000000010000000000"),
+        (Decimal(2**53 + 1), 3, "9,007,199,254,740,993.000"),
+    ],
+)
+def test_a_float_has_no_more_decimals_than_are_exact(value, decimals, text):
+    assert grouped(value, decimals) == text
+
+
+def test_large_sizes_beside_fractions_have_no_zeros_in_views():
+    columns = (Column("symbol", "text"), Column("quantity", "number"))
+    rows = (("COIN", 0.375), ("COIN", HUGE))
+    prints = RollingRows(symbols=("COIN",))
+    prints.add([1_000_000, 2_000_000], price=[1.0, 2.0], size=[0.375, HUGE])
+    chart = Chart(prints, ("price", "size"))
+
+    chart.draw()
+
+    texts = TableFormatter().format(TableData("Positions", columns, rows, ("symbol",))).texts
+    assert [text for _, text in texts] == ["0.375", "9,007,199,254,740,994"]
+    assert chart.figure.layout.yaxis2.hoverformat == ",.3~f"
+    chart.close()
+
+
 def test_a_number_of_more_digits_than_a_cell_holds_is_a_power_of_ten():
     assert grouped(1e300, 2) == "1e+300"
 
@@ -119,7 +150,7 @@ def test_a_board_has_decimals_for_each_instrument():
     shown = [row[1:7] for row in cells(board._picture())[1:]]
 
     assert shown == [
-        ["0.25", "0.00000001", "0.00000002", "9,007,199,254,740,994.00", "0.00000001", "0.00000001"],
+        ["0.25", "0.00000001", "0.00000002", "9,007,199,254,740,994", "0.00000001", "0.00000001"],
         ["300", "500.12", "500.14", "200", "0.02", "500.13"],
     ]
     board.close()

@@ -359,7 +359,7 @@ function makeChart(root, group) {
       const dy = chart.valToPos(values[at], "y") - top;
       if (Math.abs(dx) > 7 || Math.abs(dy) > 16) continue;
       const what = sides[at] > 0 ? "bought" : "sold";
-      return `${what} ${quantities[at].toLocaleString("en-US", { maximumFractionDigits: 12 })} at ${grouped(values[at], description.decimals)}`;
+      return `${what} ${grouped(quantities[at], decimalsOf(quantities[at]))} at ${grouped(values[at], description.decimals)}`;
     }
     return "";
   }

@@ -18,9 +18,14 @@ function flag(node, name, isOn) {
 }
 
 const FORMATS = new Map();
+const WHOLE_FROM = 2 ** 53; // a number of this size has no decimals, and is written in full as a BigInt alone
 function grouped(value, decimals) {
   if (!Number.isFinite(value)) return "–";
   if (Math.abs(value) >= 1e21) return String(value);
+  if (Math.abs(value) >= WHOLE_FROM) return BigInt(value).toLocaleString("en-US");
+  if (Math.abs(value) * 10 ** decimals >= WHOLE_FROM) {
+    decimals = Math.min(decimals, (String(value).split(".")[1] || "").length); // further ones would be noise
+  }
   let format = FORMATS.get(decimals);
   if (!format) {
     const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
@@ -28,6 +33,9 @@ function grouped(value, decimals) {
   }
   return format.format(value);
 }
+
+// How many decimals show a number in full, at most 12.
+const decimalsOf = (value) => (/\.(\d*[1-9])0*$/.exec(value.toFixed(12)) || ["", ""])[1].length;
 
 // A sign also for what rose, none for what rounds to zero.
 function signed(value, decimals, unit = "") {
