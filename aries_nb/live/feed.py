@@ -40,7 +40,7 @@ from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
-from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined
+from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
@@ -88,7 +88,7 @@ class Feed(BoundToProcess):
         self._gaps = GapLog(arrivals.clock)
         self._gap_selection = GapSelection(self._gaps)
         self._missed = Gaps(self._gap_selection)
-        shared = connection_limit or ConnectionLimit(
+        self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
         self._endpoints = {"market": broker.market, **broker.sources}
@@ -359,9 +359,15 @@ class Feed(BoundToProcess):
     def stats(self) -> FeedStatistics:
         """Return counts and latencies since the connection was made: messages, rows, unreadable messages, gaps, lag.
 
-        `FeedStatistics` describes each.
+        And how many connections and subscriptions are in use, of those that the broker allows. `FeedStatistics`
+        describes each.
         """
-        return combined([link.statistics() for link in self._links()])
+        return replace(
+            combined([link.statistics() for link in self._links()]),
+            connections=self._limit.in_use,
+            most_connections=self._limit.most,
+            most_streams=most_streams(self._endpoints["market"].most_streams, self._limit.most),
+        )
 
     @property
     def clock(self) -> FeedClock:

@@ -11,7 +11,7 @@ import pandas as pd
 from aries_nb.model import CardData, State
 from aries_nb.net.exchange_clock import ExchangeClock
 
-__all__ = ["FeedClock", "FeedStatistics", "card_data", "combined", "worst"]
+__all__ = ["FeedClock", "FeedStatistics", "card_data", "combined", "most_streams", "worst"]
 
 # The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -37,6 +37,12 @@ class FeedStatistics:
     """Data messages without a subscription, such as those under way when a frame was closed."""
     streams: int
     """Active subscriptions."""
+    most_streams: int | None = None
+    """The number of subscriptions that the broker allows on all its connections together; None without a limit."""
+    connections: int = 0
+    """Connections that are open now, of all feeds with this feed's address, as the broker counts them."""
+    most_connections: int | None = None
+    """The number of connections that the broker allows; None without a limit."""
     reconnects: int
     """The number of times that a live connection broke."""
     renewals: int
@@ -118,6 +124,9 @@ def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardDa
         url=url,
         state=now.state,
         streams=now.streams,
+        most_streams=now.most_streams,
+        connections=now.connections,
+        most_connections=now.most_connections,
         messages=now.messages,
         messages_per_s=now.messages_per_s,
         lag_ms=now.lag_ms,
@@ -167,6 +176,14 @@ def combined(parts: Sequence[FeedStatistics]) -> FeedStatistics:
         painted_p50_ms=_most([part.painted_p50_ms for part in parts]),
         painted_p99_ms=_most([part.painted_p99_ms for part in parts]),
     )
+
+
+def most_streams(a_connection: int | None, connections: int | None) -> int | None:
+    """Return how many subscriptions a broker allows that limits those of a connection, and its connections.
+
+    None where it does not limit either.
+    """
+    return None if a_connection is None or connections is None else a_connection * connections
 
 
 def _most(lags: Sequence[float]) -> float:

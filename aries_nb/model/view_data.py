@@ -171,7 +171,8 @@ class CardData:
     time. `silence_s` is the time since the last message in seconds, NaN before the first. `silent` is the number of
     streams without a message for longer than usual although their market is open. `error` is the last error as text, ""
     for none. `messages` and `unreadable` are totals of the open connections, `gaps` is the number of gaps so far,
-    `streams` that of the present streams.
+    `streams` that of the present streams. `connections` are those open to the broker; `most_connections` and
+    `most_streams` are what the broker allows, None without a limit.
     """
 
     name: str
@@ -190,6 +191,9 @@ class CardData:
     painted_p50_ms: float = math.nan
     painted_p99_ms: float = math.nan
     silent: int = 0
+    most_streams: int | None = None
+    connections: int = 0
+    most_connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

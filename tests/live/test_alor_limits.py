@@ -269,6 +269,21 @@ def test_whoever_is_cut_off_for_not_reading_is_told_and_has_every_trade_all_the_
     assert all((step >= 1).all() for step in steps)
 
 
+def test_what_is_in_use_of_what_the_broker_allows_is_told(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], sim: Simulator, open_feed: Callable[..., Feed]
+) -> None:
+    limited, unlimited = open_alor(serve_alor(rate=100)), open_feed(sim)
+    held = limited.quotes("SBER"), unlimited.quotes("AAPL")
+    _ = limited.account("D00001").balances
+
+    now, other = limited.stats(), unlimited.stats()
+
+    assert (now.connections, now.most_connections, now.streams, now.most_streams) == (2, 10, 2, 50_000)
+    assert (other.connections, other.most_connections, other.streams, other.most_streams) == (1, None, 1, None)
+    assert (limited.card().connections, limited.card().most_streams) == (2, 50_000)
+    assert all(each.is_open for each in held)
+
+
 def test_reading_too_slowly_is_told_before_the_broker_cuts_off(
     serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -320,6 +320,28 @@ def test_a_card_shows_the_latency_to_receipt_and_to_pixels():
     card.close()
 
 
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [
+        ({}, ""),
+        ({"connections": 2, "most_connections": 10}, "2 of 10 connections"),
+        (
+            {"connections": 10, "most_connections": 10, "most_streams": 50_000},
+            "10 of 10 connections · 2 of 50,000 streams",
+        ),
+    ],
+)
+def test_a_card_says_what_is_in_use_of_what_the_broker_allows(limits, shown):
+    card = Card(Cards(**limits))
+
+    card.draw()
+
+    description = card.widget.description
+    assert (description["limits"], description["is_full"]) == (shown, shown.startswith("10 of 10"))
+    assert (shown or "In use") in card._repr_mimebundle_()["text/html"] or not shown
+    card.close()
+
+
 def test_a_lag_that_is_not_known_is_a_missing_number_and_costs_no_frame():
     source = Cards(silence_s=0.0)
     card = Card(source)

@@ -226,7 +226,7 @@ class Account(BoundToProcess):
         return fills._source if fills is not None and fills.is_open else None
 
     @property
-    def held_objects(self) -> tuple[LiveObject, ...]:
+    def _held(self) -> tuple[LiveObject, ...]:
         """The tables, fills and P&L candles that this account has made."""
         with self._guard:
             fills = () if self._fills is None else (self._fills,)

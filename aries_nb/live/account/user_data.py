@@ -96,7 +96,7 @@ class UserData:
         """Return what holds the live objects of the user's data: its name, and these objects."""
         with self._guard:
             accounts, tables = list(self._accounts.values()), tuple(self._tables.values())
-        return [*((f"account {account.name}", account.held_objects) for account in accounts), ("the feed", tables)]
+        return [*((f"account {account.name}", account._held) for account in accounts), ("the feed", tables)]  # noqa: SLF001
 
     def working_orders(self, symbol: str) -> tuple[RestingOrder, ...]:
         """Return the user's unfinished limit orders in a symbol, of the accounts whose orders are streamed now."""

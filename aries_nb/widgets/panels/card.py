@@ -45,6 +45,8 @@ class Card(Panel):
             "quiet_s": QUIET_S,
             "behind_s": round(card.behind_s, 1),
             "silent": card.silent,
+            "limits": _limits(card),
+            "is_full": card.connections == card.most_connections or card.streams == card.most_streams,
         }
         # The browser adds the time since this frame by its own clock.
         head = (
@@ -64,6 +66,7 @@ class Card(Panel):
             ["State", f"{card.state}, but {card.behind_s:,.1f} s behind" if card.behind_s else card.state],
             ["Address", card.url],
             ["Streams", f"{card.streams:,}"],
+            *([["In use", limits]] if (limits := _limits(card)) else []),
             ["Messages", f"{card.messages:,} ({card.messages_per_s:,.0f}/s)"],
             ["Lag, median / 99 %", _both(card.lag_ms, card.lag_p99_ms)],
             ["Painted, median / 99 %", _both(card.painted_p50_ms, card.painted_p99_ms)],
@@ -78,6 +81,15 @@ class Card(Panel):
     def _card(self) -> CardData:
         card = self._card_source.card()
         return replace(card, url=shown_url(card.url))
+
+
+def _limits(card: CardData) -> str:
+    """What is in use of what the broker allows, "" where it has no limits."""
+    counts = (
+        (card.connections, card.most_connections, "connections"),
+        (card.streams, card.most_streams, "streams"),
+    )
+    return " · ".join(f"{count:,} of {most:,} {what}" for count, most, what in counts if most is not None)
 
 
 def _rounded(lag_ms: float) -> float:

@@ -63,6 +63,9 @@ function makeCard(root, clock) {
   const showLag = makeLag(lags, "lag");
   lags.append(make("span", "anb-between", "·"));
   const showPainted = makeLag(lags, "painted");
+  const limits = make("span", "anb-limits");
+  limits.title = "In use of what the broker allows; connections of all feeds with this address";
+  lags.append(limits);
   const error = make("div", "anb-error");
   root.append(bar, list, lags, error);
   let at = 0;
@@ -83,6 +86,8 @@ function makeCard(root, clock) {
     flag(facts[4], "anb-warned", unreadable > 0);
     showLag(data[8], data[9]);
     showPainted(data[10], data[11]);
+    put(limits, next.limits);
+    flag(limits, "anb-warned", next.is_full);
     put(error, next.error ? `Last error: ${next.error}` : "");
     tick();
   }
