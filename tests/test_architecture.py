@@ -55,7 +55,7 @@ TIMES = {
     "elapsed": {
         "net.websocket", "net.session", "net.http_client", "net.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object",
-        "live.feed", "live.staleness", "live.account.equity", "live.account.positions", "live.market.bars",
+        "live.feed", "live.staleness", "live.account.equity_source", "live.account.positions", "live.market.bars",
         "live.market.current_bar", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {"net.exchange_clock", "net.lag", "net.oauth"},

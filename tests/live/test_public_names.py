@@ -39,7 +39,7 @@ NAMES = {
     LivePnl: f"{TABLE} chart",
     LiveFills: f"{LIVE} df entries load_history",
     LiveEquity: (
-        "assumptions books close df explained is_open marks moment on_update reasons since unmarked unpriced wait"
+        "assumptions books close df explained is_open marks moment on_update reasons since unmarked unpriced until wait"
     ),
     anb.Account: (
         "balances chart close dashboard derivative_risks equity fills info is_open order_history orders pnl positions"

@@ -37,7 +37,7 @@ from comm.base_comm import BaseComm
 
 from aries_nb.brokers.alor import averages as alor_averages
 from aries_nb.live import Feed, connect
-from aries_nb.live.account import equity
+from aries_nb.live.account import equity_source
 from aries_nb.live.market import bars
 from aries_nb.net import lag
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
@@ -186,7 +186,7 @@ def main() -> int:
 
 def shorten() -> None:
     """Reduce all limits in the ratio in which the day is shorter."""
-    bars.HELD_TRADES = equity.MOST_SAMPLES = fills.MOST_FILLS = fills.MOST_ORDERS = KEPT
+    bars.HELD_TRADES = equity_source.MOST_SAMPLES = fills.MOST_FILLS = fills.MOST_ORDERS = KEPT
     latency.MOST_SAMPLES = lag.KEPT_LAGS = gaps.MAX_GAPS = alor_averages._MOST_ORDERS = KEPT
     rolling.FIRST_CAPACITY = 4 * ROWS  # or a slab would be as long as hundreds of such windows
     for kept in (

@@ -1,55 +1,30 @@
-"""The equity of an account at the feed's own quotes over time, the broker's figure, and what changed equity."""
+"""The equity of an account over time, the broker's figure, and what changed equity."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple, Self
+from typing import Self
 
-import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError, WaitTimeoutError
+from aries_nb.live.account.equity_source import CAUSES, TOTAL, EquitySource, explained_rows
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.positions import LivePositions, is_margined, is_money, multiplier_of
+from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.table import LiveTable
-from aries_nb.live.waiting import wait_for
-from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
-from aries_nb.model.clock import Clock, elapsed
-from aries_nb.model.settings import settings
+from aries_nb.live.waiting import wait_for, wait_for_async
+from aries_nb.model.clock import Clock
 from aries_nb.store import (
-    CASH,
-    UNKNOWN,
-    ZERO,
     Attribution,
-    Contribution,
-    Fill,
-    Mark,
     Portfolio,
-    Reconciliation,
-    equity,
-    exactly,
-    open_portfolio,
-    unmarked,
 )
 from aries_nb.store.values import utc_times
 
-__all__ = ["EquityMoment", "EquitySource", "LiveEquity"]
-
-SAMPLE_SECONDS = 0.2  # the shortest time between two moments
-MOST_SAMPLES = 20_000
-FIRST_SECONDS = 3.0  # the longest wait for lists of positions and orders and for a price of each instrument
-TOTAL = "total"
-ACCRUED_STEP = Decimal("1e-12")  # the accrued interest of one unit, out of that of a fill, is rounded to this
-SAME = Decimal("0.005")  # a smaller difference from the broker's equity is one of rounding
-_NO_QUOTE = Mark(UNKNOWN, "no quote yet")
-CAUSES = ("price_move", "trade", "fee", "unexplained")
+__all__ = ["EquityMoment", "LiveEquity"]
 
 
 @dataclass(frozen=True)
@@ -72,21 +47,6 @@ class EquityMoment:
     cash: float
     fills: pd.DataFrame
     explained: pd.DataFrame
-
-
-class _Moment(NamedTuple):
-    """A computation of equity: its time `ts` (ns since the epoch), equity, the broker's equity, and cash.
-
-    `attribution` is what changed equity from the first computation with known sums until this one. `taken` is the
-    number of fills (own executions) that had arrived when it was made.
-    """
-
-    ts: int
-    equity: Decimal
-    broker_equity: Decimal
-    cash: Decimal
-    attribution: Attribution
-    taken: int
 
 
 class LiveEquity(BoundToProcess):
@@ -217,24 +177,22 @@ class LiveEquity(BoundToProcess):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError when this or the feed is
         closed, or the error that ended the feed.
         """
-
-        def is_done() -> bool:
-            if self._source.known >= moments:
-                return True
-            self._source.check_coming()
-            if not self.is_open:
-                raise ClosedError("the equity is closed", advice="Ask the account for it again.")
-            return False
-
-        what = f"{moments} moments of a known equity"
         try:
-            wait_for(is_done, (self._source.watch,), timeout=timeout, what=what)
+            wait_for(lambda: self._is_known(moments), (self._source.watch,), timeout=timeout, what="")
         except WaitTimeoutError:
-            missing = "; ".join(f"{name}: {reason}" for name, reason in self._source.missing().items())
-            raise WaitTimeoutError(
-                f"{what} did not come within {timeout:g} s. What is missing: {missing or 'nothing now'}",
-                advice="Look at `account.equity.reasons` and the feed's status card, or wait longer.",
-            ) from None
+            raise self._late(moments, timeout) from None
+        return self
+
+    async def until(self, *, moments: int = 1, timeout: float | None = 10.0) -> Self:
+        """Await that equity was known in `moments` computations; the event loop keeps running.
+
+        `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
+        ClosedError when this or the feed is closed, or the error that ended the feed.
+        """
+        try:
+            await wait_for_async(lambda: self._is_known(moments), (self._source.watch,), timeout=timeout, what="")
+        except WaitTimeoutError:
+            raise self._late(moments, timeout) from None
         return self
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
@@ -261,331 +219,25 @@ class LiveEquity(BoundToProcess):
         self._registrations.close()
         self._source.close()
 
+    def _is_known(self, moments: int) -> bool:
+        if self._source.known >= moments:
+            return True
+        self._source.check_coming()
+        if not self.is_open:
+            raise ClosedError("the equity is closed", advice="Ask the account for it again.")
+        return False
 
-class EquitySource:
-    """Computes equity on a thread of its own and attributes its changes to causes; read by views and live objects.
-
-    `opening` is the computation from which changes are attributed, `now` the newest computation since then; both are
-    None before attribution begins. `known` is the number of computations since then whose equity is known.
-    """
-
-    def __init__(
-        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
-    ) -> None:
-        self._clock = clock
-        self._positions = positions
-        self._balances = balances
-        self._fills = fills
-        self.marks = positions._source.marks
-        self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
-        # What fills say of their instruments, where neither the position nor the quotes say it.
-        self._multipliers: dict[str, Decimal] = {}
-        self._accrued: dict[str, Decimal] = {}
-        self.unmarked: tuple[str, ...] = ()
-        self.reasons: dict[str, str] = {}
-        self.known = 0  # moments
-        self._observers = Observers()
-        self._guard = threading.Lock()
-        self._sampled_at = 0.0
-        self._made_at = elapsed()
-        self._reconciliation: Reconciliation | None = None
-        self.opening: _Moment | None = None  # from when on there is an attribution
-        self.now: _Moment | None = None  # the newest moment after it
-        self.unpriced: tuple[str, ...] = ()
-        self._is_closed = False
-        # A thread of its own: a user's callbacks may block.
-        self._callbacks = callbacks.worker()
-        self._callbacks.add(self._sample)
-        self._undo = [
-            source.watch(self._callbacks.wake)
-            for source in (positions._source, balances._source, fills._source, self.marks)
-        ]
-
-    def worker(self) -> Callbacks:
-        """Return callbacks with a thread of their own, for work on the computed values; it ends with the feed."""
-        return self._callbacks.worker()
-
-    @property
-    def version(self) -> int:
-        """A number that grows with every computation: its time, ns since the epoch; 0 before the first."""
-        return self._samples[-1][0] if self._samples else 0
-
-    def equity(self) -> EquityData:
-        """Return the newest 20,000 computations of equity as arrays, and the change of equity by instrument and cause.
-
-        The change is that since attribution began; empty before.
-        """
-        with self._guard:
-            samples = list(self._samples)
-        ts, ours, theirs = zip(*samples, strict=True) if samples else ((), (), ())
-        by_cause = tuple((name, tuple(map(float, values[:-1]))) for name, values in _rows(self.attribution)[:-1])
-        return EquityData(np.array(ts, "int64"), np.array(ours, "f8"), np.array(theirs, "f8"), CAUSES, by_cause)
-
-    def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the time spans of the gaps of quotes, balances and positions, oldest first.
-
-        Spans that overlap are merged.
-        """
-        return _merged(
-            [*self.marks.gap_spans(), *self._balances._source.gap_spans(), *self._positions._source.gap_spans()]
+    def _late(self, moments: int, timeout: float | None) -> WaitTimeoutError:
+        missing = "; ".join(f"{name}: {reason}" for name, reason in self._source.missing().items())
+        return WaitTimeoutError(
+            f"{moments} moments of a known equity did not come within {timeout:g} s. What is missing: "
+            f"{missing or 'nothing now'}",
+            advice="Look at `account.equity.reasons` and the feed's status card, or wait longer.",
         )
-
-    def table(self) -> TableData:
-        """Return the values of `LiveEquity.explained` in exact decimals as a table for views."""
-        columns = (Column("symbol", "text"), *(Column(name, "decimal") for name in (*CAUSES, TOTAL)))
-        rows: tuple[Values, ...] = tuple((name, *values) for name, values in _rows(self.attribution))
-        opening, unpriced = self.opening, self.unpriced
-        note = "" if opening is None else f"since {settings.clock(opening.ts)}"
-        note += "".join(f"; {name} not known: {reason}" for name, reason in self.reasons.items())
-        note += "".join(f"; assumed of {name}: {text}" for name, text in self._assumed_now().items())
-        note += f"; fills without a price: {', '.join(unpriced)}" if unpriced else ""
-        return TableData(
-            "What moved it", columns, rows, ("symbol",), is_stale=self._positions.is_stale, note=note.removeprefix("; ")
-        )
-
-    def moments(self, after: int) -> list[tuple[int, float]]:
-        """Return (time in ns since the epoch, equity) of each computation later than `after`, oldest first.
-
-        Only those since attribution began, and with a known equity.
-        """
-        found: list[tuple[int, float]] = []
-        opening = self.opening
-        with self._guard:
-            for ts, ours, _ in reversed(self._samples):
-                if ts <= after or opening is None or ts < opening.ts:
-                    break
-                found.append((ts, ours))
-        return [(ts, ours) for ts, ours in reversed(found) if ours == ours]
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each computation, on the thread that computes, and once by `close`.
-
-        It must return at once. Returns a function that ends the calls.
-        """
-        return self._observers.add(callback)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether neither this object nor a table that equity is computed from was closed."""
-        sources = (self._positions, self._balances, self._fills, self._fills.source)
-        return not self._is_closed and all(source.is_open for source in sources)
-
-    def books(self, marks: Mapping[str, Mark] | None = None) -> Portfolio:
-        """Return the broker's current cash and positions in exact decimals.
-
-        `marks` are those of the instruments, None for the current ones: they have the accrued interest.
-        """
-        cash, _ = self._broker_sums()
-        marks = self.marks.all() if marks is None else marks
-        rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
-        holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
-        multipliers, accrued = {}, {}
-        for symbol, row in rows.items():
-            multiplier, interest = multiplier_of(row), marks.get(symbol, _NO_QUOTE).accrued
-            multipliers[symbol] = multiplier if multiplier.is_finite() else self._multipliers.get(symbol, multiplier)
-            accrued[symbol] = interest if interest.is_finite() else self._accrued.get(symbol, ZERO)
-        margined = [symbol for symbol, row in rows.items() if is_margined(row)]
-        books = open_portfolio(cash, holdings, multipliers=multipliers, margined=margined, accrued=accrued)
-        positions = dict(books.positions)
-        for symbol in books.margined & positions.keys():
-            cost = _cost_of(rows[symbol])
-            positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
-        return replace(books, positions=positions)
-
-    def missing(self) -> dict[str, str]:
-        """Return what makes equity unknown now, and why, in a few words."""
-        if not len(self._balances):
-            return {CASH: "the broker has sent no balance"}
-        if not self._positions._source.is_answered:
-            return {"positions": "the broker has sent none"}
-        return dict(self.reasons)
-
-    def assumptions(self) -> dict[str, str]:
-        """Return what equity assumes where the broker's documents leave it open, by instrument and "cash"."""
-        found = {}
-        rows, marks = self._positions.rows(), self.marks.all()
-        for row in rows:
-            symbol = str(row["symbol"])
-            has_interest = marks.get(symbol, _NO_QUOTE).accrued.is_finite()
-            if row["quantity"] and is_margined(row):
-                found[symbol] = "its variation margin counts from its average price"
-            elif row["quantity"] and self._accrued.get(symbol) and not has_interest:
-                found[symbol] = "its accrued interest is that of the newest own execution"
-        if any("is_currency" in row for row in rows) and not any(map(is_money, rows)):
-            found[CASH] = "the broker's value of the portfolio less that of its positions"
-        return found
-
-    def _assumed_now(self) -> dict[str, str]:
-        """Return what equity assumes, if it differs from the broker's."""
-        now = self.now
-        has_both = now is not None and now.equity.is_finite() and now.broker_equity.is_finite()
-        is_same = not has_both or now is None or abs(now.equity - now.broker_equity) < SAME
-        return {} if is_same else self.assumptions()
-
-    def check_coming(self) -> None:
-        """Raise the error that ended the feed, or ClosedError, if no more changes can arrive; else return."""
-        self._balances._source.check_coming()
-
-    @property
-    def attribution(self) -> Attribution:
-        """The change of equity by instrument and cause since attribution began; empty before that."""
-        return Attribution({}) if self.now is None else self.now.attribution
-
-    def fills_between(self, opening: _Moment, now: _Moment) -> pd.DataFrame:
-        """Return the fills that had not arrived at the computation `opening` but had at `now`, as `account.fills.df`.
-
-        Only those that count in the attribution: older ones in the broker's lists of all fills do not.
-        """
-        fills, end = self._fills._source.entries_since(opening.taken)
-        numbered = zip(range(end - len(fills), end), fills, strict=True)
-        counted = [number for number, fill in numbered if number < now.taken and self._is_counted(fill)]
-        return self._fills.df.loc[lambda rows: rows.index.isin(counted)]
-
-    def close(self) -> None:
-        """Stop computing; what was computed so far stays readable. Idempotent."""
-        self._is_closed = True
-        self._callbacks.close()
-        for undo in self._undo:
-            undo()
-        self._observers.notify()  # waiting threads find it closed
-
-    # The callbacks' thread.
-
-    def _sample(self) -> None:
-        if not len(self._balances):
-            return
-        is_early = elapsed() - self._made_at < FIRST_SECONDS
-        if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
-            return  # cash without positions is not the equity
-        # Delayed, not skipped: the last change before a quiet time counts.
-        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - elapsed(), 0))
-        self._sampled_at = elapsed()
-        now = self.now
-        fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
-        self._learn(fills)
-        every = self.marks.all()  # read once: a quote in between would leave a missing mark without its reason
-        marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
-        books = self.books(every)
-        _, theirs = self._broker_sums()
-        ours = equity(books, marks)
-        reasons = _reasons(books, unmarked(books, marks), every)
-        missing = tuple(reasons)
-        now = _Moment(self._clock.now_ns(), ours, theirs, books.cash, Attribution({}), taken)
-        if self._reconciliation is not None:
-            self._reconciliation.take(books, marks, self._measured(fills), now.ts)
-        elif (
-            self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
-        ):
-            self._reconciliation = Reconciliation(books, marks)
-            self.opening = now
-        if self._reconciliation is not None:
-            self.now = now._replace(attribution=self._reconciliation.attribution())
-        with self._guard:
-            self._samples.append((now.ts, float(ours), float(theirs)))
-            # Not before: a reader of a name here finds the equity that it makes unknown.
-            self.unmarked, self.reasons = missing, reasons
-        self.known += ours.is_finite() and self.opening is not None
-        self._observers.notify()
-
-    def _learn(self, fills: Sequence[Fill]) -> None:
-        """Remember what fills say of their instruments: the multiplier, and the accrued interest of one unit."""
-        for fill in fills:
-            if fill.multiplier is not None and fill.multiplier.is_finite():
-                self._multipliers[fill.symbol] = fill.multiplier
-            if fill.accrued:
-                with exactly():
-                    self._accrued[fill.symbol] = abs(fill.accrued / fill.quantity).quantize(ACCRUED_STEP)
-
-    def _can_begin(self, books: Portfolio, missing: Sequence[str], *, is_early: bool) -> bool:
-        """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
-
-        While `is_early` (the first seconds after this object was made) the prices of all instruments held must be known
-        too.
-        """
-        is_known = all(held.quantity.is_finite() for held in books.positions.values())
-        return books.cash.is_finite() and is_known and not (is_early and bool(missing))
-
-    def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
-        """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
-
-        `mid` stays NaN for a fill that may stand for several executions, as their times are unknown. The instruments of
-        fills without a price are added to `unpriced`.
-        """
-        counted = [fill for fill in fills if self._is_counted(fill)]
-        unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
-        self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
-        # The times of several executions in one fill are unknown.
-        return [
-            fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in counted
-        ]
-
-    def _is_counted(self, fill: Fill) -> bool:
-        """Return whether a fill counts in the attribution; the broker's lists of all fills have older ones too.
-
-        True for a streamed fill, and for one from a list or derived from one if its time is not before the opening.
-        """
-        return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
-
-    def _broker_sums(self) -> tuple[Decimal, Decimal]:
-        """Return the broker's newest cash and equity; NaN where it has sent none."""
-        rows = self._balances.rows()
-        return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
-
-
-def _cost_of(row: Mapping[str, object]) -> Decimal | None:
-    """Return the broker's value of a position at its average price, which is not rounded as the average is.
-
-    None where it has none.
-    """
-    cost, quantity, price = row.get("cost_basis"), _decimal(row["quantity"]), _decimal(row["average_price"])
-    if not isinstance(cost, Decimal) or not (cost.is_finite() and quantity.is_finite()) or not cost:
-        return None
-    is_negative = (quantity < 0) != (price.is_finite() and price < 0)
-    return -abs(cost) if is_negative else abs(cost)
-
-
-def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
-    """Return why the value of each missing instrument is unknown, and why the cash is, if it is."""
-    reasons = {symbol: _reason(books, symbol, marks.get(symbol, _NO_QUOTE)) for symbol in missing}
-    return reasons if books.cash.is_finite() else {**reasons, CASH: "the broker has sent none"}
-
-
-def _reason(books: Portfolio, symbol: str, mark: Mark) -> str:
-    held = books.positions[symbol]
-    if not held.quantity.is_finite():
-        return "no quantity"
-    if not mark.price.is_finite():
-        return mark.reason
-    return "no average price" if books.multiplier(symbol).is_finite() else "not known what its price is worth"
-
-
-def _merged(spans: Sequence[GapSpan]) -> tuple[GapSpan, ...]:
-    """Return the spans with overlapping ones merged, oldest first; a merged span has the cause of its first."""
-    merged: list[GapSpan] = []
-    for span in sorted(spans, key=lambda span: span.started):
-        last = merged[-1] if merged else None
-        if last is None or (last.ended is not None and last.ended < span.started):
-            merged.append(span)
-        else:
-            is_over = last.ended is not None and span.ended is not None
-            merged[-1] = last._replace(ended=max(last.ended or 0, span.ended or 0) if is_over else None)
-    return tuple(merged)
-
-
-def _rows(attribution: Attribution) -> list[tuple[str, tuple[Decimal, ...]]]:
-    """Return a name, the values by cause and their sum for each instrument, then for "cash" and "total".
-
-    Empty where no instrument was held or traded.
-    """
-    contributions = dict(sorted(attribution.contributions.items()))
-    if not contributions:
-        return []
-    contributions[CASH] = contributions.pop(CASH, Contribution())
-    return [(name, (*each, each.total)) for name, each in (*contributions.items(), (TOTAL, attribution.causes))]
 
 
 def _frame_of(attribution: Attribution) -> pd.DataFrame:
-    rows = _rows(attribution)
+    rows = explained_rows(attribution)
     index = pd.Index([name for name, _ in rows], name="symbol", dtype="str")
     values = [[float(value) for value in each] for _, each in rows]
     return pd.DataFrame(values, index, [*CAUSES, TOTAL], dtype="float64")
@@ -593,8 +245,3 @@ def _frame_of(attribution: Attribution) -> pd.DataFrame:
 
 def _time(ns: int) -> pd.Timestamp:
     return pd.Timestamp(ns, unit="ns", tz="UTC").floor("us").as_unit("us")
-
-
-def _decimal(value: object) -> Decimal:
-    assert isinstance(value, Decimal)
-    return value

@@ -233,7 +233,7 @@ def check(account: anb.Account, scenario: Scenario, expected: Account) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.live.account.equity.SAMPLE_SECONDS", 0.01)  # in place of 0.2 s
+    monkeypatch.setattr("aries_nb.live.account.equity_source.SAMPLE_SECONDS", 0.01)  # in place of 0.2 s
 
 
 # Without shrinking: each failing example waits for what does not come.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from aries_nb.errors import UsageError
+from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
 from aries_nb.live.account import positions as live_positions
 from aries_nb.net.background import on_network
 from aries_nb.store import Fill
@@ -50,6 +50,24 @@ def trade(sim: Simulator) -> Callable[[str, str, int], None]:
         sim._call(lambda: broker.place("ACC-1", symbol, side, "market", quantity, now=time.time()))
 
     return place
+
+
+def test_equity_is_awaited_like_all_live_objects(account: Account) -> None:
+    async def main() -> None:
+        equity = await account.equity.until(moments=2)
+        assert equity is account.equity
+        assert equity.df["equity"].notna().sum() >= 2
+        with pytest.raises(
+            WaitTimeoutError, match=r"10000 moments of a known equity did not come within 0\.05 s\. What is"
+        ):
+            await equity.until(moments=10_000, timeout=0.05)
+        waiting = asyncio.ensure_future(equity.until(moments=10_000))
+        await asyncio.sleep(0)
+        equity.close()
+        with pytest.raises(ClosedError, match="the equity is closed"):
+            await waiting
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_positions_are_marked_at_the_middle_of_the_feeds_own_quotes(sim: Simulator, account: Account) -> None:
