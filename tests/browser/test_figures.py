@@ -186,3 +186,44 @@ def test_a_reloaded_page_asks_once_and_shows_the_figures_as_they_were(shown):
     assert len([size for size in shown.received if size > 300_000]) == 1
     assert failures(shown) == []
     assert shown.errors == []
+
+
+MIXED = """
+import numpy as np
+import plotly.graph_objects as go
+mixed = anb.figure(go.Figure())
+mixed.add_scatter(x=np.array([410.0, 420.0, 430.0]), y=np.zeros(3))
+mixed.add_scatter(x=np.array([1.0, 2.0]), y=np.zeros(2))
+mixed
+"""
+# Both traces are changed, with the x of the last one alone; then the same again, but for the x of the first.
+EDITS = """
+def edit(*xs):
+    with mixed.batch_update():
+        for trace, x in zip(mixed.data, xs):
+            trace.update({"y": trace.y + 1.0} | ({} if x is None else {"x": np.array(x)}), overwrite=True)
+"""
+XS = """() => [...document.querySelectorAll('.js-plotly-plot')]
+    .filter((figure) => figure.data.length === 2 && figure.data[0].y?.length === 3)
+    .map((figure) => figure.data.map((trace) => [...trace.x].join()).join(" ") + ` ${figure.data[0].y[0]}`)"""
+
+
+def test_edits_of_some_properties_of_some_traces_keep_the_others_in_every_display(shown):
+    run_cell(shown, MIXED.strip())
+    shown.wait_for_function(f"() => ({XS})().length === 1")
+    run_cell(shown, f"{EDITS.strip()}\nedit(None, [5.0, 6.0])")
+    shown.wait_for_function(f"() => ({XS})()[0].endsWith(' 1')")
+
+    again = run_cell(shown, "mixed")
+    shown.wait_for_function(f"() => ({XS})().length === 2")
+    displayed = shown.evaluate(XS)
+    again.get_by_role("button", name="Freeze").click()
+    run_cell(shown, "edit([11.0, 12.0, 13.0], [7.0, 8.0])\nedit(None, [8.0, 9.0])")
+    shown.wait_for_function(f"() => ({XS})()[0].endsWith(' 3')")
+    frozen = shown.evaluate(XS)
+    again.get_by_role("button", name="Resume").click()
+    shown.wait_for_function(f"() => ({XS})()[1].endsWith(' 3')")
+
+    assert displayed == ["410,420,430 5,6 1"] * 2
+    assert frozen == ["11,12,13 8,9 3", "410,420,430 5,6 1"]
+    assert shown.evaluate(XS) == ["11,12,13 8,9 3"] * 2

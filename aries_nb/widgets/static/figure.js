@@ -17,6 +17,16 @@ function prepare(bundle, ours) {
 // Make an edit whole that has the new points of a line alone. What does it comes with plotly's script.
 const completeEdit = (message, connection) => page.complete?.(message, connection) ?? !message.content.data.delta;
 
+// An edit of several traces has a value of every trace for each property. Where a trace keeps its own, plotly sends a word:
+// its displays know it, its model, to which the edits come as they were sent, would take it for the value.
+const keptAsIs = (values) => (Array.isArray(values) ? values.map((each) => (each === "_undefined_" ? undefined : each)) : values);
+function readable(edit) {
+  const part = ["style_data", "restyle_data"].find((name) => edit?.[name] && !Array.isArray(edit[name]));
+  if (!part) return edit;
+  const style = Object.entries(edit[part]).map(([name, values]) => [name, keptAsIs(values)]);
+  return { ...edit, [part]: Object.fromEntries(style) };
+}
+
 // The state of the model in the page: plotly's own model applies the edits to it, those first that came too early.
 function keepState(model, connection) {
   const early = [];
@@ -38,7 +48,7 @@ function keepState(model, connection) {
     let past = null;
     bundle.default().initialize({
       model: {
-        get: (name) => (past?.[0] === name ? past[1] : model.get(name)),
+        get: (name) => readable(past?.[0] === name ? past[1] : model.get(name)),
         set: (name, value) => model.set(name, value),
         save_changes: () => model.save_changes(),
         on: (event, call) => listeners.push([event, call]),

@@ -64,8 +64,19 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
     const [name, before] = held.at(-1) ?? [];
     const isAlike = edit.style_data && name === event && String(before.style_traces) === String(edit.style_traces);
     const merge = (part) => ({ ...before[part], ...edit[part] });
+    const style = () => {
+      const all = merge("style_data");
+      // Where a trace keeps what it has, it keeps what the edit before has set.
+      for (const name in edit.style_data) {
+        const [now, past] = [edit.style_data[name], before.style_data[name]];
+        if (Array.isArray(now) && Array.isArray(past) && now.length === past.length) {
+          all[name] = now.map((each, at) => (each === "_undefined_" ? past[at] : each));
+        }
+      }
+      return all;
+    };
     if (isAlike) held.pop();
-    const whole = isAlike ? { ...edit, style_data: merge("style_data"), layout_data: merge("layout_data") } : edit;
+    const whole = isAlike ? { ...edit, style_data: style(), layout_data: merge("layout_data") } : edit;
     if (held.length <= MOST_HELD) held.push([event, whole]);
     onHeld();
     own.answer(edit.trace_edit_id);
