@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.market.recording import recording_kind
-from aries_nb.sim.market.troubles import Roughness, Trouble, read_troubles
+from aries_nb.sim.market.troubles import TROUBLES, Roughness, Trouble, read_troubles
 
 __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
@@ -44,6 +44,8 @@ class ServerOptions:
     flush_seconds: float = 0.05
     orders_per_s: float = 1.0
     rough: frozenset[Trouble] = frozenset()
+    #: The troubles whose description begins with this are not this broker's: its protocol lacks what they are about.
+    other_broker: ClassVar[str] = "ALOR"
     rough_seconds: float = 20.0
 
     def __post_init__(self) -> None:
@@ -58,7 +60,9 @@ class ServerOptions:
             raise UsageError(
                 "the token is blank", where=f"{type(self).__name__}.token", advice="Give None to accept any token."
             )
-        object.__setattr__(self, "rough", read_troubles(self.rough))
+        chosen = read_troubles(self.rough)
+        own = frozenset(each for each in chosen if not TROUBLES[each].startswith(self.other_broker))
+        object.__setattr__(self, "rough", own)
         self._check("rough_seconds", 0.01, 1e9)
         for path in self.tapes:
             recording_kind(Path(path))

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from aries_nb.sim.accounts.brokerage import Brokerage
 from aries_nb.sim.accounts.newsroom import Headline, Newsroom
-from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order
+from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order, Worth
 from aries_nb.sim.accounts.pnl import Candle, Candles
 from aries_nb.sim.accounts.robot import Robot
-from aries_nb.sim.accounts.rough import RoughChanges, replace_part_filled
+from aries_nb.sim.accounts.rough import RoughChanges, RoughTrading
 from aries_nb.sim.accounts.watchlists import Watchlist, Watchlists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from aries_nb.sim.accounts.ledger import Holding
     from aries_nb.sim.market.market import Market
     from aries_nb.sim.market.troubles import Roughness
 
 __all__ = [
+    "TERMS",
     "Accounts",
     "BalanceChanged",
     "CandleChanged",
@@ -37,6 +38,7 @@ __all__ = [
     "WatchlistsChanged",
 ]
 
+#: The accounts of the simulated Aries user.
 TERMS = (
     AccountTerms("ACC-1", "margin", Decimal("250000.00"), (("AAPL", 200), ("MSFT", 100), ("TSLA", -50))),
     AccountTerms("ACC-2", "cash", Decimal("60000.00"), (("KO", 300), ("SPY", 40))),
@@ -111,7 +113,7 @@ class Accounts:
     second in all accounts together (0 for never); there is a headline every `news_s` and a changed watchlist every
     `watchlist_s` seconds (inf for none). `terms` are the accounts' kinds and initial states. Orders are placed and
     read at `brokerage`; its changes are published by the next `advance`. `roughness` are the troubles of the rough
-    market, None for none.
+    market, None for none; `worth` returns what one of a symbol costs; `futures` are margined.
     """
 
     def __init__(
@@ -124,10 +126,12 @@ class Accounts:
         news_s: float = 20.0,
         watchlist_s: float = 30.0,
         roughness: Roughness | None = None,
+        worth: Callable[[str], Worth] = lambda _: Worth(),
+        futures: Collection[str] = (),
     ) -> None:
         self.market = market
-        self.brokerage = Brokerage(market, terms, roughness)
-        self._replacements = None if roughness is None else roughness.occurrences("replaced_counts", "accounts")
+        self.brokerage = Brokerage(market, terms, roughness, worth)
+        self._trading = None if roughness is None else RoughTrading(roughness, self.brokerage, futures)
         self._rough = RoughChanges(roughness) if roughness is not None and roughness.troubles else None
         self._seed = seed
         symbols = tuple(market.shares)
@@ -198,8 +202,8 @@ class Accounts:
         self._fair = self._fair_prices()
         self.brokerage.advance(now)
         self._robot.advance(seconds, now)
-        if self._replacements is not None and self._replacements.is_due(now):
-            replace_part_filled(self.brokerage, now)
+        if self._trading is not None:
+            self._trading.advance(now)
         for account, candles in self._candles.items():
             ledger = self.brokerage.ledger(account)
             candles.observe(now, self.brokerage.equity(account) - ledger.starting_equity)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.accounts.ledger import ZERO, Holding, Ledger, Position
-from aries_nb.sim.accounts.orders import FINAL, AccountFigures, Fill, Order
+from aries_nb.sim.accounts.orders import FINAL, AccountFigures, Fill, Leg, Order, Worth
+from aries_nb.sim.market.listings import TradedListing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from aries_nb.sim.accounts.orders import AccountTerms, OrderSide, OrderStatus, OrderType
     from aries_nb.sim.market.market import Market
@@ -37,7 +38,10 @@ MAX_BUSTED = 1000
 
 
 class Prices(NamedTuple):
-    """Best bid and ask in the share's currency, sizes in shares; `mark`, the middle of both, values positions."""
+    """Costs of one at best bid and ask, in the share's currency; `mark`, the middle of both, values positions.
+
+    Sizes are in shares or contracts.
+    """
 
     bid: Decimal
     bid_size: int
@@ -49,14 +53,25 @@ class Prices(NamedTuple):
 class Brokerage:
     """All simulated accounts with their orders and fills. Not thread-safe. `now` is Unix time in s in all methods."""
 
-    def __init__(self, market: Market, terms: Iterable[AccountTerms], roughness: Roughness | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        terms: Iterable[AccountTerms],
+        roughness: Roughness | None = None,
+        worth: Callable[[str], Worth] = lambda _: Worth(),
+    ) -> None:
         self.market = market
+        #: Returns what one of a symbol costs, given its quoted price.
+        self.worth = worth
         self._roughness = roughness
         self._busts = None if roughness is None else roughness.occurrences("busted_fills", "accounts")
         #: Fills that were taken back, each with the empty one in its place; a server that reports fills empties it.
         self.busted: list[tuple[Fill, Fill]] = []
         self.terms = {each.account: each for each in terms}
         self.fills: deque[Fill] = deque(maxlen=MAX_FILLS)
+        # Ledgers at the last split or clearing, and its time: later fills alone can be taken back.
+        self._bases: dict[str, Ledger] = {}
+        self._based = 0.0
         self._opening: dict[str, dict[str, tuple[Decimal, Decimal]]] = {}
         self._ledgers = {account: self._opened(each) for account, each in self.terms.items()}
         self._working: dict[str, Order] = {}
@@ -68,26 +83,35 @@ class Brokerage:
     # Queries.
 
     def prices(self, symbol: str) -> Prices:
-        """Return the share's best bid and ask; raises UsageError if the symbol is not a share of the market.
+        """Return the costs of one at best bid and ask; raises UsageError for what is neither a share nor an option.
 
         They are computed from the fair price if the book is out of date, as that of a share without subscribers
         is.
         """
-        share = self.market.shares.get(symbol)
-        if share is None:
-            raise UsageError(f"unknown share {symbol!r}", where="brokerage", advice="Use a share of the market.")
+        share, worth = self.traded(symbol), self.worth(symbol)
         book, fair = share.book, share.fair()
         bid, ask = book.bids.ticks[0], book.asks.ticks[0]
         if abs(book.distance(fair)) > book.spread + 2:
             bid = max(1, round(fair - book.spread / 2))
             ask = bid + book.spread
         return Prices(
-            Decimal(bid - share.below) / share.scale,
+            worth.cost(Decimal(bid - share.below) / share.scale),
             book.bids.sizes[0],
-            Decimal(ask - share.below) / share.scale,
+            worth.cost(Decimal(ask - share.below) / share.scale),
             book.asks.sizes[0],
-            Decimal(bid + ask - 2 * share.below) / (2 * share.scale),
+            worth.cost(Decimal(bid + ask - 2 * share.below) / (2 * share.scale)),
         )
+
+    def traded(self, symbol: str) -> TradedListing:
+        """Return the state of a share or an option; raises UsageError for another symbol."""
+        listing = self.market.shares.get(symbol) or self.market.listing(symbol)
+        if not isinstance(listing, TradedListing):
+            raise UsageError(f"unknown share {symbol!r}", where="brokerage", advice="Use a share of the market.")
+        return listing
+
+    def step(self, symbol: str) -> Decimal:
+        """Return by how much the cost of one changes with one tick of its price."""
+        return self.worth(symbol).point / self.traded(symbol).scale
 
     def mark(self, symbol: str) -> Decimal:
         """Return the price at which a position in the share is valued: the middle of best bid and ask.
@@ -252,6 +276,43 @@ class Brokerage:
         if self._busts is not None and newest is not None and newest.quantity and self._busts.is_due(now):
             self.bust(newest, now=now)
 
+    def trade_legs(self, account: str, symbol: str, legs: Sequence[tuple[str, OrderSide]], *, now: float) -> Order:
+        """Trade one contract of each leg, a symbol with its side, by one order that is named by `symbol`; return it."""
+        self._number += 1
+        order = Order(self._number, account, symbol, "buy", "market", Decimal(1), now, now)
+        self._order_states += [order, replace(order, status="new")]
+        done = []
+        for name, side in legs:
+            prices = self.prices(name)
+            cost = prices.ask if side == "buy" else prices.bid
+            self._book(order.id, account, name, side, Decimal(1), cost, now)
+            done.append(Leg(name, side, cost))
+        return self._record(replace(order, status="filled", filled=Decimal(1), legs=tuple(done)))
+
+    def split(self, symbol: str, ratio: Decimal, *, now: float) -> None:
+        """Make `ratio` new shares of each share at `now` (Unix s): of the market, and of all accounts.
+
+        Its working orders are cancelled.
+        """
+        self.market.shares[symbol].split(float(ratio))
+        for order in list(self._working.values()):
+            if order.symbol == symbol:
+                self.cancel(order.id, now=now)
+        self._adjust(symbol, now, lambda ledger: ledger.split(symbol, ratio))
+
+    def settle(self, symbol: str, *, now: float) -> None:
+        """Pay the variation margin of a future in all accounts at `now` (Unix s)."""
+        mark = self.mark(symbol)
+        self._adjust(symbol, now, lambda ledger: ledger.settle(symbol, mark))
+
+    def _adjust(self, symbol: str, now: float, change: Callable[[Ledger], None]) -> None:
+        for account, ledger in self._ledgers.items():
+            if ledger.quantity(symbol):
+                change(ledger)
+                self._touched[account, symbol] = None
+        self._bases = {account: ledger.copy() for account, ledger in self._ledgers.items()}
+        self._based = now
+
     def bust(self, fill: Fill, *, now: float) -> None:
         """Take a fill back at `now` (Unix s): cash and positions are those without it, and its order is open again.
 
@@ -261,14 +322,15 @@ class Brokerage:
         order = self._working.get(fill.order_id) or next(
             (each for each in reversed(self._finished) if each.id == fill.order_id), None
         )
-        if order is None or order.status == "replaced" or order.filled < fill.quantity:
+        if order is None or order.status == "replaced" or order.filled < fill.quantity or fill.time <= self._based:
             return
         empty = fill._replace(quantity=ZERO, fee=ZERO)
         self.fills[self.fills.index(fill)] = empty
         self.busted = [*self.busted[-MAX_BUSTED:], (fill, empty)]
-        ledger = self._opened(self.terms[fill.account])
+        base = self._bases.get(fill.account)
+        ledger = self._opened(self.terms[fill.account]) if base is None else base.copy()
         for each in self.fills:
-            if each.account == fill.account and each.quantity:
+            if each.account == fill.account and each.quantity and each.time > self._based:
                 signed = each.quantity if each.side == "buy" else -each.quantity
                 ledger.book(each.symbol, signed, each.price, fee=each.fee, now=each.time)
         held = self._ledgers[fill.account].positions
@@ -356,10 +418,7 @@ class Brokerage:
         return self._fill(order, min(order.leaves, Decimal(size)), price, now)
 
     def _fill(self, order: Order, quantity: Decimal, price: Decimal, now: float) -> Order:
-        signed = quantity if order.side == "buy" else -quantity
-        self.ledger(order.account).book(order.symbol, signed, price, fee=FEE, now=now)
-        self.fills.append(Fill(now, order.account, order.symbol, order.side, quantity, price, FEE, order.id))
-        self._touched[order.account, order.symbol] = None
+        self._book(order.id, order.account, order.symbol, order.side, quantity, price, now)
         filled = order.filled + quantity
         return self._record(
             replace(
@@ -370,6 +429,14 @@ class Brokerage:
                 updated=now,
             )
         )
+
+    def _book(
+        self, order_id: str, account: str, symbol: str, side: OrderSide, quantity: Decimal, price: Decimal, now: float
+    ) -> None:
+        signed = quantity if side == "buy" else -quantity
+        self.ledger(account).book(symbol, signed, price, fee=FEE, now=now)
+        self.fills.append(Fill(now, account, symbol, side, quantity, price, FEE, order_id))
+        self._touched[account, symbol] = None
 
     def _record(self, order: Order) -> Order:
         if order.status in FINAL:

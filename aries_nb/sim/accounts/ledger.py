@@ -7,7 +7,8 @@ starting equity == realised + unrealised - fees` always holds exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,23 @@ class Ledger:
         )
         self.cash -= quantity * price + fee
         self.fees += fee
+
+    def copy(self) -> Ledger:
+        """Return a ledger of the same state."""
+        other = copy(self)
+        other.positions = dict(self.positions)
+        return other
+
+    def split(self, symbol: str, ratio: Decimal) -> None:
+        """Multiply the quantity of a position by `ratio`; its cost stays."""
+        held = self.positions[symbol]
+        self.positions[symbol] = replace(held, quantity=held.quantity * ratio)
+
+    def settle(self, symbol: str, price: Decimal) -> None:
+        """Realise the profit of a position at `price`, which is its cost from then on; cash is that without it."""
+        held = self.positions[symbol]
+        value = held.quantity * price
+        self.positions[symbol] = replace(held, cost=value, realised=held.realised + value - held.cost)
 
     def holdings(self, mark: Callable[[str], Decimal]) -> tuple[Holding, ...]:
         """Return all open positions with the prices at which they are valued; `mark` returns the price of a symbol."""

@@ -11,13 +11,50 @@ from aries_nb.sim.accounts.ledger import QUANTUM, ZERO
 if TYPE_CHECKING:
     from aries_nb.sim.accounts.ledger import Holding
 
-__all__ = ["FINAL", "AccountFigures", "AccountTerms", "Fill", "Order", "OrderSide", "OrderStatus", "OrderType"]
+__all__ = [
+    "FINAL",
+    "AccountFigures",
+    "AccountTerms",
+    "Fill",
+    "Leg",
+    "Order",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "Worth",
+]
 
 OrderSide = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop"]
 OrderStatus = Literal["pending_new", "new", "partially_filled", "filled", "canceled", "replaced", "rejected", "expired"]
 
 FINAL: frozenset[OrderStatus] = frozenset({"filled", "canceled", "replaced", "rejected", "expired"})
+
+
+class Worth(NamedTuple):
+    """What one share, contract or bond costs: its quoted price times `point`, and `accrued` interest.
+
+    The brokerage's prices are those costs, in the account's currency.
+    """
+
+    point: Decimal = Decimal(1)
+    accrued: Decimal = ZERO
+
+    def cost(self, price: Decimal) -> Decimal:
+        """Return the cost of one at a quoted price."""
+        return price * self.point + self.accrued
+
+    def price(self, cost: Decimal) -> Decimal:
+        """Return the quoted price of one that costs `cost`; 0 for 0, which stands for no price."""
+        return (cost - self.accrued) / self.point if cost else ZERO
+
+
+class Leg(NamedTuple):
+    """One part of a filled order of several; `cost` is that of one contract."""
+
+    symbol: str
+    side: OrderSide
+    cost: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +78,8 @@ class Order:
     `number` counts all orders. `price` is the limit, None for another type; `stop` the stop price, None for another
     type. `value` is the sum of quantity times price of its fills. `expires` None means never. `replaces` is the id
     of the replaced order, "" for none; its filled quantity counts as filled here as well. `is_short` is True if it
-    was placed to open or cover a short position. `text` is the reason of a rejection.
+    was placed to open or cover a short position. `text` is the reason of a rejection. An order with `legs` is named by
+    the share under them; it has no price of its own.
     """
 
     number: int
@@ -61,6 +99,7 @@ class Order:
     replaces: str = ""
     is_short: bool = False
     text: str = ""
+    legs: tuple[Leg, ...] = ()
 
     @property
     def id(self) -> str:

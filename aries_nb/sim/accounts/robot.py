@@ -66,8 +66,7 @@ class Robot:
         Another order is replaced by one of half its open quantity, in whole lots, one lot at least. `now` is in Unix
         s.
         """
-        share = self._brokerage.market.shares[order.symbol]
-        step = Decimal(1) / share.scale
+        share, step = self._brokerage.traded(order.symbol), self._brokerage.step(order.symbol)
         price = None if order.price is None else order.price + (step if order.side == "buy" else -step)
         quantity = None if price is not None else max(Decimal(share.lot), order.leaves // (2 * share.lot) * share.lot)
         fresh = self._brokerage.replace(order.id, price=price, quantity=quantity, now=now)
@@ -82,8 +81,7 @@ class Robot:
         # A larger position makes a sale more likely: positions return to zero, and may reverse.
         bias = max(-0.4, min(0.4, float(held) / 1000))
         side: OrderSide = "sell" if rng.random() < 0.5 + bias else "buy"
-        share = brokerage.market.shares[symbol]
-        step, lot = Decimal(1) / share.scale, share.lot
+        step, lot = brokerage.step(symbol), brokerage.traded(symbol).lot
         quantity = Decimal(1 + int(rng.expovariate(1.0) * MEAN_SHARES)) * lot
         if terms.kind == "cash" and side == "sell":
             if held <= 0:

@@ -6,15 +6,19 @@ another order, and orders are placed whose fills few clients count rightly.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
+from aries_nb.sim.market.options import Contract
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from aries_nb.sim.accounts.brokerage import Brokerage
+    from aries_nb.sim.accounts.orders import OrderSide
     from aries_nb.sim.market.troubles import Roughness
 
-__all__ = ["RoughChanges", "replace_part_filled"]
+__all__ = ["RoughChanges", "RoughTrading"]
 
 ChangeT = TypeVar("ChangeT")
 #: A state of an order is late by these shares of the mean interval between troubles.
@@ -56,6 +60,54 @@ class RoughChanges:
         return found
 
 
+class RoughTrading:
+    """What happens to the accounts themselves: orders that few clients count rightly, splits, clearings."""
+
+    def __init__(self, roughness: Roughness, brokerage: Brokerage, futures: Collection[str] = ()) -> None:
+        self._brokerage = brokerage
+        self._futures = futures
+        self._replacements = roughness.occurrences("replaced_counts", "accounts")
+        self._spreads = roughness.occurrences("multi_leg_orders", "accounts")
+        self._clearings = roughness.occurrences("margined_futures", "accounts")
+        self._splits = roughness.occurrences("splits", "accounts")
+        self._is_spread_open = self._is_split = False
+
+    def advance(self, now: float) -> None:
+        """Do what is due at `now` (Unix s)."""
+        if self._replacements.is_due(now):
+            replace_part_filled(self._brokerage, now)
+        if self._spreads.is_due(now):
+            self._is_spread_open = not self._is_spread_open
+            trade_spread(self._brokerage, is_bought=self._is_spread_open, now=now)
+        if self._clearings.is_due(now):
+            for symbol in self._futures:
+                self._brokerage.settle(symbol, now=now)
+        if self._splits.is_due(now):
+            self._is_split = not self._is_split
+            ratio = Decimal(2) if self._is_split else Decimal("0.5")
+            for symbol in self._split_shares():
+                self._brokerage.split(symbol, ratio, now=now)
+
+    def _split_shares(self) -> set[str]:
+        """Return one share of each account that has any: of those that it held at the start the last."""
+        shares = self._brokerage.market.shares.keys() - set(self._futures)
+        held = ([name for name, _ in terms.holdings if name in shares] for terms in self._brokerage.terms.values())
+        return {names[-1] for names in held if names}
+
+
+def trade_spread(brokerage: Brokerage, *, is_bought: bool, now: float) -> None:
+    """Buy one call of the first account's first share and sell another with a higher strike, or the other way round."""
+    account, terms = next(iter(brokerage.terms.items()))
+    root = terms.holdings[0][0]
+    market = brokerage.market
+    expiry, strikes = market.expiries(root)[2], market.strikes(root)
+    low, high = (
+        Contract(root, expiry, "C", strike).symbol for strike in strikes[len(strikes) // 2 : len(strikes) // 2 + 2]
+    )
+    sides: tuple[OrderSide, OrderSide] = ("buy", "sell") if is_bought else ("sell", "buy")
+    brokerage.trade_legs(account, root, ((low, sides[0]), (high, sides[1])), now=now)
+
+
 def replace_part_filled(brokerage: Brokerage, now: float) -> None:
     """Buy more than the ask has, at `now` (Unix s), and replace the order while its rest is open.
 
@@ -63,7 +115,7 @@ def replace_part_filled(brokerage: Brokerage, now: float) -> None:
     """
     account, terms = next(iter(brokerage.terms.items()))
     symbol = terms.holdings[0][0]
-    prices, lot = brokerage.prices(symbol), brokerage.market.shares[symbol].lot
+    prices, lot = brokerage.prices(symbol), brokerage.traded(symbol).lot
     quantity = prices.ask_size + 6 * lot
     order = brokerage.place(account, symbol, "buy", "limit", quantity, price=prices.ask, now=now)
     brokerage.replace(order.id, price=prices.ask, now=now)

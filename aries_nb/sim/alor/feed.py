@@ -15,13 +15,13 @@ from aries_nb.sim.alor.instruments import (
     EXCHANGES,
     numbered_share,
     recorded_security,
+    rough_instruments,
     rough_securities,
     securities,
     traded_instruments,
 )
 from aries_nb.sim.feed import MarketFeed
 from aries_nb.sim.market.history import History
-from aries_nb.sim.market.instruments import rough_equities
 from aries_nb.sim.market.listings import EquityListing
 from aries_nb.sim.market.market import Market
 from aries_nb.sim.market.recording import RecordingPlayer, load_recordings
@@ -46,7 +46,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
 
     def __init__(self, options: AlorOptions, today: date, now: float) -> None:
         super().__init__(
-            Market(options.seed, today, traded_instruments(today) | rough_equities(options.rough)), options
+            Market(options.seed, today, traded_instruments(today) | rough_instruments(options.rough)), options
         )
         # The history ends at the market's first state, so it is made before the market moves.
         self.history = History(self.market, now)
@@ -58,9 +58,7 @@ class AlorFeed(MarketFeed[ListingChannel]):
         self._pending: PendingStates = {}
         self._subscribed: dict[ListingChannel, None] = {}
         self._recorded = load_recordings(options.tapes)
-        self._added = {
-            (each.exchange, each.symbol): each for each in rough_securities(rough_equities(options.rough).values())
-        }
+        self._added = {(each.exchange, each.symbol): each for each in rough_securities(options.rough)}
 
     def security(self, exchange: str, code: str, board: str = "") -> Security | None:
         """Return an instrument by exchange, code and board ("" for its primary one); None if there is none.

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING
 
-from aries_nb.sim.market.instruments import EQUITIES, Equity, Hours
+from aries_nb.sim.accounts.orders import Worth
+from aries_nb.sim.market.instruments import EQUITIES, Equity, Hours, rough_equities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from datetime import date
+
+    from aries_nb.sim.market.troubles import Trouble
 
 __all__ = [
     "EXCHANGES",
@@ -24,6 +28,7 @@ __all__ = [
     "Venue",
     "numbered_share",
     "recorded_security",
+    "rough_instruments",
     "rough_securities",
     "securities",
     "traded_instruments",
@@ -61,7 +66,8 @@ class Security:
 
     `boards` begins with the primary one. `kind` is the field `type` of ALOR's protocol page §6.3, `market` the
     section of the exchange, `cfi` the CFI code. Futures have `expires` and `step_value`, the value of one `step` in
-    roubles. `is_recorded`: a recording feeds it, with the prices and sizes of the file.
+    roubles. `accrued` is the accrued interest of one bond. `is_recorded`: a recording feeds it, with the prices and
+    sizes of the file.
     """
 
     symbol: str
@@ -78,12 +84,27 @@ class Security:
     face_value: float = 1.0
     expires: date | None = None
     step_value: float = 0.0
+    accrued: float = 0.0
     is_recorded: bool = False
 
     @property
     def board(self) -> str:
         """The instrument's primary board, a trading mode of its exchange."""
         return self.boards[0]
+
+    @property
+    def worth(self) -> Worth:
+        """What one share, contract or bond costs: the price of a bond is in % of its face value, without interest."""
+        if self.is_future:
+            return Worth(Decimal(str(self.step_value)) / Decimal(str(self.step)))
+        if self.is_bond:
+            return Worth(Decimal(str(self.face_value)) / 100, Decimal(str(self.accrued)))
+        return Worth()
+
+    @property
+    def is_bond(self) -> bool:
+        """Whether the instrument is a bond."""
+        return self.cfi.startswith("DB")
 
     @property
     def is_future(self) -> bool:
@@ -121,6 +142,8 @@ _SHARES = (
     (_share("ALRS", 44.21, 0.33, 16.0, scale=100, lot=10), "АЛРОСА ао", "RU0007252813"),
     (_share("HYDR", 0.4312, 0.38, 210.0, scale=10_000, lot=1000), "РусГидро", "RU000A0JPKH7"),
 )
+#: A bond of the rough market alone; its price is in % of its face value.
+_BOND = _share("SU26238RMFS4", 58.37, 0.10, 0.3, scale=1000, lot=1)
 #: Roubles per dollar, at which contracts quoted in dollars are settled.
 _DOLLAR = 81.25
 #: Futures: the root in the form of a share, the underlying, its amount in one contract, and the value of a price step
@@ -165,14 +188,23 @@ def securities(today: date) -> dict[tuple[str, str], Security]:
     return {(security.exchange, security.symbol): security for security in found}
 
 
-def rough_securities(shares: Iterable[Equity]) -> list[Security]:
-    """Return the reference data, on every exchange, of the shares that the rough market alone lists."""
-    return [
+def rough_instruments(troubles: Collection[Trouble]) -> dict[str, Equity]:
+    """Return the shares and bonds that troubles of the rough market add to the listed ones, by symbol."""
+    return rough_equities(troubles) | ({_BOND.symbol: _BOND} if "bonds" in troubles else {})
+
+
+def rough_securities(troubles: Collection[Trouble]) -> list[Security]:
+    """Return the reference data of what the rough market alone lists: shares on every exchange, a bond in Moscow."""
+    bond = Security(
+        _BOND.symbol, "MOEX", ("TQOB",), "ОФЗ 26238", "Гос. облигация", "FOND", "RUB", 1, 1 / _BOND.scale, "DBFXXX",
+        "RU000A1038V6", 1000.0, accrued=24.51,
+    )  # fmt: skip
+    return ([bond] if "bonds" in troubles else []) + [
         Security(
             share.symbol, venue.name, venue.boards[:1], share.symbol, "CS", "FOND", venue.currency, 1, 1 / share.scale,
             "ESXXXX",
         )
-        for share in shares
+        for share in rough_equities(troubles).values()
         for venue in EXCHANGES.values()
     ]  # fmt: skip
 

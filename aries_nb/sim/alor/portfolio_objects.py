@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.accounts.brokerage import LEVERAGE
+from aries_nb.sim.accounts.ledger import ZERO
 from aries_nb.sim.alor.messages import iso_time, table
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
     `portfolio` the portfolio's name. `is_existing` is True in the initial snapshot, False in an update; `has_zone`
     False leaves the time zone out of times.
     """
-    price = order.price
+    price, worth = order.price, security.worth
     return {
         **_order_frame(security, portfolio, order, is_existing=is_existing, has_zone=has_zone),
         "id": str(FIRST_ORDER + order.number),
@@ -118,7 +119,7 @@ def order_values(security: Security, portfolio: str, order: Order, *, is_existin
         "type": "market" if price is None else "limit",
         "endTime": _time(_end(order), has_zone=has_zone),
         "filled": _lots(order.filled, security),
-        "price": _number(price or 0),
+        "price": _number(worth.price(price or ZERO)),
         "volume": None if price is None else _number(price * order.quantity),
     }
 
@@ -144,8 +145,8 @@ def stop_order_values(security: Security, portfolio: str, order: Order, *, is_ex
         "error": order.text or None,
         "filled": _number(order.filled),
         "price": 0,
-        "avg_price": _number(order.average_price),
-        "stopPrice": _number(order.stop or 0),
+        "avg_price": _number(security.worth.price(order.average_price)),
+        "stopPrice": _number(security.worth.price(order.stop or ZERO)),
         "volume": None,
         "protectingSeconds": 15,
     }
@@ -168,8 +169,8 @@ def fill_values(security: Security, number: int, fill: Fill, *, is_existing: boo
         "qtyUnits": int(fill.quantity),
         "qtyBatch": _lots(fill.quantity, security),
         "qty": _lots(fill.quantity, security),
-        "price": _number(fill.price),
-        "accruedInt": 0,
+        "price": _number(security.worth.price(fill.price)),
+        "accruedInt": _number(security.worth.accrued * fill.quantity),
         "side": fill.side,
         "existing": is_existing,
         "commission": None if security.is_future else _number(fill.fee),
@@ -196,7 +197,7 @@ def position_values(
         "currentVolume": _number(holding.market_value),
         **_names(security),
         "portfolio": portfolio,
-        "avgPrice": _number(position.average_price),
+        "avgPrice": _number(security.worth.price(position.average_price)),
         "qtyUnits": int(pieces),
         "openUnits": int(opened),
         "lotSize": security.lot,
@@ -272,7 +273,7 @@ def margin_of(figures: AccountFigures, security_of: Callable[[str], Security]) -
     for holding in figures.positions:
         security, quantity = security_of(holding.position.symbol), abs(holding.position.quantity)
         if security.is_future and holding.mark is not None:
-            margin += quantity * Decimal(str(round(security.margin(float(holding.mark)), 2)))
+            margin += quantity * Decimal(str(round(security.margin(float(security.worth.price(holding.mark))), 2)))
         else:
             margin += abs(holding.market_value) / LEVERAGE
     return margin

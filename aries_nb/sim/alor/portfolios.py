@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.sim.accounts.accounts import Accounts, BalanceChanged, OrderChanged, PositionChanged
 from aries_nb.sim.accounts.orders import AccountTerms
 from aries_nb.sim.alor import portfolio_objects as objects
-from aries_nb.sim.alor.instruments import EXCHANGES, securities
+from aries_nb.sim.alor.instruments import EXCHANGES, rough_securities, securities
 from aries_nb.sim.alor.messages import json_text, renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import date
 
     from aries_nb.sim.accounts.accounts import Change
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.alor.settings import AlorOptions
     from aries_nb.sim.alor.subscriptions import Subscription
     from aries_nb.sim.market.market import Market
+    from aries_nb.sim.market.troubles import Trouble
 
 __all__ = ["PORTFOLIOS", "Portfolios"]
 
@@ -47,18 +48,23 @@ class Portfolios:
     """The simulated user's portfolios and the subscriptions to them. `now` is Unix time in s in all methods."""
 
     def __init__(self, options: AlorOptions, market: Market, today: date) -> None:
+        self._securities = securities(today) | {
+            (each.exchange, each.symbol): each for each in rough_securities(options.rough)
+        }
+        by_symbol = {symbol: security for (_, symbol), security in self._securities.items()}
         self.accounts = Accounts(
             market,
             options.seed,
-            terms=_terms(today),
+            terms=_terms(self._securities, options.rough),
             orders_per_s=options.orders_per_s,
             news_s=math.inf,
             watchlist_s=math.inf,
             roughness=options.roughness(),
+            worth=lambda symbol: by_symbol[symbol].worth,
+            futures=[symbol for symbol, security in by_symbol.items() if security.is_future],
         )
         self._roughness = options.roughness()
         self.accounts.add_listener(self._on_changes)
-        self._securities = securities(today)
         self._has_zone = "no_zone" not in options.faults
         self._subscriptions: defaultdict[tuple[str, Kind], list[Subscription]] = defaultdict(list)
         #: Every fill with its number, oldest first; fills up to `_past_number` belong to earlier sessions.
@@ -122,7 +128,8 @@ class Portfolios:
             figures = self.accounts.figures(account)
             for holding in figures.positions:
                 yield self._position(PositionChanged(account, holding), is_existing=is_existing)
-            yield self._money(figures, is_existing=is_existing)
+            if "summary_money" not in self._roughness:
+                yield self._money(figures, is_existing=is_existing)
         else:
             yield self._sums(kind, self.accounts.figures(account), now)
 
@@ -177,7 +184,7 @@ class Portfolios:
                 case PositionChanged(account, _):
                     self._publish(account, "positions", partial(self._position, change))
                 case BalanceChanged(figures):
-                    if self._cash.get(figures.account) != figures.cash:
+                    if self._cash.get(figures.account) != figures.cash and "summary_money" not in self._roughness:
                         self._cash[figures.account] = figures.cash
                         self._publish(figures.account, "positions", partial(self._money, figures))
                     for kind in _SUMS:
@@ -295,19 +302,23 @@ _TABLES: dict[Kind, Table] = {
 }
 
 
-def _terms(today: date) -> tuple[AccountTerms, ...]:
+def _terms(listed: Mapping[tuple[str, str], Security], troubles: Collection[Trouble]) -> tuple[AccountTerms, ...]:
     """Return the initial state of the account of each portfolio on each exchange.
 
-    Only futures quoted in roubles are used: for the brokerage a price is the value of one contract.
+    In the kind market futures quoted in roubles are used alone. The rough one adds what it is about: a bond, and a
+    future quoted in dollars.
     """
-    contracts = (security for security in securities(today).values() if security.is_future)
+    contracts = [security for security in listed.values() if security.is_future]
+    bonds = tuple((security.symbol, 40) for security in listed.values() if security.is_bond)
+    dollars_a_point = [security.symbol for security in contracts if security.worth.point != 1]
+    added = ((dollars_a_point[0], 4),) if "margined_futures" in troubles else ()
     first, *others = (security.symbol for security in contracts if security.step_value == security.step)
     rubles, dollars = Decimal(2_500_000), Decimal(250_000)
     return (
-        AccountTerms("MOEX:D00001", "margin", rubles, (("SBER", 1000), ("GAZP", 2000), ("LKOH", -20)),
+        AccountTerms("MOEX:D00001", "margin", rubles, (("SBER", 1000), ("GAZP", 2000), ("LKOH", -20), *bonds),
                      ("ROSN", "VTBR", "MGNT")),
         AccountTerms("MOEX:D00002", "cash", Decimal(600_000), (("SBER", 300), ("MOEX", 500)), ("AFLT", "ALRS")),
-        AccountTerms("MOEX:7500001", "margin", Decimal(20_000_000), ((first, 10),), (others[1], others[-1])),
+        AccountTerms("MOEX:7500001", "margin", Decimal(20_000_000), ((first, 10), *added), (others[1], others[-1])),
         AccountTerms("SPBX:D00001", "margin", dollars, (("AAPL", 200), ("MSFT", 100), ("TSLA", -50))),
         AccountTerms("SPBX:D00002", "cash", Decimal(60_000), (("KO", 300), ("SPY", 40))),
     )  # fmt: skip

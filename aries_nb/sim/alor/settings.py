@@ -6,7 +6,7 @@ Source: that page, §15 (U1 to U35: what is not known about the broker) and §16
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.settings import ServerOptions
@@ -43,6 +43,7 @@ class AlorOptions(ServerOptions):
 
     queue_limit: int = 5000
     flush_seconds: float = 0.01
+    other_broker: ClassVar[str] = "Aries"
     ack_first: bool = False
     conflate: bool = True
     token_seconds: float = 1800.0

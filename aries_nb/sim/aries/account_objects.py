@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from aries_nb.sim.accounts.ledger import ZERO
+from aries_nb.sim.accounts.orders import Worth
 from aries_nb.sim.aries.messages import rfc3339
+from aries_nb.sim.market.options import parse_contract
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from aries_nb.sim.accounts.accounts import Accounts
     from aries_nb.sim.accounts.ledger import Holding
     from aries_nb.sim.accounts.newsroom import Headline
-    from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Order
+    from aries_nb.sim.accounts.orders import AccountFigures, AccountTerms, Leg, Order
     from aries_nb.sim.accounts.pnl import Candle
     from aries_nb.sim.accounts.watchlists import Watchlist
 
@@ -41,12 +43,15 @@ __all__ = [
     "positions",
     "watchlist_object",
     "watchlists",
+    "worth_of",
 ]
 
 #: Orders on one page: default and maximum (§7).
 DEFAULT_ORDERS, MAX_ORDERS = 50, 500
 MAX_NEWS = 50
 USER = 1  # a number, as in the vendor's client
+#: Shares of an option's contract.
+CONTRACT = Decimal(100)
 SHORT_SIDES = {"buy": "BUY_TO_COVER", "sell": "SELL_SHORT"}
 
 
@@ -178,18 +183,19 @@ def position_object(account: str, holding: Holding) -> dict[str, Any]:
     A closed one has quantity zero, and no price, value or cost (Aries' protocol page §5.3).
     """
     position = holding.position
+    worth = worth_of(position.symbol)
     made: dict[str, Any] = {
         "accountId": account,
         "symbol": position.symbol,
-        "securityType": "EQUITY",
+        "securityType": "OPTION" if parse_contract(position.symbol) else "EQUITY",
         "quantity": decimal_text(position.quantity),
-        "averagePrice": decimal_text(position.average_price),
+        "averagePrice": decimal_text(worth.price(position.average_price)),
         "unrealizedPl": decimal_text(holding.unrealised),
         "todayPl": decimal_text(holding.unrealised + position.realised),
         "todayRealizedPnL": decimal_text(position.realised),
     }
     if holding.mark is not None:
-        made["price"] = decimal_text(holding.mark)
+        made["price"] = decimal_text(worth.price(holding.mark))
         made["marketValue"] = decimal_text(holding.market_value)
         made["costBasis"] = decimal_text(position.cost)
     if position.opened:
@@ -202,6 +208,7 @@ def order_object(order: Order) -> dict[str, Any]:
 
     A price that the order does not have is "0".
     """
+    worth, is_option = worth_of(order.symbol), parse_contract(order.symbol) is not None
     made: dict[str, Any] = {
         "accountId": order.account,
         "clientId": "",
@@ -211,24 +218,47 @@ def order_object(order: Order) -> dict[str, Any]:
         "side": SHORT_SIDES[order.side] if order.is_short else order.side.upper(),
         "type": order.type.upper(),
         "timeInForce": "DAY",
-        "category": "EQUITY",
-        "securityType": "EQUITY",
+        "category": "MULTI_LEG" if order.legs else "SINGLE_LEG" if is_option else "EQUITY",
+        "securityType": "OPTION" if order.legs or is_option else "EQUITY",
         "qty": decimal_text(order.quantity),
         "cumQty": decimal_text(order.filled),
         "leavesQty": decimal_text(order.leaves),
-        "price": decimal_text(order.price or ZERO),
-        "stopPrice": decimal_text(order.stop or ZERO),
-        "avgPrice": decimal_text(order.average_price),
+        "price": decimal_text(worth.price(order.price or ZERO)),
+        "stopPrice": decimal_text(worth.price(order.stop or ZERO)),
+        "avgPrice": decimal_text(worth.price(order.average_price)),
         "ordStatus": order.status.upper(),
         "currency": "USD",
         "createdAt": rfc3339(order.created),
         "updatedAt": rfc3339(order.updated),
     }
+    if order.legs:
+        made["legs"] = [_leg_object(leg) for leg in order.legs]
     if order.replaces:
         made["origClOrdId"] = order.replaces
     if order.text:
         made["ordRejReason"] = made["text"] = order.text
     return made
+
+
+def worth_of(symbol: str) -> Worth:
+    """Return what one of a symbol costs: an option's contract is for 100 shares."""
+    return Worth(CONTRACT) if parse_contract(symbol) else Worth()
+
+
+def _leg_object(leg: Leg) -> dict[str, Any]:
+    contract = parse_contract(leg.symbol)
+    assert contract is not None, "legs are options"
+    return {
+        "symbol": leg.symbol,
+        "side": leg.side.upper(),
+        "ratioQty": "1",
+        "positionEffect": "OPEN",
+        "putCall": "CALL" if contract.right == "C" else "PUT",
+        "strikePrice": f"{contract.strike:g}",
+        "maturity": str(contract.expiry),
+        "securityType": "OPTION",
+        "avgPrice": decimal_text(worth_of(leg.symbol).price(leg.cost)),
+    }
 
 
 def candle_object(account: str, candle: Candle) -> dict[str, Any]:

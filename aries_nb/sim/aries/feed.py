@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from msgspec import structs
+
 from aries_nb.sim.aries.channels import ListingChannel, RecordedChannel, SymbolChannel
 from aries_nb.sim.aries.subscriptions import Selection, SubscriptionItem
 from aries_nb.sim.feed import MarketFeed
@@ -44,6 +46,7 @@ class AriesFeed(MarketFeed[ListingChannel]):
         #: Called with every trade of the synthetic market, not of recordings; listeners may be added at any time.
         self.on_trade: list[TradeListener] = []
         self._hours = MarketHours()
+        self._is_halted = False
         self._channels: dict[str, ListingChannel] = {}
         self._recorded = {
             symbol: RecordedChannel(symbol, [RecordingPlayer(recording, options.speed) for recording in recordings])
@@ -142,8 +145,8 @@ class AriesFeed(MarketFeed[ListingChannel]):
         self._regroup(channel)
 
     def hours(self) -> MarketHours:
-        """Return whether the simulated market is open, and trades before and after its regular hours."""
-        return self._hours
+        """Return whether the simulated market is open or halted, and trades before and after its regular hours."""
+        return structs.replace(self._hours, market="halted") if self._is_halted else self._hours
 
     # For the server.
 
@@ -153,6 +156,15 @@ class AriesFeed(MarketFeed[ListingChannel]):
             self._hours = hours
             for session in self.sessions:
                 session.market_changed(now)
+
+    def advance(self, seconds: float, now: float) -> None:
+        """Make market events, as in `MarketFeed.advance`, and say to all clients when all trading halts and goes on."""
+        is_halted = self.roughness.market_halts.share(now) is not None
+        if is_halted != self._is_halted:
+            self._is_halted = is_halted
+            for session in self.sessions:
+                session.market_changed(now)
+        super().advance(seconds, now)
 
     def pump_recordings(self, now: float, lines: int) -> bool:
         """Send rows of recordings without a pace (option `speed` None) to their subscribers.

@@ -6,6 +6,7 @@ Source: Aries' protocol page §1 (framing), §9 U1 (close codes), U18 (batching)
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from random import Random
@@ -14,24 +15,28 @@ from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
 
-from aries_nb.sim.accounts.accounts import Accounts
+from aries_nb.sim.accounts.accounts import TERMS, Accounts
+from aries_nb.sim.aries.account_objects import worth_of
 from aries_nb.sim.aries.accounts import AccountsSession
 from aries_nb.sim.aries.charts import ChartsSession
 from aries_nb.sim.aries.feed import AriesFeed
 from aries_nb.sim.aries.market import MarketSession
 from aries_nb.sim.aries.oauth import OAuthServer
 from aries_nb.sim.market.history import History
+from aries_nb.sim.market.options import Contract
 from aries_nb.sim.serving import Client, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
+    from aries_nb.sim.accounts.orders import AccountTerms
     from aries_nb.sim.aries.session import AriesSession
     from aries_nb.sim.front import Handler
-    from aries_nb.sim.market.market import MarketHours
+    from aries_nb.sim.market.market import Market, MarketHours
+    from aries_nb.sim.market.troubles import Trouble
     from aries_nb.sim.settings import SimOptions
 
 __all__ = ["AriesServer"]
@@ -88,7 +93,12 @@ class AriesServer(Server[LineClient]):
     def __init__(self, options: SimOptions) -> None:
         feed = AriesFeed(options, datetime.now().astimezone().date())
         self.accounts = Accounts(
-            feed.market, options.seed, orders_per_s=options.orders_per_s, roughness=options.roughness()
+            feed.market,
+            options.seed,
+            terms=_terms(feed.market, options.rough),
+            orders_per_s=options.orders_per_s,
+            roughness=options.roughness(),
+            worth=worth_of,
         )
         self.oauth = OAuthServer(token=options.token)
         # The history ends at the market's first state, so it is made before the market moves.
@@ -177,3 +187,14 @@ class AriesServer(Server[LineClient]):
 
 def _path(request: Request) -> str:
     return urlsplit(request.path).path
+
+
+def _terms(market: Market, troubles: Collection[Trouble]) -> tuple[AccountTerms, ...]:
+    """Return the accounts at the start: the first has some calls at the money where options are chosen."""
+    if "options" not in troubles:
+        return TERMS
+    first, *others = TERMS
+    root, _ = first.holdings[0]
+    strikes = market.strikes(root)
+    call = Contract(root, market.expiries(root)[3], "C", strikes[len(strikes) // 2])
+    return replace(first, holdings=(*first.holdings, (call.symbol, 3))), *others

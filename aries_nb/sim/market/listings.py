@@ -228,6 +228,15 @@ class EquityListing(TradedListing):
         """The fair price (the random price that the order book follows) divided by the opening price."""
         return self._fair / (self.opening * self.scale)
 
+    def split(self, ratio: float) -> None:
+        """Divide all prices by `ratio`: the number of new shares for an old one."""
+        self._fair, self.opening = self._fair / ratio, self.opening / ratio
+        self.previous_close, self.open, self.high, self.low = (
+            self.rounded(each / ratio) for each in (self.previous_close, self.open, self.high, self.low)
+        )
+        self.last = self.last._replace(price=self.rounded(self.last.price / ratio))
+        self.book.rebuild(self._fair)
+
     def move(self, log_return: float) -> None:
         """Change the fair price, which the order book follows, by a logarithmic return.
 

@@ -91,6 +91,7 @@ class RoughSymbol:
         self._missing = roughness.spells("missing_sides", symbol)
         self._stubs = roughness.spells("stub_quotes", symbol)
         self._halts = roughness.spells("halts", symbol)
+        self._market_halts = roughness.market_halts
         self._late = roughness.occurrences("late_prints", symbol)
         self._corrected = roughness.occurrences("corrected_prints", symbol)
         self._cancelled = roughness.occurrences("cancelled_prints", symbol)
@@ -107,6 +108,8 @@ class RoughSymbol:
     def phase_at(self, now: float) -> Phase:
         """Return whether the symbol trades at `now`; also sets `phase`."""
         share = self._halts.share(now)
+        if share is None:
+            share = self._market_halts.share(now)
         self.phase = "open" if share is None else "auction" if share >= AUCTION_SHARE else "halted"
         return self.phase
 

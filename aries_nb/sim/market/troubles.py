@@ -35,6 +35,13 @@ Trouble: TypeAlias = Literal[
     "repeated_events",
     "replaced_counts",
     "busted_fills",
+    "options",
+    "multi_leg_orders",
+    "bonds",
+    "margined_futures",
+    "summary_money",
+    "splits",
+    "market_halts",
 ]
 T = TypeVar("T")
 #: Each trouble in one line.
@@ -56,6 +63,13 @@ TROUBLES: dict[Trouble, str] = {
     "repeated_events": "an order, a fill, a position or a balance comes twice",
     "replaced_counts": "a replaced order's fills are counted either way: from zero, or going on, drawn by order",
     "busted_fills": "a fill is taken back: the filled quantity falls, position and money are as without it",
+    "options": "Aries: an account holds and trades an option, of which a contract is 100 times its price (assumed)",
+    "multi_leg_orders": "Aries: spreads of two options, each one order with legs; it is named by the share",
+    "bonds": "ALOR: a bond is held and traded, its price in % of its face value, its accrued interest paid (assumed)",
+    "margined_futures": "ALOR: a future quoted in dollars is held, and variation margin is paid in clearings (assumed)",
+    "summary_money": "ALOR: an account's money is in its summary, and not among its positions",
+    "splits": "a share that is held is split 2 for 1, or back; its orders are cancelled (assumed)",
+    "market_halts": "all trading halts, by Aries' market status (its word is assumed) and ALOR's trading statuses",
 }
 assert tuple(TROUBLES) == get_args(Trouble)
 
@@ -94,6 +108,8 @@ class Roughness:
         self.troubles = troubles
         self.seconds = seconds
         self._seed = seed
+        #: Periods in which no symbol trades.
+        self.market_halts = self.spells("market_halts", "market")
 
     def __contains__(self, trouble: Trouble) -> bool:
         return trouble in self.troubles

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import defaultdict
 from decimal import Decimal
 
@@ -8,10 +9,11 @@ import pytest
 
 from aries_nb.sim.accounts.accounts import BalanceChanged, OrderChanged, PositionChanged
 from aries_nb.sim.accounts.brokerage import Brokerage
-from aries_nb.sim.aries.account_objects import order_object
+from aries_nb.sim.aries.account_objects import order_object, position_object
+from aries_nb.sim.aries.server import AriesServer
 from aries_nb.sim.market.market import Market
 from aries_nb.sim.market.troubles import Roughness, read_troubles
-from tests.sim.rough import AlorSample
+from tests.sim.rough import AlorSample, AriesSample
 from tests.sim.trading import NOW, POOR, RICH, TODAY, check_sums, quiet_accounts, quote
 
 
@@ -160,3 +162,112 @@ def test_alor_counts_a_replaced_order_either_way():
 
     filled = [each["filledQtyBatch"] for each in orders.values() if each["status"] == "filled"]
     assert {each == 6 for each in filled} == {True, False}
+
+
+# Kinds of instruments, splits, clearings.
+
+
+def aries_accounts(trouble):
+    """The accounts of the simulated Aries server after 30 s, and the objects that they sent, by name."""
+    sample = AriesSample(rough=trouble, orders_per_s=10.0)
+    server = AriesServer(sample.feed._options)
+    found = defaultdict(list)
+
+    def listen(changes, _now):
+        for each in changes:
+            if isinstance(each, OrderChanged):
+                found["order"].append(order_object(each.order))
+            elif isinstance(each, PositionChanged):
+                found["position"].append(position_object(each.account, each.holding))
+
+    server.accounts.add_listener(listen)
+    for turn in range(300):
+        server.accounts.advance(0.1, NOW + turn / 10)
+    return server.accounts, found
+
+
+def test_an_option_is_held_and_traded_at_a_hundred_times_its_price():
+    accounts, sent = aries_accounts("options")
+
+    option = next(each for each in sent["position"] if each["securityType"] == "OPTION")
+    orders = [each for each in sent["order"] if each["securityType"] == "OPTION"]
+    price, quantity = Decimal(option["price"]), Decimal(option["quantity"])
+    assert 1 < price < 60
+    assert Decimal(option["marketValue"]) == 100 * price * quantity
+    assert all(1 < Decimal(each["avgPrice"]) < 60 for each in orders if each["cumQty"] != "0")
+    check_sums(accounts.figures("ACC-1"))
+
+
+def test_a_spread_is_one_order_with_legs_and_two_positions():
+    accounts, sent = aries_accounts("multi_leg_orders")
+
+    filled = [each for each in sent["order"] if each.get("legs")]
+    held = {each["symbol"]: each["quantity"] for each in sent["position"] if each["securityType"] == "OPTION"}
+    assert len(filled) > 3
+    assert {(each["category"], each["symbol"], each["avgPrice"]) for each in filled} == {("MULTI_LEG", "AAPL", "0")}
+    assert [leg["side"] for leg in filled[0]["legs"]] == ["BUY", "SELL"]
+    assert set(held) == {leg["symbol"] for leg in filled[0]["legs"]}
+    check_sums(accounts.figures("ACC-1"))
+
+
+def test_a_split_changes_quantity_and_price_and_not_the_equity():
+    accounts, _ = aries_accounts("splits")
+    brokerage = accounts.brokerage
+    before, held, mark = brokerage.equity("ACC-1"), brokerage.ledger("ACC-1").quantity("TSLA"), brokerage.mark("TSLA")
+
+    brokerage.split("TSLA", Decimal(2), now=NOW + 100)
+
+    assert brokerage.ledger("ACC-1").quantity("TSLA") == 2 * held
+    assert float(brokerage.mark("TSLA")) == pytest.approx(float(mark) / 2, rel=1e-3)
+    assert float(brokerage.equity("ACC-1")) == pytest.approx(float(before), rel=1e-4)
+    assert not [each for each in brokerage.active_orders("ACC-1") if each.symbol == "TSLA"]
+    check_sums(accounts.figures("ACC-1"))
+
+
+def portfolio_sample(trouble):
+    """Objects of a portfolio of the simulated ALOR, by opcode, with the accounts behind it."""
+    sample = AlorSample(rough=trouble, orders_per_s=10.0)
+    sent = defaultdict(list)
+    portfolio = "7500001" if trouble == "margined_futures" else "D00001"
+    for opcode in ("PositionsGetAndSubscribeV2", "TradesGetAndSubscribeV2", "OrdersGetAndSubscribeV2"):
+        request = {"opcode": opcode, "guid": opcode, "token": "a token", "exchange": "MOEX", "portfolio": portfolio}
+        sample.session.receive(json.dumps({"format": "Simple", **request}), NOW)
+    for turn in range(300):
+        sample.server.portfolios.accounts.advance(0.1, NOW + turn / 10)
+    for frame in map(json.loads, sample.session.outbox):
+        if "data" in frame:
+            sent[frame["guid"]].append(frame["data"])
+    return sample.server.portfolios.accounts, sent
+
+
+def test_a_bond_is_paid_in_percent_of_its_face_value_with_accrued_interest():
+    accounts, sent = portfolio_sample("bonds")
+
+    fills = [each for each in sent["TradesGetAndSubscribeV2"] if each["symbol"] == "SU26238RMFS4"]
+    position = next(each for each in sent["PositionsGetAndSubscribeV2"] if each["symbol"] == "SU26238RMFS4")
+    assert fills
+    for fill in fills:
+        assert 50 < fill["price"] < 70
+        assert fill["accruedInt"] == pytest.approx(24.51 * fill["qty"])
+        assert fill["volume"] == pytest.approx(10 * fill["price"] * fill["qty"] + fill["accruedInt"])
+    assert position["volume"] == pytest.approx((10 * position["avgPrice"] + 24.51) * position["qty"])
+    check_sums(accounts.figures("MOEX:D00001"))
+
+
+def test_variation_margin_becomes_money_and_the_price_of_settlement_the_average():
+    accounts, sent = portfolio_sample("margined_futures")
+
+    held = [each for each in sent["PositionsGetAndSubscribeV2"] if each["symbol"].startswith("BR")]
+    averages = {each["avgPrice"] for each in held}
+    assert held[0]["currentVolume"] == pytest.approx(held[0]["qty"] * 64.4 * 812.5, rel=0.1)
+    assert len(averages) > 3
+    check_sums(accounts.figures("MOEX:7500001"))
+
+
+def test_money_is_told_by_the_summary_alone():
+    _, kind = portfolio_sample("halts")
+    _, rough = portfolio_sample("summary_money")
+
+    money = [[each for each in sent["PositionsGetAndSubscribeV2"] if each["isCurrency"]] for sent in (kind, rough)]
+    assert money[0]
+    assert not money[1]

@@ -68,6 +68,19 @@ def test_halt_is_reported_by_the_status_and_by_an_empty_book():
     assert [each for each in books if each["bids"] and each["bids"][0]["price"] == each["asks"][0]["price"]] != []
 
 
+def test_a_halt_of_the_market_is_that_of_every_instrument():
+    sample = AlorSample(rough="market_halts", rough_seconds=6.0)
+    for code in ("SBER", "GAZP"):
+        sample.subscribe(INSTRUMENTS, code, guid=code)
+        sample.subscribe(TRADES, code, guid=f"{code} trades")
+
+    frames = sample.advance()
+
+    for code in ("SBER", "GAZP"):
+        statuses = [each["data"].get("tradingStatus") for each in frames if each.get("guid") == code]
+        assert [status for status in statuses if status is not None][:4] == [17, 2, 107, 17]
+
+
 def test_late_print_has_an_older_time_and_a_lower_number():
     trades = sample_of(TRADES, "late_prints").data(TRADES)
 

@@ -87,6 +87,21 @@ def test_halt_empties_the_book_and_ends_with_an_auction():
     assert max(later - earlier for earlier, later in itertools.pairwise(trades)) >= 250
 
 
+def test_a_halt_of_the_market_is_told_and_nothing_trades():
+    sample = AriesSample("AAPL", "MSFT", rough="market_halts", rough_seconds=6.0)
+    payloads = sample.advance()
+
+    first, *changes = (each for each in payloads if each["type"] == "marketStatus")
+    statuses = [each["data"]["market"] for each in (first, *changes)]
+    halted, opened = (
+        next(each["timestamp"] for each in changes if each["data"]["market"] == word) for word in ("halted", "open")
+    )
+    trades = [each["timestamp"] for each in payloads if each["type"] == "trade"]
+    assert statuses[:3] == ["open", "halted", "open"]
+    assert not [stamp for stamp in trades if halted < stamp < opened]
+    assert trades
+
+
 def test_late_print_has_an_older_time_and_a_lower_number():
     prints = AriesSample("AAPL", rough="late_prints").data("timeAndSales")
 
