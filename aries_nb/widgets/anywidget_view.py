@@ -21,7 +21,7 @@ import traitlets
 from aries_nb.model.clock import wall_ns
 from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
-from aries_nb.widgets.widget_model import LateModel, seconds, static_text
+from aries_nb.widgets.widget_model import SHARED, LateModel, seconds, static_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +145,7 @@ class ScriptView(View):
             return
         if content.get("want") == "state":
             self._widget.forget_sent()
-            self._widget.send_state(("description", "frame", "problem", "rows"))
+            self._widget.send_state(("description", "frame", "problem", "rows", *SHARED))
         elif content.get("want") == "keeper":
             self._widget.send_keeper()
         number, is_visible = content.get("ack"), content.get("visible")

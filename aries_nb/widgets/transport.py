@@ -9,6 +9,7 @@ take part: their page is known to do so. All others send by themselves, whole.
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["FigureChanges", "FrameChanges", "Message", "Outbox", "WholeMessages", "get_outbox"]
+
+LOG = logging.getLogger("aries_nb")
 
 # Seconds of drawing after which what is drawn leaves, so that the first view does not wait for a slow last one.
 MOST_HELD_S = 0.025
@@ -43,6 +46,10 @@ class Sender(Protocol):
     model_id: str
     page: str | None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the model's connection was closed: what is sent on it then, the page throws away."""
+
     def send_now(self, message: Message) -> None:
         """Send `message` on the model's own connection to the browser."""
 
@@ -58,6 +65,7 @@ class Outbox:
         self._since = 0.0
         self._parts: list[tuple[Sender, Message]] = []
         self._joined = 0
+        self._problem = ""
         self.is_whole = False
 
     @contextmanager
@@ -99,15 +107,32 @@ class Outbox:
 
     def _leave(self) -> None:
         parts, self._parts, self._since = self._parts, [], elapsed()
+        parts = [(sender, message) for sender, message in parts if not sender.is_closed]
         for page in dict.fromkeys(sender.page for sender, _ in parts):
             mine = [(sender, message) for sender, message in parts if sender.page == page]
-            if len(mine) == 1:
-                mine[0][0].send_now(mine[0][1])
-                continue
-            self._joined += len(mine) - 1
-            content = [[sender.model_id, message.data, len(message.buffers)] for sender, message in mine]
-            buffers = [buffer for _, message in mine for buffer in message.buffers]
-            mine[0][0].send_now(Message({"method": "custom", "content": {"all": content}}, buffers))
+            if len(mine) > 1:
+                content = [[sender.model_id, message.data, len(message.buffers)] for sender, message in mine]
+                buffers = [buffer for _, message in mine for buffer in message.buffers]
+                joined = Message({"method": "custom", "content": {"all": content}}, buffers)
+                if self._is_sent(mine[0][0], joined):
+                    self._joined += len(mine) - 1
+                    continue
+            for sender, message in mine:  # also where one part cannot be sent: the others can
+                self._is_sent(sender, message)
+
+    def _is_sent(self, sender: Sender, message: Message) -> bool:
+        """Send `message`; return False if that fails, as with a text that no UTF-8 has, and log why, once.
+
+        Nothing is raised: the painter's thread goes on with all other views.
+        """
+        try:
+            sender.send_now(message)
+        except Exception as error:
+            if repr(error) != self._problem:
+                self._problem = repr(error)
+                LOG.exception("a message to the page could not be sent")
+            return False
+        return True
 
 
 @functools.cache

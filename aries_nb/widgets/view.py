@@ -100,15 +100,14 @@ class View(BoundToProcess, ABC):
                 if self._painter is not None:
                     self._painter.forget(self)
                 return 0
-            messages = self._name_timezone()
             try:
-                messages += self._draw()
+                messages = self._name_timezone() + self._draw()
+                if self.error is not None:
+                    self.error = None
+                    messages += self._show_problem("")
+                return messages + self._renew_picture()
             except Exception as error:
                 return self._failed(error)
-            if self.error is not None:
-                self.error = None
-                messages += self._show_problem("")
-            return messages + self._renew_picture()
 
     def freeze(self, at: datetime | None = None) -> None:
         """Stop the picture in all pages at the time `at`, which has a time zone; None is now.
@@ -134,11 +133,17 @@ class View(BoundToProcess, ABC):
                 self.widget.frozen = {"said": wall_ns() / 1e6}
 
     def beat(self) -> int:
-        """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages."""
+        """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages.
+
+        It says how many frames were sent: a page that lost the last one asks for the state.
+        """
         with self.lock:
             if self._is_closed:
                 return 0
-            self.widget.send({"beat": True})
+            try:
+                self.widget.send({"beat": True, "frames": self.frames})
+            except Exception as error:
+                return self._failed(error)
             return 1
 
     def close(self) -> None:
@@ -233,7 +238,12 @@ class View(BoundToProcess, ABC):
         if not is_news:
             return 0
         LOG.error("%s could not be drawn: %r", type(self).__name__, error)
-        return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
+        try:
+            return self._show_problem(f"not drawn: {error}" if str(error) else f"not drawn: {type(error).__name__}")
+        except Exception as unsent:
+            # One line: it comes with each drawing for as long as the connection is broken.
+            LOG.error("%s could not show why: %r", type(self).__name__, unsent)  # noqa: TRY400
+            return 0
 
     def _report(
         self,

@@ -30,12 +30,14 @@ from aries_nb.widgets.transport import FigureChanges, Message, WholeMessages, ge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "seconds", "static_text"]
+__all__ = ["SHARED", "LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "seconds", "static_text"]
 
 # Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
 # user adds the button.
 CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 MOST_WAITED_MS = 60_000
+# The traits of all models that change after the opening.
+SHARED = ("timezone", "frozen")
 # Begin of the names of the traits with which a page reports a click, a zoom, a changed legend.
 EVENT = "_js2py_"
 # Comments and indents are for readers of the source.
@@ -140,10 +142,10 @@ class LateModel(anywidget.AnyWidget):
     def answered(self, page: str | None) -> None:
         """Note that the model works in a page, from its first answer on; `page` is the id of one that takes changes.
 
-        None is a page that takes whole messages alone.
+        None is a page that takes whole messages alone: from then on all do, as each message goes to every page.
         """
         if self._batch is not None:
-            self._batch.page = page
+            self._batch.answered(page)
 
     def forget_sent(self) -> None:
         """Send frames whole up to the page's next answer, because it may not have the last one."""
@@ -248,11 +250,13 @@ class MessageBatch:
     """
 
     def __init__(self, comm: Comm, changes: Changes, model_id: str) -> None:
+        self._comm: Any = comm
         self._send = comm.send
         self._changes = changes
         self.model_id = model_id
         # The page that is known to take changes alone, and messages of several views as one.
         self.page: str | None = None
+        self._is_plain = False
         self._thread = 0
         self._state: dict[str, Any] = {}
         self._paths: list[list[Any]] = []
@@ -302,6 +306,16 @@ class MessageBatch:
     def forget(self) -> None:
         """Send everything whole in the next message."""
         self._changes.forget()
+
+    def answered(self, page: str | None) -> None:
+        """Note the page that answered; after an answer of None, a page that takes no changes, all is sent whole."""
+        self._is_plain |= page is None
+        self.page = None if self._is_plain else page
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the comm was closed, by the kernel or by the page."""
+        return getattr(self._comm, "_closed", False) is True
 
     def send_now(self, message: Message) -> None:
         """Send `message` to the browser on the model's own comm."""
@@ -371,6 +385,7 @@ def loader(key: str, *names: str) -> str:
     return static_text("packed.js").replace("__PACKED__", packed)
 
 
+WHOLE = ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id")
 PLOTLY_KEY = f"aries_nb.plotly.{plotly.__version__}"
 
 
@@ -491,7 +506,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
             self.forget_sent()
             with self.hold_sync():
                 self.state_number += 1
-                for name in ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id"):
+                for name in (*WHOLE, *SHARED):
                     self.send_again(name)
         elif isinstance(content.get("ack"), int):
             self._confirm(content["ack"], seconds(content.get("waited")))

@@ -8,7 +8,8 @@ import pytest
 from aries_nb.widgets.transport import FrameChanges, Message
 from aries_nb.widgets.widget_model import static_text
 
-NAMES = "completeFrame, passOn, connect, numbersOf"
+NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel"
+SCRIPTS = ("model.js", "freeze.js", "shared.js", "script.js", "light_model.js")
 LOAD = """async (code) => {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   window.ours = await import(url);
@@ -18,6 +19,57 @@ COMPLETE = """([data, bytes]) => {
   const buffers = bytes.map((each) => new DataView(new Uint8Array([1, 2, 3, ...each]).buffer, 3));
   const isWhole = window.ours.completeFrame({ content: { data }, buffers }, window.connection);
   return [isWhole, isWhole ? [...window.ours.numbersOf(buffers[0])] : []];
+}"""
+# A model of one kernel, with the class of anywidget's between it and that of ipywidgets.
+MODELS = """() => {
+  const manager = { kernel: { status: "idle" } };
+  window.makeModel = (id, frame) => {
+    const made = { taken: [], said: [], calls: {} };
+    made.hear = (name, ...rest) => made.calls[name]?.forEach((call) => call(...rest));
+    const on = (name, call) => (made.calls[name] ??= []).push(call);
+    const raw = { model_id: id, comm: { on_msg() {} }, on, once: on, widget_manager: manager };
+    class Base { _handle_comm_msg(message) { made.taken.push(message.content.data); } }
+    class Face extends Base { _handle_comm_msg() { return Promise.resolve(); } }
+    Object.setPrototypeOf(raw, Face.prototype);
+    const set = () => made.calls["change:_anb"].forEach((call) => call(raw));
+    const get = (name) => (name === "frame" ? frame : undefined);
+    made.model = { on, set, get, off() {}, send: (content) => made.said.push(...(content.said ?? [])) };
+    return made;
+  };
+}"""
+# What is asked for after signs of life that name a frame that the page has, and one that it has not.
+SIGNS_OF_LIFE = """async (kind) => {
+  const made = window.makeModel("one", new DataView(new Float64Array([7, 0, 0, 0]).buffer));
+  if (kind === "panel") window.ours.panel(() => {}).initialize({ model: made.model });
+  else window.ours.makeStore(made.model, window.ours.connect(made.model));
+  const asked = [];
+  for (const frames of [7, 8]) {
+    made.hear("msg:custom", { beat: true, frames });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    asked.push(made.said.splice(0));
+  }
+  return asked;
+}"""
+CLOSED_CARRIER = """async () => {
+  const [first, second] = ["first", "second"].map((id) => window.makeModel(id));
+  window.ours.connect(first.model);
+  const connection = window.ours.connect(second.model);
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+  connection.displays.set("display", true);
+  window.ours.sayToKernel(connection, { visible: true, view: "display" });
+  await pause();
+  const before = [first.said.splice(0), second.said.splice(0)];
+  first.hear("destroy");
+  await pause();
+  return [...before, first.said, second.said];
+}"""
+LATE = """() => {
+  const { line } = window.ours.connect(window.makeModel("first").model);
+  for (let n = 0; n < 1000; n++) window.ours.passOn(line, [["closed", { n }, 0]], []);
+  window.ours.passOn(line, [["late", { n: -1 }, 0]], []);
+  const late = window.makeModel("late");
+  window.ours.connect(late.model);
+  return [late.taken, line.waiting.length];
 }"""
 PASS_ON = """() => {
   const taken = [];
@@ -43,7 +95,7 @@ PASS_ON = """() => {
 @pytest.fixture
 def blank(browser):
     page = browser.new_page()
-    page.evaluate(LOAD, static_text("model.js", "freeze.js", "shared.js") + f"export {{ {NAMES} }};")
+    page.evaluate(LOAD, static_text(*SCRIPTS) + f"export {{ {NAMES} }};")
     yield page
     page.close()
 
@@ -86,3 +138,23 @@ def test_what_one_model_cannot_use_is_not_lost_for_the_others(blank):
 
     assert taken == [["first", 1], ["third", 1]]
     assert ["could not be used" in text for text in errors] == [True, True]
+
+
+@pytest.mark.parametrize("kind", ["panel", "light chart"])
+def test_a_quiet_view_whose_last_frame_was_lost_asks_for_it_at_the_next_sign_of_life(blank, kind):
+    blank.evaluate(MODELS)
+
+    assert blank.evaluate(SIGNS_OF_LIFE, kind) == [[], [["one", {"want": "state"}]]]
+
+
+def test_which_displays_can_be_seen_is_said_again_if_the_model_that_carried_it_is_closed(blank):
+    blank.evaluate(MODELS)
+
+    seen = ["second", {"visible": True, "view": "display"}]
+    assert blank.evaluate(CLOSED_CARRIER) == [[seen], [], [], [seen]]
+
+
+def test_messages_for_closed_models_take_no_room_from_those_for_late_ones(blank):
+    blank.evaluate(MODELS)
+
+    assert blank.evaluate(LATE) == [[{"n": -1}], 399]

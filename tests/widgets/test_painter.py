@@ -117,6 +117,27 @@ def test_a_view_that_fails_does_not_stop_the_others_and_says_so(painter, board, 
     failing.close()
 
 
+def test_a_connection_that_breaks_ends_no_pass_of_the_painter(painter, board, source, clock, caplog):
+    def breaks(*_, **__):
+        raise OSError("connection is gone")
+
+    failing = Board(Boards())
+    failing.widget.open()
+    failing.watch(painter)
+    whole = failing.widget.comm.publish_msg
+    failing.widget.comm.publish_msg = breaks
+    for _ in range(50):  # with frames, signs of life, and pictures of twice ten seconds
+        painter.step()
+        clock.now += 0.5
+        source.put(0, clock.now, 1, clock.now, 1, clock.now)
+
+    failing.widget.comm.publish_msg = whole
+    failing.close()
+    assert board.frames > 10
+    assert failing.errors
+    assert "connection is gone" in caplog.text
+
+
 def test_a_view_recovers_when_its_source_does(painter, clock, caplog):
     source = Boards()
     good, source.board = source.board, lambda: 1 / 0
@@ -245,7 +266,7 @@ def test_a_script_is_never_busy(clock):
 
 
 def beats(board):
-    return sum(data.get("content") == {"beat": True} for data in board.widget.comm.sent)
+    return sum("beat" in data.get("content", {}) for data in board.widget.comm.sent)
 
 
 def test_a_quiet_view_sends_a_sign_of_life_every_two_seconds_that_is_answered_like_a_frame(painter, board, clock):

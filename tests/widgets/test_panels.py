@@ -56,6 +56,17 @@ def test_a_board_shows_prices_inside_sizes_outside_and_the_spread(board):
     assert [row[2][0] for row in others] == [EVIL, "NOPE<b>"]
 
 
+def test_a_page_that_asks_for_the_state_gets_all_that_changed_since_the_opening(board):
+    board.draw()
+    board.freeze()
+
+    board.widget.comm.answer({"method": "custom", "content": {"want": "state"}})
+
+    state = board.widget.comm.sent[-1]["state"]
+    assert state.keys() >= {"description", "problem", "rows", "timezone", "frozen"}
+    assert state["frozen"]["at"] == state["frozen"]["said"]
+
+
 def test_nothing_new_sends_nothing(board):
     board.draw()
 

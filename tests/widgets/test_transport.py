@@ -16,8 +16,11 @@ from tests.widgets.sources import Boards
 class Sender:
     def __init__(self, model_id, page="page"):
         self.model_id, self.page, self.sent = model_id, page, []
+        self.is_closed = self.is_failing = False
 
     def send_now(self, message):
+        if self.is_failing:
+            raise OSError("not sent")
         self.sent.append(message)
 
 
@@ -64,6 +67,50 @@ def test_outside_a_pass_and_before_an_answer_messages_are_sent_at_once():
     assert not outbox.takes(Sender("one"), Message({}, []))
     with outbox.one_pass():
         assert not outbox.takes(Sender("new", page=None), Message({}, []))
+
+
+def test_a_view_that_was_closed_in_a_pass_takes_no_other_with_it():
+    outbox, closed, others = Outbox(), Sender("closed"), [Sender("one"), Sender("two")]
+
+    with outbox.one_pass():
+        for sender in (closed, *others):
+            outbox.takes(sender, Message({}, []))
+        closed.is_closed = True  # by a cell or another thread: the page throws away what comes on its connection
+
+    assert closed.sent == []
+    assert [[part[0] for part in each.data["content"]["all"]] for each in others[0].sent] == [["one", "two"]]
+
+
+def test_what_cannot_be_sent_keeps_no_other_view_and_no_later_pass_from_being_sent(caplog):
+    outbox, senders = Outbox(), [Sender("one"), Sender("two"), Sender("three")]
+    senders[0].is_failing = True
+
+    for _ in range(2):
+        with outbox.one_pass():
+            for sender in senders:
+                outbox.takes(sender, Message({"of": sender.model_id}, []))
+
+    assert [[each.data["of"] for each in sender.sent] for sender in senders] == [[], ["two"] * 2, ["three"] * 2]
+    assert outbox.saved() == 0
+    assert len(caplog.records) == 1
+
+
+def test_a_closed_comm_is_known_to_its_batch(figure):
+    assert not figure._batch.is_closed
+
+    figure.comm.close()
+
+    assert figure._batch.is_closed
+
+
+def test_beside_a_page_that_takes_no_changes_all_pages_get_whole_messages(figure):
+    x = np.arange(100.0)
+    figure.answered(None)
+    figure.answered("page")  # of another page: each message goes to both
+
+    draw(figure, x[:90], x[:90])
+
+    assert "delta" not in draw(figure, x, x)
 
 
 def test_a_frame_is_sent_as_its_changes_if_these_are_few():
@@ -131,7 +178,7 @@ def test_lines_are_sent_whole_while_a_cell_runs(figure):
 
 
 def test_only_an_answer_shows_that_a_view_takes_changes(figure):
-    figure.answered(None)
+    figure.forget_sent()
     said = [[figure.model_id, {"want": "state"}]]
     figure.comm.answer({"method": "custom", "content": {"page": "a", "said": said}})
     assert figure._batch.page is None

@@ -164,7 +164,7 @@ def test_a_page_that_lost_an_edit_gets_the_whole_state_in_one_message(figure):
 
     (message,) = figure.comm.sent[before:]
     expected = {"_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id", "state_number"}
-    assert message["state"].keys() == expected
+    assert message["state"].keys() == expected | {"timezone", "frozen"}
 
 
 def test_edits_count_as_completed_once_the_browser_has_drawn_them(figure):

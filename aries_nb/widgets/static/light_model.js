@@ -41,6 +41,7 @@ function makeStore(model, connection) {
   }
   model.on("change:frame", takeState);
   model.on("msg:custom", (content, buffers) => {
+    if (content?.beat && content.frames > store.number) askForState(connection);
     if (!Number.isInteger(content?.frame) || !buffers?.[0] || content.frame <= store.number) return;
     const numbers = float64s(buffers[0]);
     if (numbers[2] !== store.number) return askForState(connection);

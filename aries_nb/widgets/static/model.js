@@ -56,6 +56,7 @@ function flushLine(line) {
   line.sentAt = now;
   const carrier = [...line.models.values()].find((each) => each.id && !hasEnded(each));
   const page = carrier?.isRouted ? line.id : null;
+  line.carrier = carrier;
   if (carrier) send(carrier.model, { page, said: said.map(([each, content]) => [each.id, content]) });
   else for (const [{ model }, content] of said) send(model, content);
 }
@@ -71,6 +72,14 @@ function flushLineAt(line, at) {
 function sayToKernel(connection, content, wait = GATHER_MS) {
   connection.line.said.push([connection, content]);
   flushLineAt(connection.line, performance.now() + wait);
+}
+
+// What a model carried to the kernel while a cell ran that closes it, the kernel throws away. Answers and requests come
+// again by themselves; which displays can be seen does not.
+function sayAgain(line) {
+  for (const each of line.models.values()) {
+    for (const [view, visible] of each.displays) sayToKernel(each, { visible, view });
+  }
 }
 
 // Answer that the frame `number` was painted now: once a second together with all views of the page, at once where the
@@ -108,7 +117,7 @@ function passOn(line, all, buffers) {
     const message = { content: { data }, buffers: buffers.slice(at, (at += count)) };
     const target = line.models.get(id);
     if (target) target.take(message);
-    else if (line.waiting.length < MOST_WAITING) line.waiting.push([id, message]);
+    else if (line.waiting.push([id, message]) > MOST_WAITING) line.waiting.shift();
   }
 }
 
@@ -118,6 +127,7 @@ function passOn(line, all, buffers) {
 function connect(model, complete = () => true) {
   const raw = rawModel(model);
   const connection = { raw, model, id: raw?.model_id, receivedAt: performance.now(), askedAt: -Infinity, hasEnded: false };
+  connection.displays = new Map(); // whether each can be seen, by its id
   const line = (connection.line = lineOf(connection));
   if (raw && !raw.comm) connection.ofFile = ""; // from the notebook's file, where nothing says when it was received
   keepForFile(connection);
@@ -127,7 +137,10 @@ function connect(model, complete = () => true) {
   connection.isRouted = Boolean(raw?.comm?.on_msg && receive && connection.id);
   line.models.set(connection.id ?? connection, connection);
   if (!connection.isRouted) return connection;
-  raw.once?.("destroy", () => line.models.get(connection.id) === connection && line.models.delete(connection.id));
+  raw.once?.("destroy", () => {
+    if (line.models.get(connection.id) === connection) line.models.delete(connection.id);
+    if (line.carrier === connection) sayAgain(line);
+  });
   connection.take = (message) => {
     connection.receivedAt = performance.now();
     // An error here must not keep the message's other parts from other models.

@@ -193,6 +193,10 @@ function panel(makeView, keep) {
         if (next > number + 1) askForState(connection);
         number = next;
       });
+      // The last frame of a view that is quiet since then can be lost too.
+      model.on("msg:custom", (content) => {
+        if (content?.beat && content.frames > (connection.frame?.[0] ?? number ?? 0)) askForState(connection);
+      });
     },
     render: (context) => show(context, (root, clock) => makeView(root, clock, kept), connection),
   };
@@ -256,6 +260,7 @@ function show({ model, el }, makeView, connection) {
   const report = (isNow) => {
     if (isNow === isVisible) return;
     isVisible = isNow;
+    connection.displays.set(id, isNow);
     sayToKernel(connection, { visible: isNow, view: id });
   };
   const checkVisibility = () => report(isIntersecting && document.visibilityState !== "hidden");
@@ -283,6 +288,7 @@ function show({ model, el }, makeView, connection) {
     document.removeEventListener("visibilitychange", checkVisibility);
     for (const change of changes) model.off(change, requestPaint);
     isVisible = false;
+    connection.displays.delete(id);
     sayToKernel(connection, { visible: false, view: id, removed: true });
   };
 }
