@@ -46,7 +46,7 @@ NAMES = {
         " risks stop_orders"
     ),
     Options: "contracts",
-    OptionChain: f"{LIVE} at_the_money chain chart df spot",
+    OptionChain: f"{LIVE} at_the_money chain chart df refused spot",
     Gaps: "all df",
     MarketReference: (
         "aggregates boards book chain chart_config details instrument instruments is_healthy market_status quotes"

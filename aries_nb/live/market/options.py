@@ -123,7 +123,8 @@ class OptionChain(LiveObject):
 
     The strikes are chosen when it is made: the one nearest to the price of the underlying at that time (the middle one
     where that is unknown) and `strikes` on each side, None for all. `quotes` is the rolling frame of all updates of its
-    contracts, with charts and callbacks of its own.
+    contracts, with charts and callbacks of its own. A contract that the server refuses is left out, and named in
+    `refused`; the error of the refusal is raised where it refuses all.
     """
 
     def __init__(
@@ -146,8 +147,10 @@ class OptionChain(LiveObject):
         with suppress(UnknownSymbolError, SubscriptionRefusedError, WaitTimeoutError):
             self._underlying = frame([self.symbol], None, SPOT_ROWS)
             self._underlying.wait(timeout=SPOT_SECONDS)
-        self._contracts = listed[listed["strike"].isin(_around(listed["strike"], self._spot, strikes))]
-        self.quotes = frame(list(self._contracts.index), FIELDS, CHAIN_ROWS)
+        chosen = listed[listed["strike"].isin(_around(listed["strike"], self._spot, strikes))]
+        self._refused: dict[str, str] = {}  # when the chain was made
+        self.quotes = self._without_refused(list(chosen.index), lambda names: frame(names, FIELDS, CHAIN_ROWS))
+        self._contracts = chosen.loc[list(self.quotes.symbols)]
         name = f"options of {self.symbol} on {expiry}"
         # The frames end their own streams when they are garbage-collected: `quotes` can be kept without the chain.
         super().__init__(link, callbacks, self.quotes._source.watch, name, release=lambda: None)
@@ -168,6 +171,12 @@ class OptionChain(LiveObject):
     def chain(self) -> pd.DataFrame:
         """The DataFrame of `df` under another name."""
         return self.df
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The contracts that the server refuses to stream, each with its reason; `wait` does not wait for them."""
+        later = self._link.refused(self.quotes._tape)  # noqa: SLF001
+        return {**self._refused, **{each.symbol: why.reason for each, why in later.items()}}
 
     @property
     def spot(self) -> float:
@@ -197,8 +206,8 @@ class OptionChain(LiveObject):
     def wait(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
         """Block until `contracts` contracts (None: all of the chain) have a price and a delta; returns the chain.
 
-        `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
-        feed.
+        Those of `refused` are not waited for. `timeout` is in seconds, None for no limit. Raises WaitTimeoutError,
+        ClosedError, the error of the refusal where all are refused, or the error that ended the feed.
         """
         count = self._number(contracts)
         return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
@@ -231,7 +240,8 @@ class OptionChain(LiveObject):
             self._underlying.close()
 
     def __repr__(self) -> str:
-        return f"<{self._name}: {len(self)} contracts, {'live' if self.is_live else self._state}>"
+        refused = f", {len(self.refused)} refused" if self.refused else ""
+        return f"<{self._name}: {len(self)} contracts{refused}, {'live' if self.is_live else self._state}>"
 
     # Inside.
 
@@ -255,6 +265,32 @@ class OptionChain(LiveObject):
     def _give_up(self, reason: str) -> None:
         for part in self._parts:
             part._give_up(reason)  # noqa: SLF001
+
+    def _without_refused(self, names: list[str], frame: Callable[[list[str]], LiveFrame]) -> LiveFrame:
+        """Return the frame of those contracts that the server does not refuse. Raises its error if it refuses all."""
+        while True:
+            try:
+                return frame(names)
+            except (UnknownSymbolError, SubscriptionRefusedError) as error:
+                left = [name for name in names if name not in error.symbols]
+                if not left or left == names:
+                    raise
+                self._refused |= dict.fromkeys((name for name in names if name not in left), error.reason)
+                names = left
+
+    def _has(self, count: int) -> Callable[[], bool]:
+        def is_done() -> bool:
+            later = len(self.refused.keys() - self._refused.keys())
+            return self._has_now(min(count, max(len(self) - later, 1)) if later else count)
+
+        return is_done
+
+    def _has_now(self, count: int) -> bool:
+        return super()._has(count)()
+
+    def _check(self) -> None:
+        self.quotes._check_coming()  # noqa: SLF001
+        super()._check()
 
     def _number(self, contracts: object) -> int:
         if contracts is None:

@@ -12,7 +12,15 @@ import pandas as pd
 import pytest
 
 from aries_nb.brokers import BROKERS
-from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError, WaitTimeoutError
+from aries_nb.errors import (
+    ClosedError,
+    ConnectError,
+    FeedError,
+    TokenError,
+    UnknownSymbolError,
+    UsageError,
+    WaitTimeoutError,
+)
 from aries_nb.live.connection import Link
 from aries_nb.live.market import options as live_options
 from aries_nb.live.market.options import Options
@@ -229,6 +237,39 @@ def test_waiting_says_what_did_not_come(feed: Feed, chain: OptionChain) -> None:
         chain.wait(contracts=43)
     with pytest.raises(WaitTimeoutError, match=r"more of options of MSFT"):
         chain._wait(43, timeout=0.1, what=f"more of {chain._name}")
+
+
+@pytest.mark.parametrize("seconds", [5.0, 0.0], ids=["at once", "after the call"])
+def test_of_a_chain_with_refused_contracts_the_others_are_there(
+    feed: Feed, expiry: date, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    listed = feed.options("MSFT").contracts(expiry)
+    unknown = listed.iloc[[0]].set_axis(["MSFT991231C00500000"]).assign(strike=listed["strike"].median())
+    monkeypatch.setattr(Options, "contracts", lambda *_: pd.concat([listed, unknown]))
+    monkeypatch.setattr("aries_nb.live.connection.ANSWER_SECONDS", seconds)
+
+    chain = feed.options("MSFT", expiry, strikes=2).wait(timeout=20)
+
+    known = chain.df.drop(index=list(unknown.index), errors="ignore")
+    assert list(chain.refused) == list(unknown.index)
+    assert (len(known), int(known["delta"].notna().sum())) == (10, 10)
+    assert "1 refused" in repr(chain)
+    assert chain.chart() is not None
+
+
+def test_a_chain_of_refused_contracts_alone_is_refused(
+    feed: Feed, expiry: date, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = pd.DataFrame(
+        {"type": ["call"], "strike": [500.0]}, index=pd.Index(["MSFT991231C00500000"], name="symbol")
+    )
+    monkeypatch.setattr(Options, "contracts", lambda *_: unknown)
+
+    with pytest.raises(UnknownSymbolError, match="MSFT991231C00500000"):
+        feed.options("MSFT", expiry)
+    monkeypatch.setattr("aries_nb.live.connection.ANSWER_SECONDS", 0.0)
+    with pytest.raises(UnknownSymbolError, match="MSFT991231C00500000"):
+        feed.options("MSFT", expiry).wait(timeout=20)
 
 
 def test_async_code_waits_for_a_chain_too(feed: Feed, expiry: date) -> None:
