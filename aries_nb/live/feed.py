@@ -330,7 +330,8 @@ class Feed(BoundToProcess):
         """Message counts by outcome as a DataFrame, one row for each open frame, book or table.
 
         Columns stream, kind, symbols and the counts of `MessageCounts`: received + filled = visible + evicted +
-        conflated + duplicated + rowless + unreadable. Messages without a subscription are counted in `stats().unasked`.
+        conflated + duplicated + rowless + unreadable + corrected. Messages without a subscription are counted in
+        `stats().unasked`.
         """
         lines = [line for link in self._links() for line in link.ledgers()]
         return pd.DataFrame(

@@ -286,7 +286,8 @@ class StreamedObject(LiveObject):
     def ledger(self) -> MessageCounts:
         """Counts of the stream's messages by outcome.
 
-        received + filled = visible + evicted + conflated + duplicated + rowless + unreadable; see docs/ledger.md.
+        received + filled = visible + evicted + conflated + duplicated + rowless + unreadable + corrected; see
+        docs/ledger.md.
         """
         return self._store.message_counts()
 

@@ -11,6 +11,8 @@ __all__ = [
     "BALANCE_COLUMNS",
     "BAR_COLUMNS",
     "BOOK_COLUMNS",
+    "CANCELLED",
+    "CORRECTED",
     "FILL_COLUMNS",
     "MISSING",
     "NOT_A_TIME",
@@ -69,6 +71,8 @@ class Column(NamedTuple):
     type: ColumnType = "number"
 
 
+# The `source` of a print that replaces an earlier one under the same number, and of one that only cancels it.
+CORRECTED, CANCELLED = "corrected", "cancelled"
 QUOTE_COLUMNS = tuple(map(Column, ("bid_price", "bid_size", "ask_price", "ask_size", "last_price")))
 TRADE_COLUMNS = (
     Column("price"),
@@ -76,7 +80,7 @@ TRADE_COLUMNS = (
     Column("side", "text"),
     Column("trade_id", "integer"),
     Column("venue", "text"),
-    Column("source", "text"),  # "live", or "history" if it fills a gap
+    Column("source", "text"),  # "live"; "history" if it fills a gap; or `CORRECTED` or `CANCELLED`
 )
 ORDER_COLUMNS = (
     Column("order_id", "text"),

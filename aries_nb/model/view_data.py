@@ -53,7 +53,9 @@ class FrameRows:
     `window_start` is the absolute number of the oldest row still in the window, `end` the number after the newest row.
     `ts` is exchange time in us since the epoch, `codes` are positions in `symbols`, `numbers` has one array for each
     number column. `received` is the time of receipt by this machine's clock, in us since the epoch, or None where it is
-    unknown. The arrays are views of memory that is never written again; do not write to them.
+    unknown. The arrays are views of memory that is never written again; do not write to them. `void` says which rows
+    no longer count, prints that were corrected or cancelled; None where all count. `corrected` is the number of such
+    rows since the frame was made: where it has grown, rows that were read before may be among them.
     """
 
     first: int
@@ -64,13 +66,15 @@ class FrameRows:
     codes: Codes
     numbers: dict[str, Numbers]
     received: Times | None = None
+    void: NDArray[np.bool_] | None = None
+    corrected: int = 0
 
     @property
     def is_credible(self) -> NDArray[np.bool_]:
-        """Whether the time of each row can be right: at most five minutes ahead of its receipt."""
+        """Whether each row counts, and its time can be right: at most five minutes ahead of its receipt."""
         latest = self.ts if self.received is None else self.received + MOST_AHEAD_NS // 1_000
         is_credible: NDArray[np.bool_] = self.ts <= latest
-        return is_credible
+        return is_credible if self.void is None else is_credible & ~self.void
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,8 @@ class PrintsData:
     `end` is the number after the newest print; prints are numbered from 0 since the frame was made. `ts` is exchange
     time in us since the epoch, `side` is "buy", "sell" or "unknown"; `side` and `venue` are "" where the broker sends
     none. `received_ns` is the time of receipt of the newest print in ns since the epoch, 0 before the first.
-    `rejected` maps each symbol that the server refused to the reason; `is_stale`: the stream is not live.
+    `rejected` maps each symbol that the server refused to the reason; `is_stale`: the stream is not live. `source` is
+    "corrected" for a print that replaces an earlier one, "cancelled" for a message that only takes one back.
     """
 
     end: int
@@ -230,6 +235,7 @@ class PrintsData:
     size: list[float]
     side: list[str]
     venue: list[str]
+    source: list[str] = field(default_factory=list)
     received_ns: int = 0
     rejected: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False

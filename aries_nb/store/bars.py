@@ -56,7 +56,7 @@ class BarSeries:
         self._is_interrupted = False
         self.marks = 0  # calls of `mark_incomplete`: an answer requested before the newest one may lack trades
         self._joined: set[int] = set()  # incomplete bars in which history and live trades are joined
-        self._corrected: set[int] = set()  # bars that a late trade changed after their end
+        self._corrected: set[int] = set()  # bars that a late or corrected trade changed after their end
         self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined`, `_corrected` and `_incomplete`
         self.version = 0
 
@@ -84,6 +84,40 @@ class BarSeries:
                     self._corrected.add(start)
             self._evict()
             self.version += 1
+
+    def recount(self, start: int, trades: Sequence[tuple[int, float, float]], now: int) -> bool:
+        """Make the bar that begins at `start` anew of these trades, all of it that count, as some were corrected.
+
+        Trades and `now` are as in `trades`: a bar that had ended at `now` becomes "corrected", and stays, with NaN for
+        prices, where none of its trades counts. Returns False, and changes nothing, for a bar that is not made of live
+        trades alone.
+        """
+        with self._guard:
+            low, high = self._incomplete
+            known = self._bars.get(start)
+            is_incomplete = low <= start <= (_NEVER if self._is_interrupted else high)
+            if start < self._final or is_incomplete or (known is not None and not known.is_live):
+                return False
+            bar: _Bar | None = None
+            for ts, price, size in trades:
+                bar = _with(bar, ts, price, size)
+            has_ended = start < self._start_of(now)
+            if bar is None and known is not None and has_ended:
+                nan = float("nan")
+                bar = _Bar(nan, nan, nan, nan, 0.0, 0.0, is_live=True, first=_NEVER)
+            if bar is None:
+                if self._bars.pop(start, None) is not None:
+                    self._starts.remove(start)
+            else:
+                if start not in self._bars:
+                    insort(self._starts, start)
+                self._bars[start] = bar
+                self._newest = max(self._newest, start)
+                self._evict()
+            if bar is not None and has_ended:
+                self._corrected.add(start)
+            self.version += 1
+            return True
 
     def history(self, bars: BarPage, *, final_before: int) -> None:
         """Replace bars by those that the broker's history returned.
@@ -225,9 +259,9 @@ class BarSeries:
         then can be complete.
 
         Index `ts` (start of the bar, UTC); open, high, low, close, volume, trades (NaN where the history gives none)
-        float64; `source` is "history", "live", "corrected" for a live one that a late trade changed after its end,
-        "history+live" where both are joined exactly, or "estimate" before; `complete` bool: the bar has ended and no
-        trade of it is missing.
+        float64; `source` is "history", "live", "corrected" for a live one that a late or corrected trade changed after
+        its end, "history+live" where both are joined exactly, or "estimate" before; `complete` bool: the bar has ended
+        and no trade of it is missing.
         """
         with self._guard:
             chosen = self._starts[:] if newest is None else self._starts[-newest:]
@@ -274,7 +308,7 @@ def _with(bar: _Bar | None, ts: int, price: float, size: float) -> _Bar:
     """Return a bar after one more trade at exchange time `ts` (ns); `bar` None for the first trade of a bar."""
     if bar is None:
         return _Bar(price, price, price, price, size, 1, is_live=True, first=ts, last=ts)
-    high, low = max(bar.high, price), min(bar.low, price)
+    high, low = max(price, bar.high), min(price, bar.low)  # NaN where no trade counted
     is_first, is_last = ts < bar.first, ts >= bar.last
     return _Bar(
         price if is_first else bar.open,

@@ -14,7 +14,7 @@ class MessageCounts(NamedTuple):
     """Counts of the messages of a store (frame, book or table) by outcome, since it was made.
 
     A message here is what makes one row or changes a book once: a quote, a trade, an update of a book, a state of an
-    order. `received + filled` is the sum of the six other counts.
+    order. `received + filled` is the sum of the seven other counts.
     """
 
     received: int
@@ -36,15 +36,24 @@ class MessageCounts(NamedTuple):
     """Messages understood that make no row: no field of the frame in them, or past data that was not requested."""
     unreadable: int
     """Messages that could not be parsed; `feed.unreadable` shows the newest."""
+    corrected: int = 0
+    """Rows that no longer count: prints that a later message corrected or cancelled, and messages that cancel one."""
 
 
 def counts_of(
-    counted: Mapping[CountedAs, int], *, rows: int, filled: int, visible: int, evicted: int = 0, conflated: int = 0
+    counted: Mapping[CountedAs, int],
+    *,
+    rows: int,
+    filled: int,
+    visible: int,
+    evicted: int = 0,
+    conflated: int = 0,
+    corrected: int = 0,
 ) -> MessageCounts:
     """Return the counts of a store that has written `rows` rows, `filled` of them without a message.
 
     `counted` are the messages without a row, by reason; it may go on growing meanwhile. `visible` and `evicted` are
-    rows, `conflated` rows that newer ones have replaced.
+    rows, `conflated` rows that newer ones have replaced, `corrected` those that no longer count.
     """
     duplicated, rowless, unreadable = counted["duplicated"], counted["rowless"], counted["unreadable"]
     lost = counted["conflated"]
@@ -57,4 +66,5 @@ def counts_of(
         duplicated=duplicated,
         rowless=rowless,
         unreadable=unreadable,
+        corrected=corrected,
     )

@@ -18,6 +18,7 @@ import pandas as pd
 from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.model.prices import is_never_zero
+from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
@@ -37,6 +38,7 @@ MAX_TEXTS = 30_000  # distinct texts of one column, so that a server cannot make
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
 MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
+_NO_CORRECTIONS = Corrections([], [])
 _ELLIPSIS = "…"
 _INT64 = np.dtype("int64").char  # as `array` names it
 _MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
@@ -50,13 +52,14 @@ class _PublishedRows(NamedTuple):
     """The rows that readers see: those at the positions [start, end) of `slab`, the memory of the columns.
 
     `filled` is how many of all rows written so far came without a message of the stream: inserted from the broker's
-    history, or copied from another frame.
+    history, or copied from another frame. `void` are prints that were corrected or cancelled: they do not count.
     """
 
     slab: Slab
     start: int
     end: int
     filled: int
+    void: VoidRows = NOTHING_VOID
 
 
 class RollingFrame:
@@ -81,6 +84,7 @@ class RollingFrame:
         self._limit = limit or MAX_ROWS
         self._window_us = None if window_ns is None else window_ns // 1_000
         self._newest = 0  # exchange time, in us
+        self._numbers = PrintNumbers(self.columns, len(self.symbols))
         self._are_events = any(column.name == "price" for column in self.columns)  # trades; else states, as of quotes
         self._prices = frozenset(place for place, column in enumerate(self.columns) if is_never_zero(column.name))
         self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
@@ -114,22 +118,30 @@ class RollingFrame:
         count, width = len(buffer.codes), len(self.columns)
         received = _receipt_times(buffer.marks, count)  # in us
         numbers = _arrival_numbers(buffer.runs, count)
+        unusual = self._numbers.unusual(buffer)
+        corrected = self._numbers.corrections(unusual, buffer, received, self._published[:3]) if unusual else None
         done = 0
         while done < count:
-            slab, start, end, filled = self._published
+            slab, start, end, filled, void = self._published
             if end == slab.capacity:
                 slab, start, end = self._next_slab(slab, start, end)
             step = min(count - done, slab.capacity - end)
             self._write(slab, end, range(done, done + step), received, numbers)
             done += step
-            filled = buffer.counted["filled"] if done == count else filled
-            self._published = _PublishedRows(slab, self._first(slab, start, end + step, end), end + step, filled)
+            start = self._first(slab, start, end + step, end)
+            if done == count:
+                filled = buffer.counted["filled"]
+                if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
+                    void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
+            self._published = _PublishedRows(slab, start, end + step, filled, void)
         for code, at in self._newest_of(received).items():
             known = self._latest[code]
             if self._are_events and known is not None and known[0] > buffer.ts[at]:
                 continue
             values = tuple(buffer.values[at * width : (at + 1) * width])
             self._latest[code] = (buffer.ts[at], received[at] * 1_000, values)
+        if corrected is not None:
+            self._find_latest({buffer.codes[place] for place in unusual})
         if count:
             self.lags.published(buffer)
         buffer.clear()
@@ -180,7 +192,7 @@ class RollingFrame:
         symbol the rows are taken that were received before the first one here. They count as `filled`. The network's
         thread only, before anyone has read this frame: its rows get other numbers.
         """
-        slab, start, end, filled = self._published
+        slab, start, end, filled, void = self._published
         pieces = [self._taken(lender, codes) for lender, codes in lenders]
         received = np.concatenate([piece["received"] for piece in pieces])
         newest = np.argsort(received, kind="stable")[-self._limit :]
@@ -195,7 +207,11 @@ class RollingFrame:
             column[:count] = np.concatenate([piece[name] for piece in pieces])
         self.first_taken_ns = int(received[newest[0]]) * 1_000
         self.buffer.counted["filled"] += len(newest)
-        self._published = _PublishedRows(new, self._first(new, 0, count, 0), count, filled + len(newest))
+        first = self._first(new, 0, count, 0)
+        void = void.moved(len(newest) - slab.base - start)
+        self._published = _PublishedRows(new, first, count, filled + len(newest), void)
+        if "trade_id" in new.arrays:
+            self._numbers.know(new.codes[:count], new.arrays["trade_id"][:count])
         for lender, codes in lenders:
             for code, own_code in codes.items():
                 self._latest[own_code] = self._latest[own_code] or lender._latest[code]  # noqa: SLF001 - of this class
@@ -213,63 +229,70 @@ class RollingFrame:
     @property
     def version(self) -> int:
         """The number of rows written since the frame was made."""
-        slab, _, end, _ = self._published
+        slab, _, end, *_ = self._published
         return slab.base + end
 
     @property
     def evicted(self) -> int:
         """The number of rows that have left the window since the frame was made."""
-        slab, start, _, _ = self._published
+        slab, start, *_ = self._published
         return slab.base + start
 
     def __len__(self) -> int:
-        _, start, end, _ = self._published
-        return end - start
+        _, start, end, _, void = self._published
+        return end - start - len(void.numbers)
 
     def frame(self) -> pd.DataFrame:
         """Return the rows in the window, oldest first by exchange time: index `ts`, `received`, `symbol`, the fields.
 
         Times are datetime64[us, UTC]; rows of one time are in the order of arrival. While rows arrive in the order of
-        their times, the memory is shared with the slab until the caller writes to the frame (copy-on-write). Else they
-        are sorted once a version.
+        their times and all count, the memory is shared with the slab until the caller writes to the frame
+        (copy-on-write). Else they are sorted, and prints that were corrected or cancelled left out, once a version.
         """
         view, cached = self._published, self._sorted
-        slab, start, end, _ = view
-        if self._order.is_ordered(slab, start, end):
+        slab, start, end, _, void = view
+        if not len(void.numbers) and self._order.is_ordered(slab, start, end):
             return slab.frame.iloc[start:end]
         if cached is None or cached[0] is not view:
-            cached = self._sorted = view, slab.sorted(self._order.sorted(slab, start, end))
+            cached = self._sorted = view, slab.sorted(void.in_order(slab, self._order.sorted(slab, start, end)))
         return cached[1].frame.copy(deep=False)  # copied when the user writes to it
 
     def tail(self, count: int) -> pd.DataFrame:
         """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
-        slab, start, end, _ = self._published
-        return slab.frame.take(self._order.newest(slab, start, end, count))
+        slab, start, end, _, void = self._published
+        newest = self._order.newest(slab, start, end, count + len(void.numbers))
+        return slab.frame.take(void.in_order(slab, newest)[-count:])
 
     def last(self, span_us: int) -> pd.DataFrame:
         """Return the rows whose time is at most `span_us` before the newest one, oldest first.
 
         A time more than five minutes ahead of its receipt is wrong, and is not the newest.
         """
-        slab, start, end, _ = self._published
-        few = self._order.newest(slab, start, end, MOST_SAMPLES)
+        slab, start, end, _, void = self._published
+        few = void.in_order(slab, self._order.newest(slab, start, end, MOST_SAMPLES + len(void.numbers)))
         believed = few[slab.ts[few] <= slab.received[few] + _MAX_AHEAD_US]
         newest = int(slab.ts[believed[-1]]) if len(believed) else 0
-        return slab.frame.take(self._order.since(slab, start, end, newest - span_us))
+        return slab.frame.take(void.in_order(slab, self._order.since(slab, start, end, newest - span_us)))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Return the rows from number `first` on that are still in the window, and the number after the newest.
 
         Rows are numbered from 0 since the frame was made, and are in the order of arrival. Rows that have left the
-        window are missing without an error. No copy is made.
+        window are missing without an error. No copy is made. Prints that were corrected or cancelled are among them.
         """
-        slab, start, end, _ = self._published
+        slab, start, end, *_ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
+
+    def counted_until(self, last: int) -> pd.DataFrame:
+        """Return the rows in the window numbered below `last`, without prints that do not count, oldest first."""
+        slab, start, end, _, void = self._published
+        end = min(end, max(last - slab.base, start))
+        return slab.frame.take(void.in_order(slab, self._order.sorted(slab, start, end)))
 
     def ticks(self, name: str) -> Ticks:
         """Return a number column with times and codes, oldest first by exchange time, without times far ahead."""
-        slab, start, end, _ = self._published
-        chosen = self._order.sorted(slab, start, end)
+        slab, start, end, _, void = self._published
+        chosen = void.in_order(slab, self._order.sorted(slab, start, end))
         chosen = chosen[slab.ts[chosen] <= slab.received[chosen] + _MAX_AHEAD_US]
         return Ticks(slab.ts[chosen], slab.received[chosen], slab.codes[chosen], slab.arrays[name][chosen])
 
@@ -278,7 +301,7 @@ class RollingFrame:
 
         Rows are numbered from 0 since the frame was made.
         """
-        slab, start, end, _ = self._published
+        slab, start, end, _, void = self._published
         begin = min(max(first - slab.base, start), end)
         return FrameRows(
             first=slab.base + begin,
@@ -289,20 +312,44 @@ class RollingFrame:
             codes=slab.codes[begin:end],
             numbers={name: slab.arrays[name][begin:end] for name, kind in self.columns if kind == "number"},
             received=slab.received[begin:end],
+            void=void.within(slab, begin, end),
+            corrected=void.total,
         )
 
     def message_counts(self) -> MessageCounts:
         """Return the counts of the stream's messages by outcome."""
-        slab, start, end, filled = self._published
-        evicted = slab.base + start
-        return counts_of(self.buffer.counted, rows=slab.base + end, filled=filled, visible=end - start, evicted=evicted)
+        slab, start, end, filled, void = self._published
+        left = void.total - len(void.numbers)  # of those that no longer count
+        return counts_of(
+            self.buffer.counted,
+            rows=slab.base + end,
+            filled=filled,
+            visible=end - start - len(void.numbers),
+            evicted=slab.base + start - left,
+            corrected=void.total,
+        )
+
+    def corrections(self) -> pd.DataFrame:
+        """Return the prints in the window that were corrected or cancelled, as they came first, in that order.
+
+        Index and columns as in `frame`, and of the message that corrects a print: `corrected`, the time of its receipt,
+        `new_price` and `new_size` where the frame has prices and sizes; a size of 0 where it cancels the print.
+        """
+        slab, void = self._published.slab, self._published.void
+        old, new = (np.array(void.pairs, "int64").reshape(-1, 2) - slab.base).T
+        frame, by = slab.frame.take(old), slab.frame.take(new)
+        frame["corrected"] = by["received"].to_numpy()
+        for name in ("price", "size"):
+            if name in by:
+                frame[f"new_{name}"] = by[name].to_numpy()
+        return frame
 
     def received_percentiles(self) -> Percentiles:
         """Return median and 99th percentile of the time from exchange time to receipt, in ms; NaN without rows.
 
         Of the newest 1,000 rows in the window, without those that the broker sent from its history.
         """
-        slab, start, end, _ = self._published
+        slab, start, end, *_ = self._published
         newest = slice(max(start, end - MOST_SAMPLES), end)
         return percentiles(exchange_lags(slab.ts[newest] * 1_000, slab.received[newest] * 1_000, since=self.lags.since))
 
@@ -311,9 +358,9 @@ class RollingFrame:
 
         In the order of arrival, as `frame` has them.
         """
-        slab, start, end, _ = self._published
+        slab, start, end, _, void = self._published
         wrong = slab.ts[start:end] > slab.received[start:end] + _MAX_AHEAD_US
-        return slab.frame.take(start + np.flatnonzero(wrong))
+        return slab.frame.take(void.without(slab, start + np.flatnonzero(wrong)))
 
     def latest(self) -> list[LatestRow | None]:
         """Return the newest row of each symbol, in the order of `symbols`; None where none has arrived.
@@ -359,13 +406,22 @@ class RollingFrame:
             return dict(zip(buffer.codes, order, strict=True))  # it keeps the last place of each code
         return {buffer.codes[at]: at for at in order}
 
+    def _find_latest(self, codes: Iterable[int]) -> None:
+        """Find the newest row of these symbols in the window anew: it may have been corrected or cancelled."""
+        slab, start, end, _, void = self._published
+        is_credible = slab.ts[start:end] <= slab.received[start:end] + _MAX_AHEAD_US
+        for code in codes:
+            found = void.without(slab, start + np.flatnonzero(is_credible & (slab.codes[start:end] == code)))
+            newest = void.in_order(slab, found[slab.ts[found] == slab.ts[found].max(initial=0)])
+            self._latest[code] = slab.row(int(newest[-1])) if len(newest) else None
+
     def _new_slab(self, capacity: int, base: int) -> Slab:
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)
 
     def _taken(self, lender: RollingFrame, codes: Mapping[int, int]) -> dict[str, AnyArray]:
         """Return the columns of a lender's rows that `take_over` takes, with the codes that they have here."""
-        slab, start, end, _ = lender._published
-        mine, first, last, _ = self._published
+        slab, start, end, _, void = lender._published
+        mine, first, last, *_ = self._published
         own_codes, until = np.full(len(lender.symbols), -1), np.full(len(lender.symbols), np.iinfo("int64").max)
         codes_here = self.buffer.codes
         received = _receipt_times(self.buffer.marks, len(codes_here))
@@ -376,6 +432,7 @@ class RollingFrame:
             until[code] = mine.received[first + rows[0]] if len(rows) else waiting.get(own_code, until[code])
         theirs = slab.codes[start:end]
         places = start + np.flatnonzero((own_codes[theirs] >= 0) & (slab.received[start:end] < until[theirs]))
+        places = void.without(slab, places)
         taken = {name: column[places] for name, column in slab.all_arrays().items()}
         taken["symbol"] = own_codes[taken["symbol"]]
         for name, texts in lender._texts.items():

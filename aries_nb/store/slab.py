@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from aries_nb.model import Column, ColumnType, Value
+from aries_nb.model import NOT_A_TIME, Column, ColumnType, Value, Values
 from aries_nb.store.shared_frame import SharedFrame
 from aries_nb.store.texts import CodedTexts
 
@@ -100,6 +100,19 @@ class Slab:
         memory, format_ = self._memory[name]
         piece: array[Any] = values if isinstance(values, array) else array(format_, values)
         memory[at : at + len(piece)] = piece
+
+    def text(self, name: str, at: int) -> str:
+        """Return the text of a text column at a position."""
+        return self._texts[name][int(self.arrays[name][at])]
+
+    def row(self, at: int) -> tuple[int, int, Values]:
+        """Return the row at a position: exchange time and receipt in ns since the epoch, values as in a record."""
+        values: list[Value] = []
+        for name, kind in self.columns:
+            value = self.arrays[name][at].item()
+            is_known_time = kind == "time" and value != NOT_A_TIME
+            values.append(self.text(name, at) if kind == "text" else value * 1_000 if is_known_time else value)
+        return int(self.ts[at]) * 1_000, int(self.received[at]) * 1_000, tuple(values)
 
     def has_zero(self, name: str, at: int, values: Sequence[Value]) -> bool:
         """Whether any of these values, which were written to a column at `at`, is 0."""

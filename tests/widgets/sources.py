@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +97,7 @@ class RollingRows:
         self.symbols = tuple(symbols)
         self.limit = limit
         self.asked: list[int] = []
+        self.void: set[int] = set()  # numbers of rows that count no more
         self.ts = np.empty(0, dtype=np.int64)
         self.codes = np.empty(0, dtype=np.int32)
         self.numbers = {column: np.empty(0) for column in columns}
@@ -119,7 +121,9 @@ class RollingRows:
         window_start = max(0, self.end - self.limit)
         first = min(max(first, window_start), self.end)
         numbers = {name: values[first:] for name, values in self.numbers.items()}
-        return FrameRows(first, self.end, window_start, self.symbols, self.ts[first:], self.codes[first:], numbers)
+        void = np.isin(np.arange(first, self.end), list(self.void))
+        rows = FrameRows(first, self.end, window_start, self.symbols, self.ts[first:], self.codes[first:], numbers)
+        return replace(rows, void=void, corrected=len(self.void))
 
 
 class Books:

@@ -163,6 +163,7 @@ class ShapedStream(AlorStream):
     connection.
     """
 
+    ALWAYS_DECODED: ClassVar[frozenset[str]] = frozenset()  # columns, besides those of the subscriptions
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
 
@@ -186,7 +187,7 @@ class ShapedStream(AlorStream):
     def reshape(self) -> None:
         """Choose a decoder that has the fields of all subscriptions; called when one is added or removed."""
         columns = frozenset(field for subscription in self.subscriptions for field in subscription.fields)
-        self.shape: Shape = shape_for(self.key.kind, self.key.format, columns)
+        self.shape: Shape = shape_for(self.key.kind, self.key.format, columns | self.ALWAYS_DECODED)
         self.decode = self.shape.decode
 
     def is_unusable(self) -> bool:

@@ -1,15 +1,15 @@
 """Trades of one instrument at ALOR as a stream: each once, in order, also across a break (ALOR protocol page §6.4, §9).
 
 The protocol cannot resume a stream. After a break the newest trades are requested again, and known ones are left out by
-their ids.
+their ids. A trade that comes under a known id with another time, price, size or side is a correction, with a size of 0
+a cancellation (assumed: the pages do not say), and is emitted too: the store replaces the first one by it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from aries_nb.brokers.alor.streams import Key, ShapedStream, instrument_body, ns_of, reader_of
 from aries_nb.brokers.parsing import MAX_INTEGER
@@ -22,7 +22,13 @@ MOST_TRADES = 5_000  # the server's limit for past trades (§10)
 IDS_KEPT = 1_000  # the newest; enough to find where the past continues
 SOURCE = "source"  # the column with "live" or "history"
 _SIDES = ("buy", "sell")
+_STATE = ("price", "size", "side")  # what, with the time, tells a correction from a repetition
+_STATES_KEPT = 8  # of one id
 _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
+
+
+# The time (Unix ms; None where it has none) of a trade and its values of `_STATE`.
+_State: TypeAlias = tuple[Any, ...]
 
 
 class _Trade(NamedTuple):
@@ -33,6 +39,7 @@ class _Trade(NamedTuple):
 
     ts: int
     trade_id: int
+    state: _State
     records: list[Record]
 
 
@@ -56,11 +63,12 @@ class TradeStream(ShapedStream):
     """
 
     is_shareable = True
+    ALWAYS_DECODED = frozenset(_STATE)
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
         self._readers: tuple[_Reader, ...] = ()
-        self._seen: deque[int] = deque(maxlen=IDS_KEPT)
+        self._seen: dict[int, tuple[_State, ...]] = {}  # what came under each of the newest ids, the oldest first
         self._last_id = 0
         self._last_ts = 0  # without times too far ahead, which would make the trades missed in a break look known
         self._latest_credible = 0
@@ -92,7 +100,7 @@ class TradeStream(ShapedStream):
         self._is_resuming = self._since > 0
         self._is_past_over = self._is_joined = self._is_hole_reported = False
         self._past_count = 0
-        self._known = frozenset(self._seen) - {0}
+        self._known = frozenset(self._seen)
         self._known_until = (self._last_ts, self._last_id)
         self.count("duplicated", len(self._waiting))  # they will be requested again
         self._waiting.clear()
@@ -101,7 +109,6 @@ class TradeStream(ShapedStream):
         """Choose a decoder that has the fields of all subscriptions, and make a getter for those of each."""
         super().reshape()
         self._readers = tuple(map(_reader_of, self.subscriptions))
-        self._has_side = "side" in self.shape.names
 
     def replied(self, received: int) -> Sequence[Record]:
         """Return the records of the past trades received so far that were missed in the break; () if none wait.
@@ -130,8 +137,9 @@ class TradeStream(ShapedStream):
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return the records of the trade `data`, one per subscription, received at `received` (ns since the epoch).
 
-        A trade whose id is among the newest 1,000 emitted ones makes none. A past trade waits until all past trades
-        have come; the first live trade shows that they have, and is returned after those that were missed.
+        A trade whose id is among the newest 1,000 emitted ones makes none, unless it corrects that one. A past trade
+        waits until all past trades have come; the first live trade shows that they have, and is returned after those
+        that were missed.
         """
         self.has_received = True
         trade_id = data.trade_id
@@ -143,16 +151,17 @@ class TradeStream(ShapedStream):
         self._latest_credible = received + MOST_AHEAD_NS
         ts = ns_of(ms) or received
         records = self._records(ts, data)
+        state = (ms, *_state_of(data))
         if data.existing:
-            return self._take_past(_Trade(ts, trade_id, records))
+            return self._take_past(_Trade(ts, trade_id, state, records))
         if self._waiting:
             records[:0] = self._past()
         if trade_id > self._last_id:
             self._last_id = trade_id
-        elif trade_id and trade_id in self._seen:
+        elif trade_id and self._is_repeated(trade_id, state):
             self.count("duplicated")
             return records[: -len(self._readers)]
-        self._seen.append(trade_id)
+        self._remember(trade_id, state)
         if self._last_ts < ts <= self._latest_credible:
             self._last_ts = ts
             self._since = self._since or received
@@ -186,18 +195,20 @@ class TradeStream(ShapedStream):
         else:
             # No trade came before the break: those after the acceptance (the clocks are assumed to agree).
             missed = [trade for trade in trades if trade.ts >= self._since]
-        known_ids = (set(self._seen) | self._known) - {0}
+        known_ids = self._seen.keys() | self._known
         records: list[Record] = []
         for trade in missed:
-            if trade.trade_id not in known_ids:
+            is_known = trade.trade_id in known_ids
+            if is_known and self._is_repeated(trade.trade_id, trade.state):
+                self.count("duplicated")
+                continue
+            if not is_known:
                 if not records and not self._is_joined:
                     self._report_hole(trade)
                 known_ids |= {trade.trade_id} - {0}
-                self._note(trade)
                 self.filled_count += 1
-                records += trade.records
-            else:
-                self.count("duplicated")
+            self._note(trade)
+            records += trade.records
         before = trades[: len(trades) - len(missed)]
         known = sum(trade.ts >= self._since for trade in before)
         self.count("duplicated", known)
@@ -217,14 +228,29 @@ class TradeStream(ShapedStream):
         after = self._known_until if self._known_until[0] else (self._since, 0)
         self.notes += [TradeGap(subscription, after, first[:2]) for subscription in self.subscriptions]
 
+    def _is_repeated(self, trade_id: int, state: _State) -> bool:
+        """Return whether a trade that came under a known id says nothing new.
+
+        What came before under that id says nothing new either: a server repeats corrected trades from the first on.
+        Everything is a repetition of an id that is no more among the newest 1,000.
+        """
+        states = self._seen.get(trade_id)
+        return trade_id in self._known if states is None else state in states
+
+    def _remember(self, trade_id: int, state: _State) -> None:
+        if trade_id:
+            self._seen[trade_id] = (*self._seen.get(trade_id, ()), state)[-_STATES_KEPT:]
+            if len(self._seen) > IDS_KEPT:
+                del self._seen[next(iter(self._seen))]
+
     def _note(self, trade: _Trade) -> None:
-        self._seen.append(trade.trade_id)
+        self._remember(trade.trade_id, trade.state)
         self._last_id = max(trade.trade_id, self._last_id)
         if trade.ts <= self._latest_credible:
             self._last_ts = max(trade.ts, self._last_ts)
 
     def _records(self, ts: int, data: Any) -> list[Record]:  # noqa: ANN401
-        if self._has_side and data.side not in _SIDES:
+        if data.side not in _SIDES:
             word = (data.side or "").lower()
             data.side = word if word in _SIDES else "unknown"
         records: list[Record] = []
@@ -236,6 +262,9 @@ class TradeStream(ShapedStream):
                 values = (*values[:source], "history" if data.existing else "live", *values[source:])
             records.append((subscription, ts, values))
         return records
+
+
+_state_of = reader_of(_STATE)
 
 
 def _reader_of(subscription: Subscription) -> _Reader:

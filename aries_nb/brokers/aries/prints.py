@@ -17,6 +17,7 @@ from aries_nb.model import MISSING, ColumnType, Value, Values
 __all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]
 
 PRINTS_KEPT = 256  # the newest of a symbol, to recognise repetitions
+_STATES_KEPT = 8  # of one number
 _TYPES: dict[str, ColumnType] = {"price": "number", "size": "number", "trade_id": "integer"}
 _DEFAULTS: dict[str, Value] = {"side": "unknown", "source": "live"}  # columns that no execution has
 PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for name in TIME_AND_SALES_FIELDS}
@@ -26,7 +27,9 @@ class PrintPart(StreamPart):
     """The values of a trades stream, made from time & sales events, each of which is one trade.
 
     A field that an event lacks keeps its last value, except the trade number, which is 0 then. A trade with a number is
-    emitted once, even if the server repeats it after a break or a proxy duplicates it.
+    emitted once, even if the server repeats it after a break or a proxy duplicates it. One that comes under a known
+    number with another time or values corrects that trade, with a size of 0 it cancels it (assumed): it is emitted too,
+    and the store replaces the first one by it.
     """
 
     __slots__ = ("_fields", "_id", "_recent")
@@ -38,7 +41,8 @@ class PrintPart(StreamPart):
         super().__init__(stream, TimeAndSalesUpdate, missing)
         self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
         self._id = names.index("trade_id") if "trade_id" in names else None
-        self._recent: dict[Value, tuple[int, Values]] = {}  # emitted trades by number, the oldest first
+        # What was emitted under each number, the oldest number first.
+        self._recent: dict[Value, tuple[tuple[int, Values], ...]] = {}
 
     @property
     def ping_number(self) -> int:
@@ -60,9 +64,10 @@ class PrintPart(StreamPart):
         if not number:
             return False
         recent = self._recent
-        if recent.get(number) == (ts, values):
+        known = recent.get(number, ())
+        if (ts, values) in known:
             return True
-        recent[number] = ts, values
+        recent[number] = (*known, (ts, values))[-_STATES_KEPT:]
         if len(recent) > PRINTS_KEPT:
             del recent[next(iter(recent))]
         return False

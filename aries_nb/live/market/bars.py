@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -21,10 +22,10 @@ from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
-from aries_nb.live.market.current_bar import CurrentBar, trades_in
+from aries_nb.live.market.current_bar import CurrentBar, Trades, trades_in
 from aries_nb.live.notebook import runs_a_cell
-from aries_nb.model import BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
-from aries_nb.model.clock import elapsed
+from aries_nb.model import CANCELLED, CORRECTED, BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
+from aries_nb.model.clock import MOST_AHEAD_NS, elapsed
 from aries_nb.model.settings import Engine, check_plotly
 from aries_nb.net.background import run_on_thread
 from aries_nb.net.http_client import HttpClient
@@ -55,6 +56,7 @@ HELD_TRADES = 100_000
 # The id distinguishes a repeated trade from an equal one, the source a backfilled trade from a live one.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
 DAY = 86_400 * SECOND
+MOST_AHEAD = pd.Timedelta(MOST_AHEAD_NS, "ns")
 LONG_WEEKEND = 4  # days without a bar that are usual
 MOST_LOOKS_BACK = 3
 LONG_SECONDS = 1.0  # a shorter load shows no progress
@@ -181,7 +183,9 @@ class LiveBars(LiveObject):
         sends none); `source` "live" (made of received trades), "history" (the broker's bar), "history+live" (both
         joined exactly) or "estimate" (both joined as far as known); `complete` bool: the bar ended two seconds ago or
         earlier and no trade of it is missing. A print that comes later still counts, by its exchange time: `source` is
-        then "corrected", and `complete` stays; the broker's own bars are not changed. A time without trades has no bar.
+        then "corrected", and `complete` stays; the broker's own bars are not changed. So it is with a print that is
+        corrected or cancelled; prices are NaN where none is left. A bar of the broker's is requested again then
+        (assumed: it follows the correction). A time without trades has no bar.
         """
         self._use()
         return self._upkeep.bars()
@@ -461,8 +465,25 @@ class _BarUpdater:
             if len(late.ts):  # the replies so far may count them
                 self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
                 self._running.restart(self._position)
-        ts, _, prices, sizes = (column.tolist() for column in trades_in(rows))
-        self.series.trades(zip(ts, prices, sizes, strict=True), self.clock.now_ns() - GRACE_NS)
+        sources = rows["source"] if "source" in rows else pd.Series("", rows.index)
+        is_correction = sources.isin((CORRECTED, CANCELLED)).to_numpy("bool")
+        self.series.trades(_listed(trades_in(rows[~is_correction])), self.clock.now_ns() - GRACE_NS)
+        if is_correction.any():
+            self._correct(rows["trade_id"][is_correction])
+
+    def _correct(self, numbers: pd.Series[Any]) -> None:
+        """Count the trades of a bar anew in which any with these numbers were corrected or cancelled."""
+        frame, _ = self._tape.frame_since(0)
+        trades = trades_in(self._tape.counted_until(self._position))
+        times, listed = trades.ts.tolist(), list(_listed(trades))
+        begin = self._history.start_of
+        touched = frame[frame["trade_id"].isin(numbers) & (frame.index <= frame["received"] + MOST_AHEAD)]
+        for start in sorted(set(map(begin, _nanoseconds(touched.index).tolist()))):
+            first, last = bisect_left(times, start), bisect_right(times, start, key=begin)
+            is_whole = not self._tape.evicted or int(_nanoseconds(frame.index[:1])[0]) < start
+            if not (is_whole and self.series.recount(start, listed[first:last], self.clock.now_ns() - GRACE_NS)):
+                self.series.mark_incomplete(start, start)
+                self._running.restart(self._position)
 
     def _ask_again(self) -> None:
         """Take the reply of the history if it has arrived, else request bars that are due; returns at once.
@@ -520,6 +541,10 @@ def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:
         for column, part in zip(columns, page[:-1], strict=True):
             column.extend(compress(part, wanted))  # type: ignore[arg-type]  # all fields but the last are lists
     return BarPage._make([*columns, None])
+
+
+def _listed(trades: Trades) -> Iterator[tuple[int, float, float]]:
+    return zip(trades.ts.tolist(), trades.prices.tolist(), trades.sizes.tolist(), strict=True)
 
 
 def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:

@@ -120,6 +120,19 @@ class LiveFrame(StreamedObject):
         self._check_coming()
         return self._tape.misdated()
 
+    @property
+    def corrections(self) -> pd.DataFrame:
+        """The prints in the window that the exchange corrected or cancelled, as they came first.
+
+        Index and columns as in `df`, and `corrected` (UTC), when that was received, `new_price` and `new_size`: 0 where
+        it cancelled the print. In the order of arrival. `df`, charts, candles, bars and means have the corrected print
+        alone, whose `source` is "corrected", and no cancelled one; `on_update` is told of both as further rows, with
+        `source` "corrected" or "cancelled". Prints are recognised by `trade_id`: a frame without that column, or of an
+        endpoint without numbers ("charts"), has all of them.
+        """
+        self._check_coming()
+        return self._tape.corrections()
+
     def wide(self, column: str, *, every: str = "1s") -> pd.DataFrame:
         """One column a symbol, one row an interval: the newest value of a number column at the end of each interval.
 
@@ -502,6 +515,7 @@ class FrameSource:
             price=rows["price"].tolist(),
             size=rows["size"].tolist() if "size" in rows else [math.nan] * len(rows),
             side=texts.get("side", nothing),
+            source=rows["source"].astype("str").tolist() if "source" in rows else nothing,
             venue=texts.get("venue", nothing),
             received_ns=max((row[1] for row in self._tape.latest() if row is not None), default=0),
             rejected=self.refused(),

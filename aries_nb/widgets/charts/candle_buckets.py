@@ -153,6 +153,13 @@ class CandleBuckets:
             del self._candles[bucket]
         return bool(gone)
 
+    def drop(self, ts: Times, times: Times) -> NDArray[np.bool_]:
+        """Drop the candles in which any of `times` lies; return which of `ts` lie in the same; all times in Unix us."""
+        touched = np.unique(times // self._every_us)
+        for bucket in touched.tolist():
+            self._candles.pop(bucket, None)
+        return np.isin(ts // self._every_us, touched)
+
     def clear(self) -> None:
         """Drop all candles of the instrument."""
         self._candles.clear()

@@ -14,6 +14,8 @@ from aries_nb.widgets.charts.gap_bands import GapPlaces, spans_of
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from numpy.typing import NDArray
+
     from aries_nb.model import FrameRows, GapSpan, Numbers
     from aries_nb.widgets.charts.candle_buckets import Ohlc
     from aries_nb.widgets.charts.gap_bands import GapBand
@@ -45,7 +47,7 @@ class FrameCandles:
         self.has_volume = "size" in numbers and self._column == "price"
         self._gap_places = GapPlaces()
         self.spans: tuple[GapSpan, ...] = ()
-        self._end = 0
+        self._end = self._corrected = 0
 
     def read(self) -> bool:
         """Add the rows that have arrived since the last call, and locate the gaps; return whether a candle changed."""
@@ -55,11 +57,16 @@ class FrameCandles:
             self._buckets.clear()
             self._gap_places = GapPlaces()
             rows = self._source.rows(0)
+        anew: NDArray[np.bool_] | None = None
+        if rows.corrected != self._corrected:
+            rows = self._source.rows(0)
+            anew = self._corrected_since(rows)
+        is_corrected, self._corrected = rows.corrected != self._corrected, rows.corrected
         self._end = rows.end
         self.spans = spans_of(self._source)  # after the rows: a gap is known before the first row behind it
         self._gap_places.update(self.spans, self._source.rows, window_start=rows.window_start)
         is_changed = self._buckets.drop_before(rows.window_start)
-        return self._take(rows) or is_changed
+        return self._take(rows, anew) or is_changed or is_corrected
 
     @property
     def bands(self) -> list[GapBand]:
@@ -73,10 +80,20 @@ class FrameCandles:
         """
         return self._buckets.columns()
 
-    def _take(self, rows: FrameRows) -> bool:
+    def _corrected_since(self, rows: FrameRows) -> NDArray[np.bool_]:
+        """Drop the candles with prints that were corrected or cancelled; return which rows to add, theirs or new ones.
+
+        `rows` are all of the window.
+        """
+        is_void = np.zeros(len(rows.ts), "bool") if rows.void is None else rows.void
+        is_in_dropped = self._buckets.drop(rows.ts, rows.ts[is_void])
+        return is_in_dropped | (np.arange(rows.first, rows.end) >= self._end)
+
+    def _take(self, rows: FrameRows, wanted: NDArray[np.bool_] | None = None) -> bool:
         if self.symbol not in rows.symbols:
             return False
-        chosen = np.flatnonzero((rows.codes == rows.symbols.index(self.symbol)) & rows.is_credible)
+        is_chosen = (rows.codes == rows.symbols.index(self.symbol)) & rows.is_credible
+        chosen = np.flatnonzero(is_chosen if wanted is None else is_chosen & wanted)
         sizes = rows.numbers["size"][chosen] if self.has_volume else None
         if not self._has_sides:
             if not has_sides(rows, chosen):

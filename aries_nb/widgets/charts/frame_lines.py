@@ -56,7 +56,7 @@ class FrameLines:
             (symbol, "last_price") for symbol in dict.fromkeys(dict(self.names)) if symbol in self._without_sides
         ]
         self.points = [LinePoints(min(points_a_line, points_a_chart // len(self.names))) for _ in self.names]
-        self._end = 0
+        self._end = self._corrected = 0
         self._gap_places = GapPlaces()
         self.spans: tuple[GapSpan, ...] = ()
 
@@ -66,14 +66,14 @@ class FrameLines:
         Points of lines that have changed, also by a gap that interrupts them, are marked as changed.
         """
         rows = self._source.rows(self._end)
-        if rows.end < self._end:
-            # The frame was emptied and filled again.
+        if rows.end < self._end or rows.corrected != self._corrected:
+            # The frame was emptied and filled again, or prints that were read count no more.
             self._gap_places = GapPlaces()
             for points in self.points:
                 points.clear()
             rows = self._source.rows(0)
         self._take(rows)
-        self._end = rows.end
+        self._end, self._corrected = rows.end, rows.corrected
         self.spans = spans_of(self._source)  # after the rows: a gap is known before the first row behind it
         if self._gap_places.update(self.spans, self._source.rows, window_start=rows.window_start):
             for points in self.points:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 
 from aries_nb.errors import UsageError
+from aries_nb.model import CANCELLED, CORRECTED
 from aries_nb.model.settings import settings
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.number_format import Decimals, grouped
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tape"]
 
-# Exchange time in us since the epoch, symbol, price, size, side, venue, tick, whether it is big.
-PrintValues: TypeAlias = "tuple[int, str, float, float, str, str, int, int]"
+# Exchange time in us since the epoch, symbol, price, size, side, venue, tick, whether it is big, source.
+PrintValues: TypeAlias = "tuple[int, str, float, float, str, str, int, int, str]"
 
 ROWS_IN_SIGHT = 16
 PRINTS_KEPT = 1_000  # in the page
@@ -47,7 +48,8 @@ class Tape(Panel):
 
     `title` is shown above it, "" for none. A price above that of the symbol's print before it has an arrow up, one
     below it an arrow down; big prints, of at least ten times the median size of the newest 400 prints of their symbol,
-    stand out. Of one frame the newest 40 prints and the big ones are sent; the tape says how many were left out. The
+    stand out. A print that was corrected comes again, and one that was cancelled as well, each marked so in the column
+    of sizes. Of one frame the newest 40 prints and the big ones are sent; the tape says how many were left out. The
     columns symbol, side and venue are there where prints differ in them. Times are in `settings.timezone`. Raises
     UsageError for fewer than one row.
     """
@@ -113,14 +115,18 @@ class Tape(Panel):
         newest = 0 if is_first else count - MOST_A_FRAME
         for place in range(count):
             symbol, price = data.symbol[place], data.price[place]
-            before, self._prices[symbol] = self._prices.get(symbol, math.nan), price
-            is_big = self._is_big(symbol, data.size[place])
+            source = data.source[place] if data.source else ""
+            before = self._prices.get(symbol, math.nan)
+            self._prices[symbol] = before if source == CANCELLED else price
+            is_big = source != CANCELLED and self._is_big(symbol, data.size[place])
             if place < newest and not is_big:
                 self._left_out += 1
                 continue
             tick = int(np.sign(price - before)) if math.isfinite(before) and math.isfinite(price) else 0
             side = "" if data.side[place] == "unknown" else data.side[place].upper()
-            row = (data.ts[place], symbol, price, data.size[place], side, data.venue[place], tick, int(is_big))
+            tick = 0 if source == CANCELLED else tick
+            size, venue = data.size[place], data.venue[place]
+            row = (data.ts[place], symbol, price, size, side, venue, tick, int(is_big), source)
             self._shown.appendleft(self._formatted(row, f"[{first + place}]"))
         return data
 
@@ -135,7 +141,7 @@ class Tape(Panel):
 
     def _formatted(self, row: Values, key: str) -> FormattedRow:
         """Return a print as a row; beyond the columns its numbers have the tick (1, 0 or -1), and 1 for a big print."""
-        ts, symbol, price, size, side, venue, tick, is_big = cast("PrintValues", row)
+        ts, symbol, price, size, side, venue, tick, is_big, source = cast("PrintValues", row)
         prices = self._price_decimals.setdefault(symbol, Decimals(is_price=True))
         sizes = self._size_decimals.setdefault(symbol, Decimals(is_price=False))
         local_us = settings.local_ns(ts * 1_000) // 1_000
@@ -143,11 +149,13 @@ class Tape(Panel):
             "time": f"{clock_time(local_us * 1e3)}.{local_us // 1_000 % 1_000:03d}",
             "symbol": symbol,
             "price": grouped(price, prices.of_values([price])),
-            "size": grouped(size, sizes.of_values([size])),
+            "size": CANCELLED if source == CANCELLED else grouped(size, sizes.of_values([size])),
             "side": side,
             "venue": venue,
         }
         numbers = {"time": ts / 1e3, "price": price, "size": size}
+        if source == CORRECTED:
+            texts["size"] = f"{CORRECTED} {texts['size']}"
         columns = (*(numbers.get(name, math.nan) for name in self._names), float(tick), float(is_big))
         return FormattedRow(row, key, tuple(texts[name] for name in self._names), columns)
 

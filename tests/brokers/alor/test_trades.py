@@ -134,6 +134,42 @@ def test_repeated_trade_is_emitted_once_and_one_without_an_id_each_time() -> Non
     assert ids(found) == [5, 4, 6, 0, 0]
 
 
+def test_a_trade_that_comes_again_with_other_values_is_a_correction_and_each_of_its_states_comes_once() -> None:
+    protocol = opened(AlorMarket(), trades(fields=("trade_id", "price", "size")))
+    first, second, cancelled = (
+        data(GUID, trade(5, ms=CLOCK + 5, price=price, size=size)) for price, size in ((101.0, 7), (99.0, 7), (99.0, 0))
+    )
+
+    found = records(protocol, first, first, second, first, second, *live(6), cancelled, cancelled)
+
+    assert [record[2] for record in found] == [(5, 101.0, 7), (5, 99.0, 7), (6, 106.0, 7), (5, 99.0, 0)]
+
+
+def test_a_correction_is_seen_whatever_columns_are_asked_for_and_whoever_joins_meanwhile() -> None:
+    protocol = opened(AlorMarket(), trades(fields=("trade_id",)))
+    found = records(protocol, data(GUID, trade(5, ms=CLOCK + 5)))
+    protocol.subscribe([TAPE])
+
+    found = records(protocol, data(GUID, trade(5, ms=CLOCK + 5)), data(GUID, trade(5, ms=CLOCK + 5, price=1.0)))
+
+    assert [record[2] for record in found] == [(5,), (5, 1.0)]
+
+
+def test_a_correction_during_a_break_comes_out_of_the_past_once_and_is_no_missed_trade() -> None:
+    protocol = opened(AlorMarket(), TAPE)
+    before = records(protocol, *live(11, 12))
+    changed = data(GUID, trade(12, ms=CLOCK + 12, price=1.0, existing=True))
+    _, accepted, pong = reopened(protocol)
+
+    missed = records(protocol, *past(11), changed, *past(13), accepted, pong)
+    _, accepted, pong = reopened(protocol)
+    again = records(protocol, *past(11), changed, *past(13), accepted, pong)
+
+    assert ids(before) == [11, 12]
+    assert [record[2] for record in missed] == [(12, 1.0), (13, 113.0)]
+    assert again == []
+
+
 def test_ids_beyond_53_bits_are_exact() -> None:
     protocol = opened(AlorMarket(), TAPE)
     large = [2**53 + 1, 2**53 + 2, 1_892_949_370_115_838_203, 2**63 - 1]

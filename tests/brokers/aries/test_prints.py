@@ -81,14 +81,15 @@ def test_a_numbered_print_that_comes_again_is_counted_and_no_second_row() -> Non
 def test_a_number_that_comes_again_with_another_print_is_a_row() -> None:
     tape = market("price", "trade_id")
 
-    rows = values(
-        tape,
-        sale(price="1", tradeSeq="7", tradeTimestamp=str(MS)),
-        sale(price="2", tradeSeq="7", tradeTimestamp=str(MS)),
-        sale(price="2", tradeSeq="7", tradeTimestamp=str(MS + 1)),
-    )
+    first = sale(price="1", tradeSeq="7", tradeTimestamp=str(MS))
+    second = sale(price="2", tradeSeq="7", tradeTimestamp=str(MS))
+    third = sale(price="2", tradeSeq="7", tradeTimestamp=str(MS + 1))
+
+    rows = values(tape, first, second, third)
+    again = values(tape, first, second, third)
 
     assert rows == [(1.0, 7), (2.0, 7), (2.0, 7)]
+    assert again == []  # also what was corrected, as a server repeats it after a break
 
 
 def test_prints_that_are_known_again_are_the_newest() -> None:

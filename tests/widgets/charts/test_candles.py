@@ -331,3 +331,36 @@ def test_no_candle_is_made_of_a_side_that_is_not_there_or_of_stub_quotes():
     candle = candles.figure.data[1]
     assert (candle.low.tolist(), candle.high.tolist()) == ([500.0], [500.0])
     candles.close()
+
+
+def test_a_print_that_was_cancelled_leaves_its_candle_and_no_other_changes():
+    source = RollingRows(limit=5)
+    candles = Candles(source, "1s")
+    source.add(np.array([0, 1, 2, 3]) * SECOND // 2, price=[10.0, 11.0, 12.0, 99.0], size=[1.0, 2.0, 3.0, 4.0])
+    candles.draw()
+    source.add([2 * SECOND], price=[13.0], size=[5.0])
+    candles.draw()
+
+    source.void.add(3)
+    source.add([2 * SECOND + 1], price=[14.0], size=[6.0])  # the first row leaves, its candle stays whole
+    candles.draw()
+
+    candle, volume = candles.figure.data[1:3]
+    assert candle.x.tolist() == [0.0, 1_000.0, 2_000.0]
+    assert candle.open.tolist() == [10.0, 12.0, 13.0]
+    assert candle.high.tolist() == [11.0, 12.0, 14.0]
+    assert volume.y.tolist() == [3.0, 3.0, 11.0]
+    candles.close()
+
+
+def test_a_candle_none_of_whose_prints_counts_is_gone():
+    source = RollingRows()
+    candles = Candles(source, "1s")
+    source.add([0, SECOND], price=[10.0, 99.0], size=[1.0, 1.0])
+    candles.draw()
+
+    source.void.add(1)
+    candles.draw()
+
+    assert candles.figure.data[1].x.tolist() == [0.0]
+    candles.close()

@@ -378,3 +378,17 @@ def test_a_line_is_interrupted_while_a_side_is_not_there():
     assert bid.y.tolist() == [9.0] * 6
     np.testing.assert_array_equal(ask.y, [11.0, np.nan, 12.0, 13.0])
     chart.close()
+
+
+def test_a_print_that_was_cancelled_leaves_the_line():
+    source = RollingRows()
+    chart = Chart(source, ["price"])
+    source.add([0, SECOND, 2 * SECOND], price=[10.0, 99.0, 11.0], size=[1.0, 1.0, 1.0])
+    chart.draw()
+
+    source.void.add(1)
+    source.add([3 * SECOND], price=[12.0], size=[1.0])
+    chart.draw()
+
+    assert chart.figure.data[1].y.tolist() == [10.0, 11.0, 12.0]
+    chart.close()

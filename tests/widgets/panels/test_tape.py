@@ -18,20 +18,20 @@ class Prints:
 
     def __init__(self, symbols=("AAPL",)) -> None:
         self.symbols = symbols
-        self.rows: list[tuple[str, float, float, str]] = []
+        self.rows: list[tuple[str, float, float, str, str]] = []
 
     @property
     def version(self) -> int:
         return len(self.rows)
 
-    def add(self, price, size=100.0, side="unknown", symbol="AAPL") -> None:
-        self.rows.append((symbol, price, size, side))
+    def add(self, price, size=100.0, side="unknown", symbol="AAPL", source="live") -> None:
+        self.rows.append((symbol, price, size, side, source))
 
     def prints(self, first, most) -> PrintsData:
         rows = self.rows[first:][-most:]
         ts = [AT_US + number * 1_000 for number in range(len(self.rows) - len(rows), len(self.rows))]
-        symbol, price, size, side = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
-        return PrintsData(len(self.rows), ts, symbol, price, size, side, [""] * len(rows))
+        symbol, price, size, side, source = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [])
+        return PrintsData(len(self.rows), ts, symbol, price, size, side, [""] * len(rows), source)
 
 
 @pytest.fixture
@@ -160,3 +160,16 @@ def test_an_empty_tape_says_so(tape):
 def test_a_tape_of_no_rows_is_refused(source):
     with pytest.raises(UsageError, match="rows=0"):
         Tape(source, rows=0)
+
+
+def test_prints_that_were_corrected_and_cancelled_say_so(tape, source):
+    source.add(10.0)
+    source.add(9.0)
+    source.add(10.5, source="corrected")
+    source.add(9.0, size=0.0, source="cancelled")
+    source.add(10.25)
+    tape.draw()
+
+    place = columns_of(tape).index("size")
+    assert [texts[place] for texts, _ in rows_of(tape)] == ["100", "cancelled", "corrected 100", "100", "100"]
+    assert [numbers[-2] for _, numbers in rows_of(tape)] == [-1, 0, 1, -1, 0]  # ticks: a cancelled print is none

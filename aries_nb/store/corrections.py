@@ -1,0 +1,190 @@
+"""Which prints (public trades) were corrected or cancelled: rows that stay in memory and no longer count.
+
+A print that comes under the number of an earlier one of its symbol, within twelve hours of it, replaces it; with a size
+of 0 it cancels it (assumed, as no protocol page says how a correction is sent). Numbers of one symbol ascend where the
+broker numbers prints at all, so a new print is known by its number alone. Numbers may be those of a venue: a print of
+another venue is another print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from aries_nb.model import CANCELLED, CORRECTED, RecordBuffer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aries_nb.model import Column, Times
+    from aries_nb.store.slab import AnyArray, Slab
+
+__all__ = ["NOTHING_VOID", "Corrections", "PrintNumbers", "VoidRows"]
+
+MOST_APART_US = 12 * 3_600 * 1_000_000  # of the receipts of a print and its correction: numbers may begin anew each day
+BLOCK = 65_536  # rows that are searched at once, from the newest back
+# Numbers of a row that counts no more, and of the row that says so.
+Pair: TypeAlias = tuple[int, int]
+
+
+class Corrections(NamedTuple):
+    """What a publication corrects: pairs of rows, and the numbers of rows that only cancel another."""
+
+    pairs: list[Pair]
+    cancelling: list[int]
+
+
+class VoidRows(NamedTuple):
+    """The rows of a rolling frame that do not count, by their numbers since it was made; never changed once made.
+
+    `numbers` are those still in the window, ascending; `total` is how many there were in all. `pairs` has each row that
+    was replaced or cancelled with the row that says so.
+    """
+
+    numbers: Times
+    total: int
+    pairs: tuple[Pair, ...]
+
+    def within(self, slab: Slab, start: int, end: int) -> NDArray[np.bool_] | None:
+        """Return which rows at the positions [start, end) of a slab do not count; None where all count."""
+        first, last = np.searchsorted(self.numbers, (slab.base + start, slab.base + end)) if self.total else (0, 0)
+        if first == last:
+            return None
+        found = np.zeros(end - start, "bool")
+        found[self.numbers[first:last] - slab.base - start] = True
+        return found
+
+    def moved(self, by: int) -> VoidRows:
+        """Return these rows where each row has a number that is higher by `by`."""
+        return VoidRows(self.numbers + by, self.total, tuple((old + by, new + by) for old, new in self.pairs))
+
+    def without(self, slab: Slab, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return those of the positions in a slab whose rows count."""
+        if not len(self.numbers):
+            return positions
+        return positions[~np.isin(positions + slab.base, self.numbers)]
+
+    def in_order(self, slab: Slab, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return those of positions in the order of time whose rows count, also in that order.
+
+        Of equal times, a corrected print has the place of the one that it replaces.
+        """
+        positions = self.without(slab, positions)
+        if not self.pairs:
+            return positions
+        places: dict[int, int] = {}
+        for old, new in self.pairs:
+            places[new] = places.get(old, old)
+        numbers = positions + slab.base
+        moved = np.flatnonzero(np.isin(numbers, list(places)))
+        numbers[moved] = [places[number] for number in numbers[moved].tolist()]
+        return positions[np.lexsort((numbers, slab.ts[positions]))] if len(moved) else positions
+
+    def after(self, found: Corrections, window_start: int) -> VoidRows:
+        """Return these rows with those found since, and without those that have left the window."""
+        new = {old for old, _ in found.pairs} | set(found.cancelling)
+        new -= set(self.numbers[np.isin(self.numbers, list(new))].tolist())
+        numbers = np.union1d(self.numbers, np.array(sorted(new), "int64"))
+        return VoidRows(
+            numbers[np.searchsorted(numbers, window_start) :],
+            self.total + len(new),
+            tuple(pair for pair in (*self.pairs, *found.pairs) if pair[0] >= window_start),
+        )
+
+
+NOTHING_VOID = VoidRows(np.empty(0, "int64"), 0, ())
+
+
+class PrintNumbers:
+    """The highest number of a print of each symbol, by which one that may be a correction is found. One thread.
+
+    `columns` are those of the rolling frame; without a column `trade_id` no print is a correction.
+    """
+
+    def __init__(self, columns: Sequence[Column], symbols: int) -> None:
+        names = [column.name for column in columns]
+        self._width = len(names)
+        places = {name: place for place, name in enumerate(names)}
+        self._number = places.get("trade_id")
+        self._size, self._venue, self._source = (places.get(name) for name in ("size", "venue", "source"))
+        self._highest = [0] * symbols
+
+    def know(self, codes: AnyArray, numbers: AnyArray) -> None:
+        """Take the numbers of prints that were not in a buffer: rows of another frame."""
+        highest = np.array(self._highest, "int64")
+        np.maximum.at(highest, codes.astype("int64"), numbers)
+        self._highest = highest.tolist()
+
+    def unusual(self, buffer: RecordBuffer) -> list[int]:
+        """Return the places in a buffer of prints whose number is not above all earlier ones of their symbol."""
+        if self._number is None:
+            return []
+        highest: list[Any] = self._highest
+        found: list[int] = []
+        numbers: list[Any] = buffer.values[self._number :: self._width]
+        for place, (code, number) in enumerate(zip(buffer.codes, numbers, strict=True)):
+            if number > highest[code]:
+                highest[code] = number
+            elif number:
+                found.append(place)
+        return found
+
+    def corrections(
+        self, places: Sequence[int], buffer: RecordBuffer, received: Sequence[int], rows: tuple[Slab, int, int]
+    ) -> Corrections:
+        """Return what the prints at these places of a buffer correct, in it or in rows written before.
+
+        Their `source` in the buffer becomes "corrected" or "cancelled". `received` are times of receipt of the buffer's
+        prints in us. `rows` are slab, start and end of the rows written so far: the buffer's follow them.
+        """
+        slab, _, end = rows
+        found = Corrections([], [])
+        waiting: dict[tuple[object, ...], int] = {}  # newest place of a print in the buffer
+        next_place = 0
+        for place in places:
+            for at in range(next_place, place):
+                waiting[self._key(buffer, at)] = at
+            next_place = place
+            is_cancelled = self._size is not None and buffer.values[place * self._width + self._size] == 0
+            key = self._key(buffer, place)
+            earlier = waiting.get(key)
+            if earlier is None and is_cancelled:  # a message that cancels may name no venue
+                earlier = max((at for other, at in waiting.items() if other[:2] == key[:2]), default=None)
+            old = self._written(key, received[place], rows, is_cancelled) if earlier is None else end + earlier
+            number = slab.base + end + place
+            if old is not None:
+                found.pairs.append((slab.base + old, number))
+            if is_cancelled:
+                found.cancelling.append(number)
+            if self._source is not None and (is_cancelled or old is not None):
+                buffer.values[place * self._width + self._source] = CANCELLED if is_cancelled else CORRECTED
+        return found
+
+    def _key(self, buffer: RecordBuffer, place: int) -> tuple[object, ...]:
+        values, start = buffer.values, place * self._width
+        assert self._number is not None
+        venue = "" if self._venue is None else values[start + self._venue]
+        return buffer.codes[place], values[start + self._number], venue
+
+    def _written(
+        self,
+        key: tuple[object, ...],
+        received: int,
+        rows: tuple[Slab, int, int],
+        is_cancelled: bool,  # noqa: FBT001
+    ) -> int | None:
+        """Return the position in the slab of the newest print with this key that counts; None without one."""
+        slab, start, end = rows
+        code, number, venue = key
+        while start < end:
+            first = max(start, end - BLOCK)
+            same = (slab.arrays["trade_id"][first:end] == number) & (slab.codes[first:end] == code)
+            at = first + np.flatnonzero(same & (slab.received[first:end] >= received - MOST_APART_US))
+            if self._venue is not None and not is_cancelled:
+                at = at[[slab.text("venue", each) == venue for each in at.tolist()]]
+            if len(at):
+                return int(at[-1])
+            end = first
+        return None
