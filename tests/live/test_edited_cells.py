@@ -30,7 +30,7 @@ def market(request: pytest.FixtureRequest) -> tuple[anb.Feed, tuple[str, ...]]:
 
 def rows_of(frame: anb.LiveFrame) -> pd.DataFrame:
     """All rows in the order of arrival, with their arrival numbers."""
-    slab, start, end, _ = frame._tape._published
+    slab, start, end, *_ = frame._tape._published
     return slab.frame.iloc[start:end].assign(seq=slab.seq[start:end])
 
 

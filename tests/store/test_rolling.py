@@ -311,7 +311,7 @@ def test_prices_of_zero_are_found_in_few_and_in_many_rows(prices: list[float], r
 
 
 def numbers_of(rolling: RollingFrame) -> list[int]:
-    slab, start, end, _ = rolling._published
+    slab, start, end, *_ = rolling._published
     return slab.seq[start:end].tolist()
 
 
