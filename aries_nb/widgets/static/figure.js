@@ -98,7 +98,7 @@ export default () => {
         plot.style.minHeight = "";
         if (isGone || !bundle) return;
         plot.replaceChildren();
-        shown = page.show({ answerFrame, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
+        shown = page.show({ answerFrame, askForState, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
       });
       return end;
     },

@@ -1,9 +1,43 @@
 // A display of a Plotly figure: the part of figure.js that is of use with plotly's script alone, and comes with it.
 
 const ANSWERS = new Set(["_js2py_traceDeltas", "_js2py_layoutDelta", "_js2py_widget_layoutDelta"]);
+const UNSET = "_undefined_"; // plotly's word for a property of a trace that an edit leaves as it is
 
 const HOVER_MS = 150;
-const MOST_HELD = 200; // edits of a frozen figure; after more it is made anew
+const MOST_WAITING = 200; // edits of one display; after more it is made anew
+const DRAW_MS = 12; // of an animation frame; the rest is for the page
+
+// The displays with edits to draw, the one that has waited longest first. One animation frame draws as many as take little
+// time, at least one, so that the page scrolls and answers clicks however many figures it has. A hidden page has no
+// animation frames: timers, so that its figures go on.
+const turns = new Set();
+let cancelTurns = null;
+
+function drawSome() {
+  cancelTurns = null;
+  const until = performance.now() + DRAW_MS;
+  const isTime = () => performance.now() < until;
+  for (const each of turns) {
+    turns.delete(each);
+    each.draw(isTime);
+    if (!isTime()) break;
+  }
+  if (turns.size) expectTurn();
+}
+
+function expectTurn() {
+  if (cancelTurns) return;
+  const isHidden = document.visibilityState === "hidden";
+  const turn = isHidden ? setTimeout(drawSome) : requestAnimationFrame(drawSome);
+  cancelTurns = () => (isHidden ? clearTimeout : cancelAnimationFrame)(turn);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!cancelTurns) return;
+  cancelTurns();
+  cancelTurns = null;
+  expectTurn();
+});
 
 // One display of the figure: plotly's own, made anew with the whole state; it answers signs of life as if it had drawn.
 export function show(context) {
@@ -20,7 +54,8 @@ export function show(context) {
   function hold(isHeld) {
     behind = 0;
     if (isHeld) shown.hold(() => freeze.passed(++behind));
-    else if (!shown.release() || isOld) redraw();
+    else if (isOld) redraw();
+    else shown.release();
   }
   const freeze = makeFreeze(model, {
     root,
@@ -34,7 +69,7 @@ export function show(context) {
   root.insertBefore(bar, context.el.nextSibling);
   freeze.place(bar);
   freeze.follow();
-  const receive = (content) => content?.beat && shown.answer(model.get("_last_trace_edit_id"));
+  const receive = (content) => content?.beat && shown.answerBeat();
   model.on("msg:custom", receive);
   model.on("change:state_number", redraw);
   return {
@@ -48,38 +83,75 @@ export function show(context) {
   };
 }
 
-// A model and a view of plotly's own, with listeners that end with the display.
-function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
+// Of two edits of the same kind that set the same properties of traces, the one that does what both do; null for others.
+const MERGED = new Map([["change:_py2js_update", "style"], ["change:_py2js_restyle", "restyle"]]);
+
+function merge([name, before], event, edit) {
+  const kind = name === event && MERGED.get(event);
+  if (!kind) return null;
+  const [data, traces] = [`${kind}_data`, `${kind}_traces`];
+  const names = (values) => Object.keys(values ?? {}).sort();
+  if (![before, edit].every((each) => Array.isArray(each[traces]) && each[data])) return null;
+  if (String(names(before[data])) !== String(names(edit[data]))) return null;
+  if (names(before.layout_data).some((each) => !(each in (edit.layout_data ?? {})))) return null;
+  const all = [...new Set([...before[traces], ...edit[traces]])];
+  const valueIn = (from, property, trace) => {
+    const [place, values] = [from[traces].indexOf(trace), from[data][property]];
+    if (place < 0) return UNSET;
+    return Array.isArray(values) ? values[place % values.length] : values;
+  };
+  const newest = (property) =>
+    all.map((trace) => {
+      const value = valueIn(edit, property, trace);
+      return value === UNSET ? valueIn(before, property, trace) : value;
+    });
+  const values = Object.fromEntries(names(edit[data]).map((property) => [property, newest(property)]));
+  return { ...edit, [traces]: all, [data]: values };
+}
+
+// A model and a view of plotly's own, with listeners that end with the display. Edits wait for the display's turn, or for
+// the end of its freeze.
+function display({ answerFrame, askForState, sayToKernel, bundle, model, connection, el }) {
   const listeners = [];
   const parts = bundle.default();
   let isView = false;
-  let held = null; // the edits of a frozen figure: [event, edit]
-  let onHeld = null;
-  let past = null; // the one of them that is applied now
+  let waiting = []; // [event, edit]
+  let onHeld = null; // of a frozen display
+  let past = null; // the edit that is applied now
 
-  // An edit of the same traces replaces what it sets of the edit before.
   function keep(event) {
     const edit = model.get(event.slice(7));
-    if (!edit || held.some(([, known]) => known === edit)) return;
-    const [name, before] = held.at(-1) ?? [];
-    const isAlike = edit.style_data && name === event && String(before.style_traces) === String(edit.style_traces);
-    const merge = (part) => ({ ...before[part], ...edit[part] });
-    const style = () => {
-      const all = merge("style_data");
-      // Where a trace keeps what it has, it keeps what the edit before has set.
-      for (const name in edit.style_data) {
-        const [now, past] = [edit.style_data[name], before.style_data[name]];
-        if (Array.isArray(now) && Array.isArray(past) && now.length === past.length) {
-          all[name] = now.map((each, at) => (each === "_undefined_" ? past[at] : each));
-        }
+    if (!edit) return;
+    const last = waiting.at(-1);
+    const both = last && merge(last, event, edit);
+    if (both) waiting[waiting.length - 1] = [event, both];
+    else if (waiting.length <= MOST_WAITING) waiting.push([event, edit]);
+    if (onHeld) {
+      onHeld();
+      own.answer(edit.trace_edit_id);
+    } else {
+      turns.add(own);
+      expectTurn();
+    }
+  }
+
+  // Draw the edits that wait, at least one, then as long as it `isTime`.
+  function draw(isTime = () => true) {
+    if (waiting.length > MOST_WAITING) {
+      waiting = [];
+      askForState(connection); // which is drawn anew
+    }
+    try {
+      while (waiting.length) {
+        past = waiting.shift();
+        for (const [event, , call] of listeners) if (event === past[0]) call();
+        if (!isTime()) break;
       }
-      return all;
-    };
-    if (isAlike) held.pop();
-    const whole = isAlike ? { ...edit, style_data: style(), layout_data: merge("layout_data") } : edit;
-    if (held.length <= MOST_HELD) held.push([event, whole]);
-    onHeld();
-    own.answer(edit.trace_edit_id);
+    } catch (error) {
+      console.error("[aries_nb] a figure could not be drawn", error);
+    }
+    past = null;
+    if (waiting.length) turns.add(own);
   }
 
   // Report a click, a zoom, a changed legend as a message of its own. As values of the model they would be lost: while a
@@ -104,30 +176,30 @@ function display({ answerFrame, sayToKernel, bundle, model, connection, el }) {
     answer: (edit) => Number.isInteger(edit) && answerFrame(connection, edit),
     on(event, call) {
       if (!isView) return; // the state is kept once for all displays
-      const take = () => (held && event.startsWith("change:_py2js_") ? keep(event) : call());
+      const take = () => (event.startsWith("change:_py2js_") ? keep(event) : call());
       model.on(event, take);
       listeners.push([event, take, call]);
     },
+    draw,
   };
   parts.initialize({ model: own });
   isView = true;
   const remove = parts.render({ el });
   return {
-    answer: own.answer,
+    // Edits that wait for their turn are answered when they are drawn.
+    answerBeat: () => turns.has(own) || own.answer(model.get("_last_trace_edit_id")),
     hold(call) {
-      [held, onHeld] = [[], call];
+      draw();
+      turns.delete(own);
+      onHeld = call;
     },
-    // Apply the edits that were held; false if they are too many.
     release() {
-      const edits = held ?? [];
-      held = null;
-      if (edits.length > MOST_HELD) return false;
-      for (past of edits) for (const [event, , call] of listeners) if (event === past[0]) call();
-      past = null;
-      return true;
+      onHeld = null;
+      draw();
     },
     end() {
-      for (const [event, call] of listeners) model.off(event, call);
+      turns.delete(own);
+      for (const [event, take] of listeners) model.off(event, take);
       remove?.();
       el.replaceChildren();
     },

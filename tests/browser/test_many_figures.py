@@ -1,0 +1,72 @@
+"""Many figures on a page take turns, so that the page has its animation frames between them."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+
+from tests.browser.conftest import fresh_page
+from tests.browser.lab import failures, open_notebook, run_all
+
+pytestmark = pytest.mark.alone
+
+SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN")
+CELLS = (
+    f'import aries_nb as anb\nfeed = anb.connect("sim", rate=400)\nquotes = feed.quotes(*{SYMBOLS}).wait(rows=100)',
+    *(f'quotes.chart(symbols=["{symbol}"], height=200)' for symbol in SYMBOLS),
+)
+ARE_DRAWN = f"() => document.querySelectorAll('.js-plotly-plot .trace .js-line').length === {2 * len(SYMBOLS)}"
+# Each drawing takes 20 ms more, as on a slow machine. How many there are of each figure, and at most between two
+# animation frames of the page, until each figure has had four.
+COUNT = """async () => {
+  const figures = [...document.querySelectorAll(".js-plotly-plot")];
+  const drawn = figures.map(() => 0);
+  let now = 0;
+  let most = 0;
+  figures.forEach((figure, place) => figure.on("plotly_afterplot", () => {
+    drawn[place]++;
+    now++;
+    const until = performance.now() + 20;
+    while (performance.now() < until);
+  }));
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  while (Math.min(...drawn) < 4) {
+    await frame();
+    most = Math.max(most, now);
+    now = 0;
+  }
+  return { drawn, most };
+}"""
+# What the last frame of each figure shows, and of when it is.
+LAST = "() => [...document.querySelectorAll('.js-plotly-plot')].map((figure) => figure.data[1].x.at(-1))"
+
+
+@pytest.fixture(scope="module")
+def shown(browser, lab):
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "many.ipynb")
+    with fresh_page(browser, lab, width=1180, height=3000) as page:
+        open_notebook(page, lab, "many.ipynb")
+        run_all(page)
+        page.wait_for_function(ARE_DRAWN, timeout=60_000)
+        yield page
+
+
+def test_figures_whose_drawing_takes_long_are_drawn_one_an_animation_frame_in_turn(shown):
+    count = shown.evaluate(COUNT)
+
+    assert count["most"] == 1, count
+    assert max(count["drawn"]) <= 2 * min(count["drawn"]), count
+    assert failures(shown) == []
+
+
+def test_figures_of_a_hidden_page_go_on(shown):
+    shown.evaluate("""() => {
+      Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+      window.requestAnimationFrame = () => 0;
+      document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    before = shown.evaluate(LAST)
+
+    shown.wait_for_function(f"(before) => ({LAST})().every((last, at) => last > before[at])", arg=before)
