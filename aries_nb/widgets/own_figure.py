@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,11 @@ from aries_nb.model.settings import settings
 from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.plotly_view import our_template
 from aries_nb.widgets.static_chart import Line, line_chart
-from aries_nb.widgets.static_html import FONT, PALETTE, bundle
+from aries_nb.widgets.static_html import FONT, PALETTE
+from aries_nb.widgets.view import View
 from aries_nb.widgets.widget_model import LiveFigure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from aries_nb.model import Numbers
 
     template: go.layout.Template
@@ -48,18 +46,48 @@ def figure(figure: go.Figure | dict[str, Any] | None = None) -> LiveFigure:
         raise UsageError(
             f"{type(figure).__name__} is no Plotly figure", where="figure", advice="Pass a plotly.graph_objects.Figure."
         )
-    own = LiveFigure(figure)
+    return _OwnFigure(LiveFigure(figure)).widget
 
-    def display(include: Collection[str] | None = None, exclude: Collection[str] | None = None) -> dict[str, object]:
-        model_id, picture = own.model_id, _picture(own)
-        return bundle(model_id=model_id, text_html=picture, include=include, exclude=exclude)
 
-    def before_open() -> None:
-        own.timezone = settings.timezone
-        own.static_picture = _picture(own)
+class _Still:
+    """The source of a figure that only its user changes."""
 
-    own.belongs_to(threading.RLock(), before_open, display)
-    return own
+    version = 0
+
+
+class _OwnFigure(View):
+    """The view of a user's own figure: nothing draws it, but it gives the page signs of life as all views do."""
+
+    period_s = refresh_s = 1.0  # no frames: only signs of life every two seconds
+
+    def __init__(self, own: LiveFigure) -> None:
+        super().__init__(_Still())
+        self._own = own
+        own.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
+        own.listen(self._report)
+
+    def __repr__(self) -> str:
+        return f"figure({self._own.layout.title.text or ''})"
+
+    @property
+    def widget(self) -> LiveFigure:
+        return self._own
+
+    def _before_open(self) -> None:
+        self._own.timezone = settings.timezone
+        self._own.static_picture = self._static_html()
+
+    def _draw(self) -> int:
+        return 0
+
+    def _picture(self) -> str:
+        return _picture(self._own)
+
+    def _show_problem(self, text: str) -> int:  # noqa: ARG002  # a user's figure shows what its user put there
+        return 0
+
+    def _release(self) -> None:
+        self._own.close()
 
 
 def __getattr__(name: str) -> go.layout.Template:

@@ -85,8 +85,8 @@ class View(BoundToProcess, ABC):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the view was closed."""
-        return self._is_closed
+        """Whether the view, or its widget, was closed."""
+        return self._is_closed or self.widget.is_closed
 
     def draw(self) -> int:
         """Draw the newest data now, on the calling thread; return the number of messages sent to the browser.
@@ -96,7 +96,7 @@ class View(BoundToProcess, ABC):
         with self.lock:
             if self._is_closed:
                 return 0
-            if self.widget.is_lost:
+            if self.widget.is_lost or self.widget.is_closed:
                 if self._painter is not None:
                     self._painter.forget(self)
                 return 0
@@ -177,7 +177,7 @@ class View(BoundToProcess, ABC):
 
         `painter` None takes the view's present one, or that of the process.
         """
-        if self._is_closed:
+        if self.is_closed:
             return
         self._painter = painter or self._painter or get_painter()
         self._was_seen()
@@ -190,7 +190,7 @@ class View(BoundToProcess, ABC):
         picture = self._static_html()
         self._pictured, self._pictured_at = self.frames, elapsed()
         data = bundle(
-            model_id=None if self._is_closed else self._displayed_model(),
+            model_id=None if self.is_closed else self._displayed_model(),
             text_html=picture,
             include=include,
             exclude=exclude,

@@ -116,6 +116,11 @@ class LateModel(anywidget.AnyWidget):
         """
         return self._is_openable and getattr(self.comm, "_closed", False) is True
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called; the model cannot be opened again."""
+        return not self._is_openable
+
     def open(self) -> None:
         """Announce the model to the browser with its present state, unless it is open or was closed.
 

@@ -42,15 +42,38 @@ LOOKS = """() => [...document.querySelectorAll(".js-plotly-plot")].map((figure) 
     contrast: Math.min(...labels.map(contrast)),
   };
 })"""
+# What the signs at a page's figures say of their kernel in the next seven seconds.
+SIGNS = """async () => {
+  const said = new Set();
+  const until = performance.now() + 7000;
+  while (performance.now() < until) {
+    await new Promise(requestAnimationFrame);
+    for (const sign of document.querySelectorAll(".anb-kernel")) said.add(sign.textContent);
+  }
+  return [...said];
+}"""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_own_figures_can_be_read_and_not_be_uploaded(page, lab, screenshot, theme):
+@pytest.fixture(scope="module")
+def notebook(lab):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "own.ipynb")
+    return "own.ipynb"
+
+
+def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page, lab, notebook):
+    open_notebook(page, lab, notebook)
+    run_all(page)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+
+    assert page.evaluate(SIGNS) == [""]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_own_figures_can_be_read_and_not_be_uploaded(page, lab, notebook, screenshot, theme):
     page.set_viewport_size({"width": 800, "height": 1400})
-    open_notebook(page, lab, "own.ipynb", theme=theme)
+    open_notebook(page, lab, notebook, theme=theme)
 
     run_all(page)
 

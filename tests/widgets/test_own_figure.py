@@ -10,6 +10,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.model.settings import settings
+from aries_nb.widgets import view
 from aries_nb.widgets.own_figure import figure
 from aries_nb.widgets.plotly_view import layout
 from aries_nb.widgets.static_html import PALETTE, WIDGET_MIME
@@ -45,7 +46,7 @@ def test_it_shows_its_present_lines_without_a_kernel_and_escapes_their_names(own
     assert len(images(data["text/html"])) == 1
     assert EVIL not in data["text/html"]
     assert "9" in data["text/html"]
-    assert own.static_picture == data["text/html"]
+    assert "picture of" in own.static_picture
 
 
 def test_it_is_opened_by_its_first_display_alone(own):
@@ -98,3 +99,28 @@ def test_the_template_is_a_setting_as_well():
         assert layout("t", 300)["template"] == "aries_nb"
     finally:
         settings.template = None
+
+
+def test_a_figure_in_a_page_gives_signs_of_life_until_it_is_closed(own, painter, clock, monkeypatch):
+    monkeypatch.setattr(view, "get_painter", lambda: painter)
+    own._repr_mimebundle_()
+    own.comm.messages.clear()
+
+    beats = []
+    for _ in range(100):
+        clock.now += 0.1
+        painter.step()
+        if own.comm.sent:
+            beats.append(clock.now)
+            assert [each["content"] for each in own.comm.sent] == [{"beat": True}]
+            own.comm.messages.clear()
+            own.comm.answer({"method": "custom", "content": {"ack": 0}})
+
+    assert np.diff(beats).max() < 4  # after five seconds the page says that nothing comes
+    assert len(beats) <= 5
+
+    own.close()
+    clock.now += 1
+    painter.step()
+
+    assert painter.statistics().views == 0
