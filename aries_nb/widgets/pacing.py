@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["PERIOD_S", "UNANSWERED_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_at"]
+__all__ = ["PERIOD_S", "UNANSWERED_S", "FramePacing", "MessageBudget", "SentFrame", "next_frame_at", "on_grid"]
 
 # A little under 100 ms: at exactly 100 ms, one late frame makes 9 in that second.
 PERIOD_S = 0.09
@@ -39,6 +39,15 @@ RETRY_S = 5.0
 
 # Unanswered frames that are timed; far more than are ever in flight without a cell.
 MOST_AWAITED = 64
+
+
+def on_grid(at: float) -> float:
+    """Return the first multiple of PERIOD_S that is not before `at`, both in s.
+
+    All views are drawn at these times: what they send then is one message, and the browser lays out and composes what
+    arrives together in one go, which costs a third of three frames at three times.
+    """
+    return math.ceil(at / PERIOD_S - 1e-6) * PERIOD_S
 
 
 class SentFrame(NamedTuple):
@@ -80,11 +89,9 @@ class FramePacing:
     def sent(self, now: float) -> None:
         """Record that a frame, an update of the view's picture, was sent to the browser at `now` (s).
 
-        The next is due at the next multiple of the period, so that delays do not add up. The multiples are the
-        same for all views: the browser lays out and composes what arrives together in one go, which costs a
-        third of three frames at three times.
+        The next is due at the next multiple of the period, so that delays do not add up, at a time of `on_grid`.
         """
-        self.due = (math.floor(now / self.period_s) + 1) * self.period_s
+        self.due = on_grid((math.floor(now / self.period_s) + 1) * self.period_s)
         self.last_sent = now
         self.unanswered += 1
         if self.waiting_since is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aries_nb.model.clock import elapsed
 from aries_nb.widgets.cell_watch import BusySince, cell_watch
-from aries_nb.widgets.pacing import FramePacing, MessageBudget, SentFrame, next_frame_at
+from aries_nb.widgets.pacing import PERIOD_S, FramePacing, MessageBudget, SentFrame, next_frame_at, on_grid
 from aries_nb.widgets.transport import get_outbox
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["PaintableView", "Painter", "PainterStatistics", "get_painter"]
 
 LOG = logging.getLogger("aries_nb")
 
-# Seconds until a view that is due, but whose source has not changed, is looked at again.
+# Seconds until a view that is due, but whose source has not changed, is looked at again if no view sends frames.
 POLL_S = 0.02
 # Seconds until a view that failed to draw is drawn again.
 ERROR_PAUSE_S = 1.0
@@ -140,6 +140,7 @@ class Painter:
         self._thread: threading.Thread | None = None
         self._budget = MessageBudget()
         self._frames = self._messages = self._draws = self._errors = 0
+        self._sent_at = -math.inf
         self._is_stopped = False
         # A report between a step and the wait after it must not be slept through.
         self._is_woken = False
@@ -290,7 +291,10 @@ class Painter:
         refresh = watched.view.refresh_s
         is_overdue = refresh is not None and now - watched.looked_at >= refresh
         if version is not None and version == watched.seen_version and not is_overdue:
-            return now + POLL_S
+            # With the next frames of the others: alone it would be a message of its own.
+            is_quiet = now - self._sent_at > 2 * PERIOD_S
+            watched.pace.due = now + POLL_S if is_quiet else on_grid(now + POLL_S / 4)
+            return watched.pace.due
         watched.seen_version, watched.looked_at = version, now
         return self._paint(watched, now)
 
@@ -313,6 +317,7 @@ class Painter:
                     pace.unanswered, pace.waiting_since = before[1:]
             else:
                 self._frames += 1
+                self._sent_at = now
                 pace.awaited.append(SentFrame(newest, self._busy.cells if self._busy.since is None else -1))
             if watched.view.is_failing:
                 self._errors += 1

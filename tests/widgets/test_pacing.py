@@ -158,3 +158,13 @@ def test_the_budget_says_when_to_come_back():
 
     assert 0 < wait < 0.3
     assert budget.wait_s(wait) == 0.0
+
+
+def test_views_of_any_period_are_due_at_the_same_moments():
+    for period in (PERIOD_S, 0.5, 1.0):
+        pace = FramePacing(period)
+        for now in (0.0, 0.3, 1000.123, 5e5 + 0.45):
+            pace.sent(now)
+
+            assert pace.due / PERIOD_S == pytest.approx(round(pace.due / PERIOD_S), abs=1e-6)
+            assert now < pace.due <= now + period + PERIOD_S

@@ -5,7 +5,7 @@ import pytest
 
 from aries_nb.widgets import Board, Painter
 from aries_nb.widgets.cell_watch import CellWatch, NeverBusy, cell_watch
-from aries_nb.widgets.pacing import FramePacing
+from aries_nb.widgets.pacing import PERIOD_S, FramePacing
 from tests.widgets.sources import Boards, Busy
 
 UNANSWERED = FramePacing().in_flight
@@ -299,3 +299,41 @@ def test_a_hidden_view_is_sent_no_sign_of_life(painter, board, clock):
     painter.step()
 
     assert beats(board) == 0
+
+
+def test_a_view_that_changes_between_the_frames_of_another_is_drawn_with_the_next_of_them(
+    painter, board, source, clock
+):
+    other = Boards()
+    second = Board(other)
+    second.widget.open()
+    second.watch(painter)
+    drawn_at = []
+    for step in range(200):
+        clock.now += 0.01
+        source.put(0, step, 5, 300.0, 7, 100.1)
+        if step % 13 == 0:
+            other.put(0, step, 5, 300.0, 7, 100.1)
+        before = board.frames + second.frames
+        painter.step()
+        if board.frames + second.frames > before:
+            drawn_at.append(clock.now)
+            board.widget.comm.acknowledge(board.frames)
+            second.widget.comm.acknowledge(second.frames)
+
+    assert second.frames >= 14
+    assert len(drawn_at) <= 2 / PERIOD_S + 2
+    second.close()
+
+
+def test_on_a_quiet_page_a_change_is_drawn_soon(painter, board, source, clock):
+    painter.step()
+    board.widget.comm.acknowledge(1)
+    clock.now += 0.5
+    painter.step()
+    source.put(0, 100.2, 5, 100.3, 7, 100.2)
+
+    clock.now += 0.021
+    painter.step()
+
+    assert board.frames == 2
