@@ -130,8 +130,9 @@ class AlorHttpServer(HttpServer):
             case ["md", "v2", "clients", exchange, portfolio, *what]:
                 self._backend.activate_accounts()
                 return self._portfolios.current(_owner(exchange, portfolio, bearer), what, query, now)
-            case ["md", "v2", "stats", exchange, portfolio, "history", "trades"]:
+            case ["md", "v2", "stats", exchange, portfolio, "history", "trades", *symbol] if len(symbol) < 2:
                 self._backend.activate_accounts()
+                query = Query({**query.values, "ticker": symbol[0]}) if symbol else query
                 return self._portfolios.past_fills(_owner(exchange, portfolio, bearer), query, now)
             case ["md", "v2", *what]:
                 return self._market.answer(what, query, now)

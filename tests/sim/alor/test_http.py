@@ -179,6 +179,16 @@ def test_own_trades_of_one_instrument(api: Api) -> None:
     assert api.get(f"{OURS}/NONE/trades") == []
 
 
+def test_past_own_trades_of_one_instrument(api: Api) -> None:
+    path = "/md/v2/stats/MOEX/D00001/history/trades"
+    symbol = api.get(path, limit=1)[0]["symbol"]
+
+    found = api.get(f"{path}/{symbol}", descending="True", limit=5)
+
+    assert found == api.get(path, ticker=symbol, descending="True", limit=5) != []
+    assert api.get(f"{path}/NONE") == []
+
+
 def test_own_trades_of_one_side(api: Api) -> None:
     path = "/md/v2/Stats/MOEX/D00001/history/trades"
 
