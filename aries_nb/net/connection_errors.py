@@ -5,6 +5,7 @@ In all of them `where` is the address of the server without secrets.
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 LATER = frozenset({408, 425, 429})
+RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 UNKNOWN_ISSUER = {18, 19, 20, 21}  # OpenSSL's codes for a chain without a trusted issuer
 
 
@@ -73,8 +75,7 @@ def enough_resources(where: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "start new thread" not in str(error):
             raise
         reason = "out of memory" if isinstance(error, MemoryError) else explain(error)
-        advice = "Close feeds and files that are not needed, or raise the limits of this process (ulimit -n, -u, -v)."
-        raise ConnectError(f"this process has run out of resources: {reason}", where=where, advice=advice) from error
+        raise _out_of_resources(reason, where) from error
 
 
 def is_for_now(status: int) -> bool:
@@ -82,8 +83,13 @@ def is_for_now(status: int) -> bool:
     return status in LATER or status >= 500
 
 
-def never_connected(reason: str, where: str) -> ConnectError:
-    """Return the error for users when the first attempt to connect to the address `where` failed, for `reason`."""
+def never_connected(reason: str, where: str, error: Exception) -> ConnectError:
+    """Return the error for users when the first attempt to connect to the address `where` failed with `error`.
+
+    `reason` says why.
+    """
+    if isinstance(error, OSError) and error.errno in RESOURCES:
+        return _out_of_resources(reason, where)
     return ConnectError(f"cannot connect: {reason}", where=where, advice="Check the address and the network.")
 
 
@@ -91,6 +97,11 @@ def not_open_within(seconds: float, where: str) -> ConnectError:
     """Return the error for users when no session with the address `where` was open after `seconds`."""
     advice = "Check the address, or try again with a longer timeout."
     return ConnectError("no session", where=f"{where}, after {seconds:g} s", advice=advice)
+
+
+def _out_of_resources(reason: str, where: str) -> ConnectError:
+    advice = "Close feeds and files that are not needed, or raise the limits of this process (ulimit -n, -u, -v)."
+    return ConnectError(f"this process has run out of resources: {reason}", where=where, advice=advice)
 
 
 def token_refused(reason: str, where: str) -> TokenError:

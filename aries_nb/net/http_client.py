@@ -28,7 +28,7 @@ from aries_nb.model import Secret
 from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
-from aries_nb.net.connection_errors import explain, is_for_now
+from aries_nb.net.connection_errors import enough_resources, explain, is_for_now
 from aries_nb.net.limits import RateLimit, count_values
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.redaction import Redactor
@@ -124,7 +124,8 @@ class HttpClient:
         for attempt in range(1, ATTEMPTS + 1):
             retry_after = 0.0
             try:
-                answer = self._on_thread(lambda: self._authorized(path, params or {}))
+                with enough_resources(self.base + path):
+                    answer = self._on_thread(lambda: self._authorized(path, params or {}))
             except ConnectError as error:
                 failure: FeedError = error
             else:

@@ -193,7 +193,7 @@ class Session:
                 lived = None if self._live_since is None else elapsed() - self._live_since
                 self._interrupted(explain(ended), ended.cause if isinstance(ended, ConnectionLostError) else "cut")
                 if not self._first.done():
-                    self._fail(never_connected(self.last_error, self._where))
+                    self._fail(never_connected(self.last_error, self._where, ended))
                     return
                 await asyncio.sleep(backoff.next(lived=lived, jitter=random.random()))
         except FeedError as error:
@@ -286,12 +286,16 @@ class Session:
         """Done callback of `ticker`, the task that checks the connection regularly: fail the session on its error.
 
         Without these checks a dead server would not be noticed. Errors after the end of the connection `socket` are
-        ignored, since the receiving task raises that end.
+        ignored, since the receiving task raises that end. An error of the system, such as no file descriptor left, may
+        pass: the session connects again.
         """
         from aries_nb.net.websocket import is_open
 
         error = None if ticker.cancelled() else ticker.exception()
-        if isinstance(error, Exception) and is_open(socket):
+        if isinstance(error, OSError) and is_open(socket):
+            self._ended_by = ConnectionLostError(explain(error))
+            socket.transport.abort()
+        elif isinstance(error, Exception) and is_open(socket):
             self._crash(error)
             self._runner.cancel()
 

@@ -30,6 +30,12 @@ from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedErro
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
+try:  # when this module is loaded: later, a process without a file descriptor left could not load them
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = termios = None  # type: ignore[assignment]
+
 __all__ = ["SendQueue", "WebSocketPings", "connected", "is_open", "unread_frames"]
 
 log = logging.getLogger("aries_nb")
@@ -314,10 +320,7 @@ def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
 
 def _buffered(socket: ClientConnection) -> int:
     """Return the bytes in the system's receive buffer of `socket`; 0 on Windows, which does not report them."""
-    try:
-        from fcntl import ioctl
-        from termios import FIONREAD
-    except ImportError:
+    if fcntl is None or termios is None:
         return 0
     system = socket.transport.get_extra_info("socket")
     if system is None:  # TLS through a proxy's tunnel that has just ended
@@ -325,5 +328,5 @@ def _buffered(socket: ClientConnection) -> int:
     number = system.fileno()
     count = array("i", [0])
     if number >= 0:  # it is closed otherwise
-        ioctl(number, FIONREAD, count)
+        fcntl.ioctl(number, termios.FIONREAD, count)
     return count[0]

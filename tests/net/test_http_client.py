@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import logging
 import socket
@@ -178,6 +179,15 @@ def test_no_connection_is_tried_again_and_then_said(clients: Any) -> None:
             clients(f"http://127.0.0.1:{taken.getsockname()[1]}", pause=pauses).get("/x")
 
     assert len(pauses.seconds) == 3
+
+
+def test_a_lack_of_descriptors_is_an_error_of_this_library(clients: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = clients("http://127.0.0.1:1", pause=Pauses())
+    error = OSError(errno.EMFILE, "Too many open files: 'httpx/__init__.py'")
+    monkeypatch.setattr(client, "_ask", lambda *_: (_ for _ in ()).throw(error))
+
+    with pytest.raises(ConnectError, match=r"run out of resources: Too many open files.*ulimit"):
+        client.get("/x")
 
 
 def test_a_server_that_speaks_no_http_is_an_error_that_says_so(clients: Any) -> None:

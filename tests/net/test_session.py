@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,7 @@ from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from websockets.asyncio.server import ServerConnection
@@ -84,6 +86,39 @@ def test_every_accepted_form_of_authentication_opens_it(form: str, serve: Serve,
     eventually(lambda: session.renewals >= 1)
 
     assert (session.state, len(gaps(session))) == ("live", 0)
+
+
+def test_a_lack_of_descriptors_that_passes_ends_a_connection_and_not_the_session(
+    serve: Serve, open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(serve().url)
+    session.wait_open(5)
+    errors = [OSError(errno.EMFILE, "Too many open files")]
+    turn = session.read_monitor.turn
+
+    def fails_once(*arguments: Any) -> None:
+        if errors:
+            raise errors.pop()
+        turn(*arguments)
+
+    monkeypatch.setattr(session.read_monitor, "turn", fails_once)
+
+    eventually(lambda: session.reconnects == 1 and session.state == "live")
+
+    assert (errors, session.error) == ([], None)
+    assert [gap.reason for gap in gaps(session)] == ["Too many open files"]
+
+
+def test_a_first_connection_without_descriptors_says_so(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def connected(*_: object) -> AsyncIterator[None]:
+        raise OSError(errno.EMFILE, "Too many open files")
+        yield
+
+    monkeypatch.setattr("aries_nb.net.websocket.connected", connected)
+
+    with pytest.raises(ConnectError, match=r"run out of resources: Too many open files.*ulimit"):
+        open_session("ws://127.0.0.1:1").wait_open(5)
 
 
 def test_closing_twice_is_closing_once(serve: Serve, open_session: Open) -> None:
