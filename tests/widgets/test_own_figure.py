@@ -112,7 +112,7 @@ def test_a_figure_in_a_page_gives_signs_of_life_until_it_is_closed(own, painter,
         painter.step()
         if own.comm.sent:
             beats.append(clock.now)
-            assert [each["content"] for each in own.comm.sent] == [{"beat": True}]
+            assert [each["content"]["beat"] for each in own.comm.sent] == [True]
             own.comm.messages.clear()
             own.comm.answer({"method": "custom", "content": {"ack": 0}})
 
