@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aries_nb.widgets.light_view import light_code
 from aries_nb.widgets.transport import FrameChanges, Message
 from aries_nb.widgets.widget_model import static_text
 
@@ -62,6 +63,29 @@ CLOSED_CARRIER = """async () => {
   first.hear("destroy");
   await pause();
   return [...before, first.said, second.said];
+}"""
+LEFT = """async () => {
+  const made = window.makeModel("one", new DataView(new Float64Array([7, 0, 0, 0]).buffer));
+  const script = window.ours.panel(() => ({ paint() {} }));
+  script.initialize({ model: made.model });
+  document.body.innerHTML = "<div>picture</div>";
+  script.render({ model: made.model, el: document.body });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const before = made.said.splice(0).map(([, { visible }]) => visible);
+  window.dispatchEvent(new Event("pagehide"));
+  return [before, made.said.map(([, { visible }]) => visible)];
+}"""
+IN_ZONE = """async ([code, zone]) => {
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const { makeChart } = await import(url);
+  const root = document.body.appendChild(document.createElement("div"));
+  for (const name of ["up", "down"]) root.style.setProperty(`--anb-${name}`, "#00ff00");
+  const line = { label: "bid", colour: "#3366cc" };
+  const texts = { title: "t", note: "", waiting: "", kind: "lines" };
+  const looks = { ...texts, height: 300, decimals: 2, sizeDecimals: 0, bands: [] };
+  const points = [new Float64Array([0, 60000, 120000]), new Float64Array([1, 2, 3])];
+  makeChart(root, { move() {} }).paint([points, [[], [], [], []]], { ...looks, zone, lines: [line] });
+  return root.querySelector(".anb-plot").getAttribute("aria-label");
 }"""
 LATE = """() => {
   const { line } = window.ours.connect(window.makeModel("first").model);
@@ -158,3 +182,25 @@ def test_messages_for_closed_models_take_no_room_from_those_for_late_ones(blank)
     blank.evaluate(MODELS)
 
     assert blank.evaluate(LATE) == [[{"n": -1}], 399]
+
+
+def test_a_page_that_is_left_says_at_once_that_its_displays_cannot_be_seen(blank):
+    blank.evaluate(MODELS)
+
+    before, left = blank.evaluate(LEFT)
+
+    assert True in before
+    assert left == [False]
+
+
+@pytest.mark.parametrize(
+    ("zone", "times", "shown"),
+    [
+        ("Europe/Moscow", "03:00:00 to 03:02:04", "Europe/Moscow"),
+        ("New/Zone", "1 Jan to 00:02:04", "UTC"),
+    ],
+)
+def test_a_light_chart_shows_utc_where_the_browser_does_not_know_the_zone(blank, zone, times, shown):
+    label = blank.evaluate(IN_ZONE, [light_code() + "export { makeChart };", zone])
+
+    assert label.rsplit("; ", 1)[1] == f"{times} {shown}"

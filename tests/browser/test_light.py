@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import errors_of, fresh_page
-from tests.browser.lab import RUN, THEMES, failures, open_notebook, run_all, run_cell
+from tests.browser.lab import RUN, THEMES, failures, open_notebook, outputs, run_all, run_cell, wait_idle
 from tests.views.stage import notebook_of
 from tests.views.twelve_charts import ARE_DRAWN, FILLED, SHEET, START, rates
 
@@ -174,7 +174,13 @@ def test_a_second_display_and_single_charts_share_numbers_and_script(shown):
     assert failures(shown) == []
 
 
-def test_a_reloaded_page_shows_the_sheet_again(shown):
+def test_a_reloaded_page_shows_the_sheet_again_and_leaves_no_display_that_seems_to_be_seen(shown):
+    run_cell(shown, 'one = quotes.charts("ask_price", symbols=["MSFT"])\none')
+    run_cell(shown, "import asyncio\nwhile not one._displays:\n    await asyncio.sleep(0.1)", wait=False)
+    shown.locator(".anb-light").last.scroll_into_view_if_needed()
+    wait_idle(shown)
+    run_cell(shown, "before = set(one._displays)\nprint(len(before), 'seen')")
+    assert "1 seen" in str(outputs(shown, -1))
     shown.evaluate(RUN, "docmanager:save")
     shown.wait_for_function("() => window.ariesRun.done")
 
@@ -183,3 +189,5 @@ def test_a_reloaded_page_shows_the_sheet_again(shown):
     drawn = "() => [...document.querySelectorAll('.anb-light')].filter(({dataset}) => dataset.frames > 3).length >= 6"
     shown.wait_for_function(drawn, timeout=60_000)
     assert shown.errors == []
+    run_cell(shown, "print(len(before & set(one._displays)), 'left')")
+    assert "0 left" in str(outputs(shown, -1))

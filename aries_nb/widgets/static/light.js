@@ -527,7 +527,8 @@ function makeChart(root, group) {
 
   const api = {
     link,
-    paint(blocks, next) {
+    paint(blocks, sent) {
+      const next = { ...sent, zone: zoneOf(sent.zone) };
       description = next;
       marks = blocks[blocks.length - 1];
       lines = blocks.slice(0, -1);

@@ -202,17 +202,22 @@ function offsetOf(zone, ms) {
   return offset;
 }
 
-// The time of day, or day and time, of epoch milliseconds in the time zone that the kernel names, with the zone's name.
-function stampOf(model, ms, hasDay = false) {
-  const zone = model.get("timezone") || "UTC";
-  let [local, name] = [ms, "UTC"];
+// The zone `name`, or UTC where the browser does not know it, which is then also the name to show.
+function zoneOf(name) {
   try {
-    [local, name] = [ms + offsetOf(zone, ms), zone];
-  } catch {} // a zone that the browser does not know: in UTC, and so named
-  const text = new Date(local).toISOString().slice(0, 19).replace("T", " ");
-  return `${hasDay ? text : text.slice(11)} ${name}`;
+    offsetOf(name, 0);
+    return name;
+  } catch {
+    return "UTC";
+  }
 }
 
+// The time of day, or day and time, of epoch milliseconds in the time zone that the kernel names, with the zone's name.
+function stampOf(model, ms, hasDay = false) {
+  const zone = zoneOf(model.get("timezone") || "UTC");
+  const text = new Date(ms + offsetOf(zone, ms)).toISOString().slice(0, 19).replace("T", " ");
+  return `${hasDay ? text : text.slice(11)} ${zone}`;
+}
 
 // Show in `root` that the kernel is gone, or has been silent for five seconds although `isShown` said all the while that
 // messages may be expected. A page that was stopped itself begins to wait anew.

@@ -274,6 +274,12 @@ function show({ model, el }, makeView, connection) {
   });
   observer.observe(root);
   document.addEventListener("visibilitychange", checkVisibility);
+  // A page that is left or reloaded can be seen no more; what it does not say now, it never says.
+  const leave = () => {
+    report(false);
+    flushLine(connection.line);
+  };
+  window.addEventListener("pagehide", leave);
   const stopWatching = watchKernel(connection, root, () => isVisible);
   const timer = setInterval(() => view.tick && isVisible && last !== null && !freeze.isHeld() && view.tick(), 1000);
   paint();
@@ -286,6 +292,7 @@ function show({ model, el }, makeView, connection) {
     cancelAnimationFrame(queued);
     observer.disconnect();
     document.removeEventListener("visibilitychange", checkVisibility);
+    window.removeEventListener("pagehide", leave);
     for (const change of changes) model.off(change, requestPaint);
     isVisible = false;
     connection.displays.delete(id);
