@@ -85,7 +85,8 @@ class Link:
 
     Any thread may call every method. `url` is the broker's base address; `gaps` is the part of the gap log for these
     connections. `connection_limit` limits connections and requests together with others that share it, None for limits
-    of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times.
+    of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
+    of the status of an order whether it has ended.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Link:
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
         arrivals: ArrivalCounter | None = None,
+        is_finished: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._columns = endpoint.columns
+        self._is_finished = is_finished
         self.pnl_intervals = endpoint.pnl_intervals
         self.hours = endpoint.hours
         self.conflates = endpoint.conflates
@@ -193,7 +196,8 @@ class Link:
         if not columns:
             what = f"this broker has no {kind.replace('_', ' ')}"
             raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
-        table = Table(columns, (account,), key=TABLE_KEYS[kind], listeners=listeners)
+        key, is_finished = TABLE_KEYS[kind], self._is_finished
+        table = Table(columns, (account,), key=key, listeners=listeners, is_finished=is_finished)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         try:
             self._subscribe([Route(subscription, table, 0)], table)

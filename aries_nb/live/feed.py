@@ -93,7 +93,14 @@ class Feed(BoundToProcess):
         )
         self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
-            endpoint, url, token, self._gaps.stream(stream), connection_limit=shared, rule=rule, arrivals=arrivals
+            endpoint,
+            url,
+            token,
+            self._gaps.stream(stream),
+            connection_limit=shared,
+            rule=rule,
+            arrivals=arrivals,
+            is_finished=broker.account_reference.is_finished if broker.account_reference else lambda _: False,
         )
         self._link = self._link_to("market", broker.market)
         self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on

@@ -35,6 +35,7 @@ FILL_COLUMNS = (
 PRICE_STEP = Decimal("1e-10")  # fills' prices are rounded to this; a quotient may have endless digits
 MOST_ORDERS = 50_000  # orders whose state is remembered, so that no snapshot yields their fills again
 MOST_FILLS = 200_000  # executions whose ids are remembered, for the same reason
+MOST_STATES = 8  # of one execution, each of which was corrected by the next
 MOST_AHEAD_NS = 86_400_000_000_000  # an order's time further ahead of its receipt orders no states: it is an error
 COMBINATION = "{} (legs not known)"  # the symbol of a fill of several legs, none of which can be named
 
@@ -46,14 +47,15 @@ class Fill(NamedTuple):
     """An own execution at `ts` (exchange time, ns since the epoch), of an order of the user.
 
     `side` is the direction. `quantity` is above 0; below 0 it takes back earlier executions of the order, which the
-    exchange cancelled. `price` is NaN where the broker gave no average price. `fee` is above 0 where it was paid, NaN
-    where the broker gives none. `is_combined`: derived from a list of all orders, as after a gap or at the first
-    connection; it may stand for several executions, and `ts` is that of the last. `is_listed`: reported in a list of
-    all fills, so it may be older than fills before it. `source`: reported as it happened ("stream"), in such a list
-    ("list"), or by a request for past fills ("history"). `mid` is the middle of our own quotes at `ts`, NaN where it
-    was not looked up or there was no quote; set by the code that values fills. `multiplier` is what one unit of the
-    price is worth for one unit of quantity, None for that of the position, NaN where only that of the position, when it
-    comes, can say. `accrued` is the accrued interest paid in addition to the price, in all.
+    exchange cancelled or corrected; 0 adds to the fee of an earlier one. `price` is NaN where the broker gave no
+    average price. `fee` is above 0 where it was paid, NaN where the broker gives none. `is_combined`: derived from a
+    list of all orders, as after a gap or at the first connection; it may stand for several executions, and `ts` is that
+    of the last. `is_listed`: reported in a list of all fills, so it may be older than fills before it. `source`:
+    reported as it happened ("stream"), in such a list ("list"), or by a request for past fills ("history"). `mid` is
+    the middle of our own quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that
+    values fills. `multiplier` is what one unit of the price is worth for one unit of quantity, None for that of the
+    position, NaN where only that of the position, when it comes, can say. `accrued` is the accrued interest paid in
+    addition to the price, in all.
     """
 
     ts: int
@@ -141,6 +143,27 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
     )
 
 
+def _corrected_between(before: OrderState, now: OrderState) -> Sequence[Fill]:
+    """Return what a later state of an order corrects, of which as much is filled at another average price; () without.
+
+    All that was filled is taken back, and follows anew at the average price of now. Average prices that differ by their
+    rounding alone, to two places or more, are the same.
+    """
+    is_later = before.is_timed and now.is_timed and now.ts > before.ts
+    is_same_order = before.key == now.key and before.filled == now.filled and now.filled > 0
+    prices = (before.average_price, now.average_price)
+    if not (is_later and is_same_order and all(map(is_usable, prices))):
+        return ()
+    with exactly():
+        places = min(max(int(price.as_tuple().exponent) for price in prices), -2)
+        one, other = (price.quantize(Decimal(1).scaleb(places)) for price in prices)
+    if one == other:
+        return ()
+    made = fill_between(None, now)
+    taken_back = fill_between(before, now._replace(filled=ZERO))
+    return tuple(fill for fill in (taken_back, made) if fill is not None)
+
+
 class FillLog(Log[tuple[Fill, int]]):
     """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch."""
 
@@ -148,10 +171,11 @@ class FillLog(Log[tuple[Fill, int]]):
         """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
 
         Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity (below 0 where
-        executions are taken back), price (NaN where unknown), fee (above 0 where paid, NaN where unknown; all float64),
-        order_id, is_combined and source. `is_combined` (bool): derived from a list of all orders, as after a gap, so
-        the row may be several executions of that order. `source`: reported as it happened ("stream"), in a list of all
-        fills or orders ("list"), or by a request for past fills ("history"). The frame belongs to the caller.
+        executions are taken back, 0 where a fee came later), price (NaN where unknown), fee (above 0 where paid, NaN
+        where unknown; all float64), order_id, is_combined and source. `is_combined` (bool): derived from a list of all
+        orders, as after a gap, so the row may be several executions of that order. `source`: reported as it happened
+        ("stream"), in a list of all fills or orders ("list"), or by a request for past fills ("history"). The frame
+        belongs to the caller.
         """
         entries, end = self.entries()
         rows = [
@@ -166,46 +190,65 @@ class FillLog(Log[tuple[Fill, int]]):
 class ReportedFillLog(FillLog):
     """The fills (own executions) that a broker reports as such; listens to a table with `model.FILL_COLUMNS`.
 
-    A fill that is reported again, as after an interruption of the stream, counts once. One without a side or a quantity
-    is skipped. `columns` are those of the table; the newest `limit` fills are kept.
+    A fill that is reported again, as after an interruption of the stream, counts once. One that comes again with
+    another side, quantity or price is corrected: it is taken back by a fill with a quantity below 0, and follows anew,
+    unless its quantity is 0 now. One whose fee comes later, or changes, is followed by a fill with a quantity of 0 and
+    what is added to the fee. One without a side or a quantity is skipped. `columns` are those of the table; the newest
+    `limit` fills are kept.
     """
 
     def __init__(self, columns: Sequence[Column], *, limit: int = LOG_LIMIT) -> None:
         super().__init__(limit)
         self._places = {column.name: place for place, column in enumerate(columns)}
-        self._seen: dict[tuple[str, str], None] = {}
+        self._seen: dict[tuple[str, str], tuple[Fill, ...]] = {}  # what was reported of each, the newest last
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the executions of these changes that are not known yet; the writer's thread only."""
-        self._append(self._news(changes))
+        self._append([entry for change in changes for entry in self._news(change)])
 
     def insert(self, rows: Sequence[TableRow]) -> int:
         """Append past executions that are not known yet; return the number appended. The writer's thread only.
 
         Only as many as there is room for within the limit, the newest of them: older fills do not evict newer ones.
         """
-        news = self._news([RowChange(row, is_snapshot=True) for row in rows])
         room = max(self._limit - len(self), 0)
-        kept = sorted(news.items(), key=lambda each: each[1][0].ts)[max(len(news) - room, 0) :]
-        self._append({key: (fill._replace(source="history"), received) for key, (fill, received) in kept})
-        return len(kept)
+        new = [row for row in rows if self._key(row) not in self._seen]
+        kept = sorted(new, key=lambda row: row.ts)[max(len(new) - room, 0) :]
+        news = [entry for row in kept for entry in self._news(RowChange(row, is_snapshot=True))]
+        self._append([(fill._replace(source="history"), received) for fill, received in news])
+        return len(news)
 
-    def _news(self, changes: Sequence[RowChange]) -> dict[tuple[str, str], tuple[Fill, int]]:
-        """Return the executions that were not reported before, by account and id, each with its time of receipt."""
-        found: dict[tuple[str, str], tuple[Fill, int]] = {}
-        for change in changes:
-            value = {name: change.row.values[place] for name, place in self._places.items()}
-            key = (change.row.account, str(value["fill_id"]))
-            fill = _reported_fill(change, value) if key not in self._seen and key not in found else None
-            if fill is not None:
-                found[key] = (fill, change.row.received)
-        return found
+    def _key(self, row: TableRow) -> tuple[str, str]:
+        return row.account, str(row.values[self._places["fill_id"]])
 
-    def _append(self, news: Mapping[tuple[str, str], tuple[Fill, int]]) -> None:
-        self._seen |= dict.fromkeys(news)
+    def _news(self, change: RowChange) -> list[tuple[Fill, int]]:
+        """Return what a report adds to the log, each with its time of receipt, and remember it."""
+        key, received = self._key(change.row), change.row.received
+        now = _reported_fill(change, {name: change.row.values[place] for name, place in self._places.items()})
+        known = self._seen.get(key, ())
+        if now is None or not (known or now.quantity):
+            return []
+        if not known:
+            self._seen[key] = (now,)
+            return [(now, received)]
+        last = known[-1]
+        if not _is_same_execution(last, now):
+            if any(_is_same_execution(each, now) for each in known):
+                return []  # it repeats what was corrected since
+            self._seen[key] = (*known, now)[-MOST_STATES:]
+            taken_back = last._replace(quantity=-last.quantity, fee=last.fee.copy_negate(), accrued=-last.accrued)
+            return [(fill, received) for fill in (taken_back, now) if fill.quantity]
+        with exactly():
+            more = now.fee - (last.fee if last.fee.is_finite() else ZERO)
+        if not more.is_finite() or not now.quantity:
+            return []
+        self._seen[key] = (*known[:-1], last._replace(fee=now.fee))
+        return [(last._replace(quantity=ZERO, fee=more, accrued=ZERO), received)] if more else []
+
+    def _append(self, news: Sequence[tuple[Fill, int]]) -> None:
         for key in list(self._seen)[: max(len(self._seen) - MOST_FILLS, 0)]:
             del self._seen[key]
-        self.extend(sorted(news.values(), key=lambda each: each[0].ts))
+        self.extend(sorted(news, key=lambda each: each[0].ts))
 
 
 @dataclass
@@ -252,17 +295,17 @@ class DerivedFillLog(FillLog):
         # A full list may contain an order before the one that it replaces.
         replaced = {state.replaces for state, _ in states}
         states.sort(key=lambda each: (each[0].ts, each[0].order_id not in replaced))
-        fills = [(self._fill(state, change), change.row.received) for state, change in states]
+        fills = [(fill, change.row.received) for state, change in states for fill in self._fills(state, change)]
         for key in list(self._orders)[: max(len(self._orders) - MOST_ORDERS, 0)]:
             del self._orders[key]
             self._successors.pop(key, None)
         for key in list(self._successors)[: max(len(self._successors) - MOST_ORDERS, 0)]:
             del self._successors[key]
-        self.extend((fill, received) for fill, received in fills if fill is not None)
+        self.extend(fills)
 
-    def _fill(self, now: OrderState, change: RowChange) -> Fill | None:
+    def _fills(self, now: OrderState, change: RowChange) -> Sequence[Fill]:
         if not is_usable(now.filled):
-            return None
+            return ()
         order = self._orders.pop(now.key, None) or _KnownOrder(now)
         self._orders[now.key] = order  # the orders updated last are remembered longest
         self._place(order, now)
@@ -270,7 +313,7 @@ class DerivedFillLog(FillLog):
         before = order.count.state
         fill = fill_between(before, now, is_combined=change.is_snapshot)
         order.count.state = now if before is None else _newest(before, now)
-        return fill
+        return _corrected_between(before, now) if fill is None and before is not None else (fill,) if fill else ()
 
     def _place(self, order: _KnownOrder, now: OrderState) -> None:
         """Decide, once something is filled, whether an order goes on counting from the one that it replaced."""
@@ -392,7 +435,7 @@ def _price(value: Value) -> Decimal:
 
 def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None:
     side, quantity = _side(str(value["side"])), Decimal(value["quantity"])
-    if side is None or not is_usable(quantity) or quantity <= 0:
+    if side is None or not is_usable(quantity) or quantity < 0:
         return None
     price, fee = Decimal(value["price"]), Decimal(value["fee"])
     accrued = Decimal(value.get("accrued_interest", ZERO))
@@ -411,6 +454,11 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
         multiplier=_fill_multiplier(value, quantity, price, accrued),
         accrued=accrued,
     )
+
+
+def _is_same_execution(one: Fill, other: Fill) -> bool:
+    is_same_price = one.price == other.price or not (one.price.is_finite() or other.price.is_finite())
+    return one.side == other.side and one.quantity == other.quantity and (is_same_price or not one.quantity)
 
 
 def _option_multiplier(symbol: str) -> Decimal | None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from aries_nb.store.attribution import Attribution, Contribution, RunningAttribution, Worth, trade_of
 from aries_nb.store.fills import Fill
-from aries_nb.store.valuation import Marks, Portfolio, worth
+from aries_nb.store.valuation import Marks, Portfolio, Position, worth
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["CASH", "Reconciliation"]
@@ -25,6 +25,7 @@ MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
 # Orders, positions and cash come in separate messages; a difference that lasts longer than this is real, in ns.
 SETTLING_NS = 5_000_000_000
+COST_STEP = Decimal("1e-10")  # a quotient may have endless digits
 MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
 
@@ -49,6 +50,7 @@ class Reconciliation:
             self._cash = self._agreed = _cash_of(reported)  # computed; the broker's at the latest agreement
         self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
         self._pending_since = 0  # when the newest of these came
+        self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._is_guessed = False  # whether we set the price of a pending fill
@@ -61,14 +63,19 @@ class Reconciliation:
         """
         with exactly():
             self._learn(reported, fills)
-            for fill in self._priced((*self._unpriced, *fills), marks):
+            for fill in self._priced((*self._unpriced, *(fill for fill in fills if fill.quantity)), marks):
                 self._trade(fill, now)
+            for fill in fills:
+                if not fill.quantity:  # a fee that came later: cash moves by it, or has moved already
+                    self._pending_since = now
+                    self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + abs(fill.fee)
             worths = self._worths_held_no_more(reported) | self._worths_at(marks)
             self._last_worths |= {symbol: known for symbol, known in worths.items() if known.is_finite()}
             for symbol in dict.fromkeys((*self._worths, *worths)):
                 now_worth = worths.get(symbol, UNKNOWN)
                 if not _is_same(now_worth, self._worths.get(symbol, UNKNOWN)):
                     self._attribution.take([Worth(symbol, now_worth)])
+            self._margined |= _margined(reported)
             self._reported, self._marks, self._worths = reported, marks, worths
             self._settle(now)
 
@@ -196,12 +203,15 @@ class Reconciliation:
         """
         held = self._attribution.quantities()
         found = {}
+        rest = _cash_of(self._reported) - self._cash
         for symbol in dict.fromkeys((*held, *self._reported.positions)):
             theirs = self._reported.positions.get(symbol)
             units = (ZERO if theirs is None else theirs.quantity) - held.get(symbol, ZERO)
             if units:
-                found[symbol] = units * self._worths.get(symbol, UNKNOWN)
-        rest = _cash_of(self._reported) - self._cash
+                # Of a margined instrument the cash contains what its units cost, though they were not paid for.
+                cost = _cost_of(units, self._margined.get(symbol))
+                rest += cost
+                found[symbol] = units * self._worths.get(symbol, UNKNOWN) - cost
         return {**found, CASH: rest} if rest or not rest.is_finite() else found
 
 
@@ -209,6 +219,21 @@ def _cash_of(portfolio: Portfolio) -> Decimal:
     """Return the cash that there would be if margined positions had been paid for: then all positions are alike."""
     margined = (held.cost for symbol, held in portfolio.positions.items() if symbol in portfolio.margined)
     return portfolio.cash - sum(margined, ZERO)
+
+
+def _margined(portfolio: Portfolio) -> dict[str, Position]:
+    """Return the margined positions whose quantity and cost are known."""
+    held = ((symbol, each) for symbol, each in portfolio.positions.items() if symbol in portfolio.margined)
+    return {symbol: each for symbol, each in held if each.quantity and (each.quantity + each.cost).is_finite()}
+
+
+def _cost_of(units: Decimal, position: Position | None) -> Decimal:
+    """Return what some units of a position cost, as many as it has or another number at the same average."""
+    if position is None:
+        return ZERO
+    if units == -position.quantity:
+        return -position.cost
+    return (units * position.cost / position.quantity).quantize(COST_STEP)
 
 
 def _is_same(a: Decimal, b: Decimal) -> bool:

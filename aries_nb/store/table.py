@@ -77,7 +77,8 @@ class Table:
     A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival are evicted. A column
     `updated`, where there is one, decides which of two states of a row is the later one. The network's thread writes,
     any thread reads. `key` is empty where an account has one row only. `columns` are the fields of a row besides ts,
-    received and account; `listeners` receive every changed row before readers see it.
+    received and account; `listeners` receive every changed row before readers see it. `is_finished` says whether an
+    order with a `status` has ended.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Table:
         key: Sequence[str],
         limit: int = 10_000,
         listeners: Sequence[TableListener] = (),
+        is_finished: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.columns = tuple(columns)
         self.accounts = tuple(accounts)
@@ -96,6 +98,8 @@ class Table:
         self._places = tuple(names.index(name) for name in self.key)
         self._updated = names.index("updated") if "updated" in names else None
         self._filled_at = names.index("filled") if "filled" in names else None
+        self._status_at = names.index("status") if "status" in names else None
+        self._is_finished = is_finished
         self._limit = limit
         self._listeners = tuple(listeners)
         self._observers = Observers()
@@ -274,6 +278,7 @@ class Table:
         self._taken += 1
         self._replaced += key in self._rows
         known = self._rows.get(key) or self._removed.pop(key, None)
+        row = self._not_before(row, known)
         is_news = not is_snapshot or known is None or known.values != row.values
         ahead = self._fetched.get(key)
         if ahead is None:
@@ -282,7 +287,7 @@ class Table:
             return is_news
         is_known = any(each.values == row.values for each in ahead)
         order = self._order(row, ahead[-1])
-        if order < 0:  # a late, earlier state
+        if order < 0 or self._is_earlier(row, ahead[-1]):  # a late, earlier state
             self._rows.setdefault(key, ahead[-1])
             return not is_known and not is_snapshot
         self._rows[key] = row
@@ -297,6 +302,7 @@ class Table:
         with the row.
         """
         held = self._rows.get(key)
+        row = self._not_before(row, held)
         self._taken += 1
         self._filled += 1
         self._replaced += held is not None
@@ -329,21 +335,33 @@ class Table:
         assert isinstance(two, int), "times are whole numbers"
         return one - two
 
+    def _has_ended(self, row: TableRow) -> bool:
+        return self._status_at is not None and self._is_finished(str(row.values[self._status_at]))
+
+    def _not_before(self, row: TableRow, known: TableRow | None) -> TableRow:
+        """Return a state without a time as one of the time of the known state, so that none before that replaces it."""
+        if self._updated is None or known is None or row.values[self._updated] != NOT_A_TIME:
+            return row
+        place = self._updated
+        return row._replace(values=(*row.values[:place], known.values[place], *row.values[place + 1 :]))
+
     def _is_earlier(self, row: TableRow, known: TableRow) -> bool:
         """Return whether a streamed row is an earlier state than the known one, so that it must not replace it.
 
-        By `updated`, of equal times by the quantity filled. A time far ahead of its receipt is an error and decides
-        nothing.
+        By `updated`, of equal times, and of a state without a time, by the quantity filled, then by whether the order
+        has ended. A time far ahead of its receipt is an error and decides nothing.
         """
         if self._updated is None or _ahead(known, self._updated) > MOST_AHEAD_NS:
             return False
         order = self._order(row, known)
         if order or self._filled_at is None or known.values[self._updated] == NOT_A_TIME:
-            return order < 0 and row.values[self._updated] != NOT_A_TIME
+            return order < 0
         now, before = (each.values[self._filled_at] for each in (row, known))
         if not isinstance(now, Decimal) or not isinstance(before, Decimal):
             return False
-        return now.is_finite() and before.is_finite() and now < before
+        if now.is_finite() and before.is_finite() and now != before:
+            return now < before
+        return self._has_ended(known) and not self._has_ended(row)
 
     def _remove_unlisted(self, listed: dict[int, set[Key]]) -> None:
         """Remove the rows that a list of all rows of their account lacks.

@@ -538,3 +538,88 @@ def test_past_drives_nothing_out_and_its_newest_come_first() -> None:
 
     assert (count, log.evicted) == (2, 0)
     assert [fill.ts - NOW for fill, _ in log.entries()[0]] == [0, -2, -1]
+
+
+# Corrected executions, late fees, corrected averages.
+
+
+def contents(log: ReportedFillLog | DerivedFillLog) -> list[tuple[str, Decimal, Decimal, Decimal]]:
+    return [(fill.side, fill.quantity, fill.price, fill.fee) for fill, _ in log.entries()[0]]
+
+
+def test_a_corrected_execution_is_taken_back_and_follows_anew() -> None:
+    table, log = told()
+    tell(table, execution("1"))
+
+    tell(table, execution("1", "3", price=Decimal(499), fee=Decimal("0.2")))
+    tell(table, execution("1"))  # the first report, late
+    tell(
+        table, execution("1", "3", price=Decimal("499.00"), fee=Decimal("0.2")), is_full=True
+    )  # the list after a break
+
+    assert contents(log) == [
+        ("sell", Decimal(4), Decimal("499.98"), Decimal("0.1")),
+        ("sell", Decimal(-4), Decimal("499.98"), Decimal("-0.1")),
+        ("sell", Decimal(3), Decimal(499), Decimal("0.2")),
+    ]
+    assert log.frame()["quantity"].sum() == 3
+
+
+def test_a_cancelled_execution_is_taken_back_once() -> None:
+    table, log = told()
+    tell(table, execution("1"), execution("2", "0"))
+
+    for _ in range(2):
+        tell(table, execution("1", "0"))
+
+    assert [quantity for _, quantity, _, _ in contents(log)] == [4, -4]
+
+
+def test_a_fee_that_comes_later_follows_once_and_the_fees_add_up() -> None:
+    table, log = told()
+    tell(table, execution("1", fee=Decimal("NaN")), execution("2", fee=Decimal(0)))
+
+    for _ in range(2):
+        tell(table, execution("1", fee=Decimal("1.3")), execution("2", fee=Decimal("0.5")))
+    tell(table, execution("2", fee=Decimal("0.4")), execution("1", fee=Decimal("NaN")))
+
+    assert [(quantity, fee) for _, quantity, _, fee in contents(log)][2:] == [
+        (Decimal(0), Decimal("1.3")),
+        (Decimal(0), Decimal("0.5")),
+        (Decimal(0), Decimal("-0.1")),
+    ]
+    assert log.frame()["quantity"].sum() == 8
+    assert round(log.frame()["fee"].sum(), 9) == 1.7
+
+
+def test_executions_of_the_past_correct_nothing() -> None:
+    table, log = told()
+    tell(table, execution("1"))
+
+    count = log.insert(past(execution("1", "3", created=NOW)))
+
+    assert (count, len(log)) == (0, 1)
+
+
+def test_a_corrected_average_price_takes_all_back_and_fills_anew() -> None:
+    table, log = orders()
+    publish(table, order("10", "50"), ts=NOW)
+
+    publish(table, order("10", "51"), ts=NOW + 9)
+    publish(table, order("10", "50"), ts=NOW)  # late
+    publish(table, order("12", "51.5"), ts=NOW + 20)
+
+    found = [(quantity, price) for _, quantity, price, _ in contents(log)]
+    assert found == [(10, 50), (-10, 50), (10, 51), (2, 54)]
+    with localcontext(prec=50):
+        assert sum(quantity * price for quantity, price in found) == 12 * Decimal("51.5")
+
+
+@pytest.mark.parametrize(("first", "later"), [("50.3333", "50.33"), ("50", "NaN"), ("50", "0"), ("50.10", "50.1")])
+def test_an_average_price_that_is_rounded_or_gone_corrects_nothing(first: str, later: str) -> None:
+    table, log = orders()
+
+    publish(table, order("10", first), ts=NOW)
+    publish(table, order("10", later), ts=NOW + 9)
+
+    assert len(log) == 1

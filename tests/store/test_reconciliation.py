@@ -358,3 +358,51 @@ def test_with_complete_fills_nothing_is_unexplained(
     named = sum((each.fee for _, _, happened, _ in moved for each in happened), Decimal(0))
     assert causes.unexplained == 0
     assert causes.fee == -named - count * Decimal("0.1")
+
+
+@pytest.mark.parametrize("is_cash_first", [True, False])
+def test_a_fee_that_comes_later_is_a_fee_whether_its_cash_or_its_report_comes_first(*, is_cash_first: bool) -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
+    account.take(reported(900, MSFT=10), at(MSFT=10), [fill(10, 10, fee="NaN")], 1)
+    late = fill(10, 10, fee="1.3")._replace(quantity=Decimal(0))
+
+    account.take(reported("898.7" if is_cash_first else 900, MSFT=10), at(MSFT=10), [], 8 * SECOND)
+    account.take(reported("898.7" if is_cash_first else 900, MSFT=10), at(MSFT=10), [late], 9 * SECOND)
+    account.take(reported("898.7", MSFT=10), at(MSFT=10), [], 10 * SECOND)
+
+    assert account.attribution().contributions == {"MSFT": contribution(fee="-1.3")}
+
+
+def test_a_corrected_execution_leaves_nothing_unexplained() -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
+    account.take(reported("899.9", MSFT=10), at(MSFT=12), [fill(10, 10, fee="0.1")], 1)
+    taken_back = fill(10, 10, fee="-0.1")._replace(quantity=Decimal(-10))
+
+    account.take(reported("919.9", MSFT=8), at(MSFT=12), [taken_back, fill(8, 10, fee="0.1")], 2)
+
+    assert account.attribution().contributions == {"MSFT": contribution(price=16, fee="-0.1")}
+
+
+@pytest.mark.parametrize("margin", ["0", "25920"])
+def test_a_future_that_leaves_without_a_fill_is_explained_by_its_variation_margin_once(margin: str) -> None:
+    """Four of them, 1.62 a point, bought at 110,000 and worth 114,000: 25,920 were won, and booked or lost."""
+    account = Reconciliation(margined("500000", 4, "110000"), at(RTS=110_000))
+    account.take(margined("500000", 4, "110000"), at(RTS=114_000), [], 1)
+
+    after = margined(str(500_000 + Decimal(margin)), 0)
+    account.take(after, {}, [], 2)
+    early = account.attribution()
+    account.take(after, {}, [], 10 * SECOND)
+
+    lost = contribution(price=25_920, unexplained=-25_920)
+    cash = {} if margin == "0" else {CASH: contribution(unexplained=margin)}
+    assert early.contributions == account.attribution().contributions == {"RTS": lost, **cash}
+
+
+def test_part_of_a_future_that_leaves_without_a_fill_is_explained_by_its_part_of_the_margin() -> None:
+    account = Reconciliation(margined("500000", 4, "110000"), at(RTS=110_000))
+    account.take(margined("500000", 4, "110000"), at(RTS=114_000), [], 1)
+
+    account.take(margined("500000", 3, "110000"), at(RTS=114_000), [], 2)
+
+    assert account.attribution().contributions == {"RTS": contribution(price=25_920, unexplained=-6_480)}

@@ -514,7 +514,8 @@ def progress(filled: str, updated: int) -> tuple[Any, ...]:
         (progress("4", NOW), True),  # its clock counts in seconds
         (progress("10", NOW), False),  # filled further in the same second
         (progress("4", NOW + 1), False),  # taken back
-        (progress("4", NOT_A_TIME), False),
+        (progress("4", NOT_A_TIME), True),
+        (progress("10", NOT_A_TIME), False),
     ],
 )
 def test_a_streamed_state_never_takes_the_place_of_a_later_one(late: tuple[Any, ...], stays: bool) -> None:
@@ -527,6 +528,30 @@ def test_a_streamed_state_never_takes_the_place_of_a_later_one(late: tuple[Any, 
 
     assert [row.values[6] == newest[6] for row in table.rows()] == [stays]
     assert len(log.entries()[0]) == 2
+
+
+def test_after_a_state_without_a_time_none_from_before_it_takes_its_place() -> None:
+    table = Table(ORDER_COLUMNS, ["ACC-1"], key=["order_id"])
+    tell(table, progress("4", NOW))
+    tell(table, progress("10", NOT_A_TIME))
+
+    tell(table, progress("2", NOW - 5))
+
+    assert [row.values[6] for row in table.rows()] == [Decimal(10)]
+
+
+@pytest.mark.parametrize("updated", [NOW, NOT_A_TIME])
+def test_an_order_that_has_ended_does_not_work_again_at_the_same_time_or_without_one(updated: int) -> None:
+    table = Table(ORDER_COLUMNS, ["ACC-1"], key=["order_id"], is_finished=lambda status: status == "CANCELED")
+    ended, working = (
+        blank(ORDER_COLUMNS, order_id="O-1", filled=Decimal(0), status=status, updated=at)
+        for status, at in (("CANCELED", NOW), ("NEW", updated))
+    )
+    tell(table, ended)
+
+    tell(table, working)
+
+    assert [row.values[4] for row in table.rows()] == ["CANCELED"]
 
 
 def test_a_state_with_a_time_far_ahead_does_not_stay_for_ever() -> None:

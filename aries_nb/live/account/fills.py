@@ -69,11 +69,12 @@ class LiveFills(LiveObject):
 
         Columns ts and received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
         Quantities are in shares or contracts, never lots; one below 0 takes back earlier executions of the order, which
-        the exchange cancelled. `price` and `fee` are NaN where the broker sends none. An order with several legs has a
-        row for each leg; where they are not known, the symbol says so. `is_combined` is true where one row may be
-        several executions: it was derived from a list of all orders, as after a gap or at the first connection.
-        `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or orders, "history"
-        for one that was requested later. The DataFrame belongs to the caller.
+        the exchange cancelled or corrected; one of 0 adds to the fee of an earlier one. `price` and `fee` are NaN where
+        the broker sends none. An order with several legs has a row for each leg; where they are not known, the symbol
+        says so. `is_combined` is true where one row may be several executions: it was derived from a list of all
+        orders, as after a gap or at the first connection. `source` is "stream" for a fill that was streamed, "list" for
+        one from a list of all fills or orders, "history" for one that was requested later. The DataFrame belongs to the
+        caller.
         """
         frame = self._log.frame()
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
@@ -196,5 +197,6 @@ class FillsSource:
 
 
 def _shown(fill: Fill) -> Values:
-    note = "taken back" if fill.quantity < 0 else "combined" if fill.is_combined else ""
+    note = "combined" if fill.is_combined else ""
+    note = "taken back" if fill.quantity < 0 else note if fill.quantity else "fee"
     return (fill.ts, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.order_id, note)
