@@ -37,7 +37,8 @@ class PricedOrders:
         # Quantity and price by order and trade. Kept over breaks: a repeated trade has the same number.
         self._trades: dict[Value, dict[Value, tuple[Decimal, Decimal]]] = {}
         self._count = 0  # number of all these trades
-        self._rows: dict[Value, Record] = {}  # the newest record of each order without a price yet
+        # The newest record of each order as the broker sent it, and the average price that it was emitted with.
+        self._rows: dict[Value, tuple[Record, Decimal]] = {}
 
     @property
     def is_wanted(self) -> bool:
@@ -48,7 +49,7 @@ class PricedOrders:
         return all(self._places)
 
     def forget(self) -> None:
-        """Drop the orders that wait for a price, because the connection broke: the full list of orders comes again.
+        """Drop the records of orders, because the connection broke: the full list of orders comes again.
 
         The trades are kept.
         """
@@ -67,9 +68,11 @@ class PricedOrders:
         if mark != PUT:
             return None, None
         order_id = self._note(record)
-        known = self._rows.get(order_id)
-        priced = None if known is None else self._priced(known)
-        if priced is None or priced is known:
+        if order_id not in self._rows:
+            return None, None
+        waiting, price = self._rows[order_id]
+        priced = self._priced(waiting)
+        if priced is waiting or self._rows[order_id][1] == price:
             return None, None
         return priced, Counted(self.orders, "filled")
 
@@ -86,8 +89,8 @@ class PricedOrders:
     def _priced(self, record: Record) -> Record:
         """Return an order's record with the average price of its trades in place of the missing one.
 
-        While the known trades do not add up to the filled quantity, the record is returned unchanged, and stored to be
-        completed when more trades come.
+        While the known trades do not add up to the filled quantity, the record is returned unchanged. It is
+        stored: when more trades come, or a trade is corrected, it is completed.
         """
         subscription, ts, values = record
         order_place, filled_place, price_place = self._places
@@ -96,10 +99,10 @@ class PricedOrders:
         if not isinstance(filled, Decimal) or not filled.is_finite() or not filled:
             return record
         price = _average(self._trades.get(order_id, {}).values(), filled)
+        self._rows[order_id] = record, price
+        if len(self._rows) > _MOST_ORDERS:
+            del self._rows[next(iter(self._rows))]
         if not price.is_finite():
-            self._rows[order_id] = record
-            if len(self._rows) > _MOST_ORDERS:
-                del self._rows[next(iter(self._rows))]
             return record
         return subscription, ts, (*values[:price_place], price, *values[price_place + 1 :])
 

@@ -56,6 +56,16 @@ def test_order_before_its_trades_is_emitted_again_once_they_are_all_there() -> N
     assert counted == [(ORDERS, "filled")]
 
 
+def test_order_is_emitted_again_once_a_trade_is_corrected() -> None:
+    protocol = opened(AlorAccounts(), ORDERS)
+    emitted(protocol, order(40), trade("1", 10, "300.10"), trade("2", 30, "300.50"))
+
+    found, counted = emitted(protocol, trade("2", 30, "300.90"), trade("2", 30, "300.90"))
+
+    assert averages(found) == ["300.7"]
+    assert counted == [(ORDERS, "filled")]
+
+
 def test_trade_sent_twice_counts_once() -> None:
     protocol = opened(AlorAccounts(), ORDERS)
 
