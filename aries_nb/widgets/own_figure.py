@@ -41,7 +41,7 @@ def figure(figure: go.Figure | dict[str, Any] | None = None) -> LiveFigure:
     Raises UsageError for what is no Plotly figure.
     """
     if isinstance(figure, go.FigureWidget):
-        figure = go.Figure(figure.to_dict())
+        figure = go.Figure(figure.data, figure.layout)
     if figure is not None and not isinstance(figure, (go.Figure, dict)):
         raise UsageError(
             f"{type(figure).__name__} is no Plotly figure", where="figure", advice="Pass a plotly.graph_objects.Figure."
@@ -119,7 +119,11 @@ def _points(trace: Any) -> tuple[Numbers, Numbers] | None:  # noqa: ANN401  # pl
     try:
         y = np.asarray(trace.y, "float64")
         x = np.arange(len(y), dtype="float64") if trace.x is None else np.asarray(trace.x)
-        x = x.astype("float64") if x.dtype.kind in "iuf" else pd.to_datetime(x, utc=True).as_unit("ns").asi8 / 1e6
+        x = (
+            x.astype("float64")
+            if x.dtype.kind in "iuf"
+            else pd.to_datetime(x, utc=True, format="ISO8601").as_unit("ns").asi8 / 1e6
+        )
     except (TypeError, ValueError):
         return None
     is_finite = np.isfinite(y) & np.isfinite(x)

@@ -53,7 +53,8 @@ def line_chart(title: str, lines: Sequence[Line], *, left: Sequence[Line] = ()) 
     """Return lines over a common x as an HTML figure: caption with legend, image, and the ranges; all texts escaped.
 
     Each line is (label, colour, x, y); x of 1e11 and more are epoch milliseconds, shown in `settings.timezone`. Lines
-    of `left` have an axis of their own, on the left. A y of NaN interrupts its line; it may be neither the first nor
+    of `left` have an axis of their own, on the left. The legend has the last value of a line over time; of another line
+    that is no more than any. A y of NaN interrupts its line; it may be neither the first nor
     the last. Without any point the result is a paragraph that says so.
     """
     right = [_on_clock(line) for line in lines if len(line[2])]
@@ -75,7 +76,10 @@ def line_chart(title: str, lines: Sequence[Line], *, left: Sequence[Line] = ()) 
             for path in [_path(across.pixels(x), upwards.pixels(y))]
         ]
     low, high, *last = compacts([*_range(y for *_, y in (right or left)), *(float(y[-1]) for *_, y in drawn)])
-    legend = [(colour, f"{label} {text}") for (label, colour, _, _), text in zip(drawn, last, strict=True)]
+    legend = [
+        (colour, f"{label} {text}" if x[0] >= EPOCH_MS else label)
+        for (label, colour, x, _), text in zip(drawn, last, strict=True)
+    ]
     return _figure(title, legend, parts, f"{_span(x_low, x_high)} · low {low} · high {high}")
 
 

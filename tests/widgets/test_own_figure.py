@@ -124,3 +124,23 @@ def test_a_figure_in_a_page_gives_signs_of_life_until_it_is_closed(own, painter,
     painter.step()
 
     assert painter.statistics().views == 0
+
+
+def test_of_a_line_over_prices_no_value_is_said_to_be_its_last():
+    theirs = go.FigureWidget(go.Scatter(x=[99.0, 99.5, 100.0], y=np.array([700.0, 300.0, 0.0]), name="bids"))
+    made = figure(theirs)
+
+    text = made._repr_mimebundle_()["text/plain"]
+
+    assert "bids 0" not in text
+    assert "low 0 · high 700" in text
+    made.close()
+    theirs.close()
+
+
+def test_bars_over_words_are_displayed_without_a_warning(recwarn):
+    made = figure({"data": [{"type": "bar", "x": ["put", "call"], "y": [1, 2]}]})
+
+    assert "bar" in made._repr_mimebundle_()["text/plain"]
+    assert list(recwarn) == []
+    made.close()

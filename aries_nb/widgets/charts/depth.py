@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.errors import UsageError
 from aries_nb.model.prices import middle
+from aries_nb.widgets.number_format import compacts
 from aries_nb.widgets.plotly_view import AxisDigits, FigureView, layout
 from aries_nb.widgets.sources import integrity_text
 from aries_nb.widgets.static_chart import line_chart
@@ -63,9 +64,10 @@ class DepthChart(FigureView):
     def _picture(self) -> str:
         book = self._book_source.levels(self._depth)
         (bid_x, bid_y), (ask_x, ask_y) = stairs(book.bids), stairs(book.asks)
+        bids, asks = compacts([max(bid_y, default=0.0), max(ask_y, default=0.0)])
         return line_chart(
             f"{self._symbol} depth {integrity_text(book)}",
-            [("bids", BLUE, bid_x, bid_y), ("asks", ORANGE, ask_x, ask_y)],
+            [(f"bids {bids}", BLUE, bid_x, bid_y), (f"asks {asks}", ORANGE, ask_x, ask_y)],
         )
 
 
