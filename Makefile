@@ -56,7 +56,7 @@ test-frontends: venv chromium  ## models and charts with the oldest and newest p
 	@$(BIN)/python tests/frontends/versions.py
 	@$(BIN)/python tests/frontends/other_front_ends.py
 
-views: venv chromium  ## measure what views promise, in Chromium, for minutes; ARGS=--loaded next to two busy processes
+views: venv chromium  ## measure what views promise, accessibility too, in Chromium, for minutes; ARGS=--loaded next to two busy processes
 	$(BIN)/python tests/views/measure_views.py $(ARGS)
 
 soak: venv  ## run for minutes what the tests run for seconds

@@ -77,7 +77,7 @@ def table(
         left_out = [ELLIPSIS, f"{MOST_ROWS} of {len(rows) - kept:,} rows", *[""] * len(header)][: len(header)]
         rows = [*rows[:MOST_ROWS], left_out, *rows[len(rows) - kept :]]
     aligns = ["left" if number in text_columns else "right" for number in range(len(header))]
-    head = "".join(_cell("th", text, align) for text, align in zip(header, aligns, strict=True))
+    head = "".join(_cell("th" if text else "td", text, align) for text, align in zip(header, aligns, strict=True))
     body = "".join(
         "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>"
         for row in rows

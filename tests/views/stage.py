@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.browser.lab import LabServer
 
-__all__ = ["Row", "Stage", "load", "notebook_of"]
+__all__ = ["Row", "Stage", "load", "notebook_of", "write_notebook"]
 
 SPIN = "while True: pass"
 
@@ -53,8 +53,13 @@ class Stage:
 
     def write(self, name: str, cells: Sequence[str]) -> str:
         """Write a notebook with these cells into the server's folder; return its name."""
-        nbformat.write(notebook_of(cells), self.lab.root / name)
-        return name
+        return write_notebook(self.lab, name, cells)
+
+
+def write_notebook(lab: LabServer, name: str, cells: Sequence[str]) -> str:
+    """Write a notebook with these cells into the server's folder; return its name."""
+    nbformat.write(notebook_of(cells), lab.root / name)
+    return name
 
 
 def notebook_of(cells: Sequence[str]) -> nbformat.NotebookNode:

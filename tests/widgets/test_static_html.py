@@ -59,3 +59,10 @@ def test_a_text_from_outside_sends_no_control_characters_to_a_terminal():
     text = plain_text(table("news \x1b[2J", ["Title", "a", "b"], [["\x1b]0;owned\x07 title", "1", "2"]]))
 
     assert all(each.isprintable() or each == "\n" for each in text)
+
+
+def test_a_column_without_a_heading_has_no_empty_one():
+    picture = table("", ["Symbol", ""], [["AAPL", "1"]])
+
+    assert picture.count("<th") == 1
+    assert picture.count("<td") == 3

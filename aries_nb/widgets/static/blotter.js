@@ -43,12 +43,14 @@ function makeBlotter(root, clock, store) {
   }
 
   // In widths of a digit: separators are half as wide, bold capitals wider; badges and bars are added.
-  function widthOf(column, text) {
+  // The row below a line, such as a total, is bold.
+  function widthOf(column, text, row) {
     if (column.kind === "symbol") return 1.15 * text.length + 1; // never cut
     if (column.kind === "text") return Math.min(MOST_TEXT_DIGITS, 0.95 * text.length + 1);
     const marks = text.replace(/[^,. ]/g, "").length;
     const wide = { side: 1.1 * text.length, status: 0.9 * text.length + 2, id: 1.05 * text.length + 1 };
-    return Math.min(MOST_DIGITS, wide[column.kind] ?? text.length - marks / 2 + (column.kind === "progress" ? 6.5 : 0.5));
+    const number = (pinned.has(row.key) ? 1.2 : 1) * (text.length - marks / 2);
+    return Math.min(MOST_DIGITS, wide[column.kind] ?? number + (column.kind === "progress" ? 6.5 : 0.5));
   }
 
   function paintCell(cell, place, row, isSame) {

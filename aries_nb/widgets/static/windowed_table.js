@@ -94,7 +94,7 @@ async function copyText(text) {
 const harmless = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replace(/[\t\r\n]+/g, " ");
 
 // `store` is that of keepRows, or has the same properties. `look` is { makeCell(column) → { node }, paintCell(cell,
-// place, row, isSame), paintRow(node, row), isText(column), widthOf(column, text), isPinned(row), isShown(row), filter };
+// place, row, isSame), paintRow(node, row), isText(column), widthOf(column, text, row), isPinned(row), isShown(row), filter };
 // paintRow, isPinned, isShown and filter may be missing. `isSame`: the cell showed the same row before. `filter` is
 // { label, separators, textOf(row) }: what the filter box looks at, by default all texts. `canSave` false: the kernel
 // makes no file of the table; `flashesNew` false: new rows are no news.
@@ -230,7 +230,7 @@ function makeWindowedTable(root, store, look) {
     for (const row of store.rows.values()) {
       if (measured.get(row) === row.entry) continue;
       measured.set(row, row.entry);
-      row.texts.forEach((text, at) => (digits[at] = Math.max(digits[at], look.widthOf(columns[at], text))));
+      row.texts.forEach((text, at) => (digits[at] = Math.max(digits[at], look.widthOf(columns[at], text, row))));
     }
     fit();
     const isSortDue = sort.direction !== "none" && performance.now() - sortedAt >= SORTED_EVERY_MS;
