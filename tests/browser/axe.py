@@ -1,7 +1,7 @@
 """Rules of accessibility, as axe-core checks them: what it finds in the outputs of a notebook's cells.
 
-axe-core comes with `axe-playwright-python`, whose own function names a context by a selector alone and asks for violations
-only: here it gets the elements themselves, and what it cannot decide counts as found.
+axe-core comes with `axe-playwright-python`, whose own function asks for violations only: here what axe cannot decide
+counts as found too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = ["ALL_VIEWS", "ARE_SHOWN", "OURS", "change_theme", "found"]
 
 # Outputs with a view of ours, live or as the static picture; pandas' tables are not ours.
 OURS = ".jp-OutputArea-output:has(.aries-nb, .anb-figure, .anb-picture)"
-# Contrasts that axe leaves to the reader: of an arrow, of one character, and of text on a wash that is painted as an image
-# or on the bar of a ladder. Their colours are those of other texts and washes.
+# Contrasts that axe leaves to the reader: of an arrow, of one character, and of text on a wash that is painted as an
+# image or on the bar of a ladder. Their colours are those of other texts and washes.
 UNDECIDABLE = ["nonBmp", "shortTextContent", "bgGradient", "bgOverlap", "elmPartiallyObscured"]
 # JupyterLab's body has no height and hides what overflows: axe would take all of the page for invisible, and check the
 # contrast of nothing.
@@ -36,7 +36,8 @@ RUN = """async ([selector, rules]) => {
   const all = [...violations, ...incomplete].flatMap(({ id, nodes }) => nodes.map((node) => {
     const checks = [...node.any, ...node.all, ...node.none];
     const isUndecidable = checks.some((check) => UNDECIDABLE.includes(check.data?.messageKey));
-    return isUndecidable ? "" : `${id}: ${node.html.slice(0, 160)} (${checks.map((check) => check.message).join("; ")})`;
+    const why = checks.map((check) => check.message).join("; ");
+    return isUndecidable ? "" : `${id}: ${node.html.slice(0, 160)} (${why})`;
   }));
   return all.filter(Boolean);
 }""".replace("UNDECIDABLE", json.dumps(UNDECIDABLE))
@@ -62,7 +63,7 @@ ARE_SHOWN = """(count) => {
 
 
 def found(page: Page, selector: str = OURS, rules: Sequence[str] = ()) -> list[str]:
-    """What axe finds or cannot decide in the elements of the selector: rule, element and reason; all rules by default."""
+    """What axe finds or cannot decide in the elements of the selector, by all rules unless some are named."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE_SCRIPT)  # not as an element of the page, which a policy may forbid
     problems: list[str] = page.evaluate(RUN, [selector, list(rules)])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.views.stage import Stage
 
 SCREEN = {"width": 1180, "height": 6500}  # shows all views; hidden ones are not painted
-# What a view can look like, by scripts that set it on all its parts; those of one group are of different parts. A wash is
-# painted as an image of one colour over a cell's own, which axe cannot read: here it is the cell's colour.
+# What a view can look like, by scripts that set it on all its parts; those of one group are of different parts. A wash
+# is painted as an image of one colour over a cell's own, which axe cannot read: here it is the cell's colour.
 WASH = """(selector, kind) => set(selector, (node) => {
   node.dataset.flash = kind;
   node.style.cssText += `background-image: none; background-color: var(--anb-${kind}-wash)`;
@@ -42,7 +42,8 @@ STATES = {
 }
 SET = f"""([change]) => {{
   const before = (window.ariesBefore ??= new Map());
-  const set = (selector, alter) => document.querySelectorAll(`.jp-OutputArea-output :is(${{selector}})`).forEach((node) => {{
+  const nodesOf = (selector) => document.querySelectorAll(`.jp-OutputArea-output :is(${{selector}})`);
+  const set = (selector, alter) => nodesOf(selector).forEach((node) => {{
     if (!before.has(node)) before.set(node, [...node.attributes].map((each) => [each.name, each.value]));
     alter(node);
   }});

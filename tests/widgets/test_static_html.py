@@ -64,5 +64,5 @@ def test_a_text_from_outside_sends_no_control_characters_to_a_terminal():
 def test_a_column_without_a_heading_has_no_empty_one():
     picture = table("", ["Symbol", ""], [["AAPL", "1"]])
 
-    assert picture.count("<th") == 1
+    assert picture.count("<th ") == 1
     assert picture.count("<td") == 3
