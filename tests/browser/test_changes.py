@@ -75,6 +75,16 @@ LEFT = """async () => {
   window.dispatchEvent(new Event("pagehide"));
   return [before, made.said.map(([, { visible }]) => visible)];
 }"""
+PICTURES = """() => {
+  for (let n = 0; n < 1000; n++) {
+    const made = window.makeModel(`model${n}`);
+    window.ours.connect(made.model);
+    made.hear("msg:custom", { picture: `<p>${n}</p>`, last: true });
+    made.hear("destroy");
+  }
+  const { pictures } = globalThis["aries_nb.kept.1"];
+  return [pictures.size, pictures.get("model999")];
+}"""
 IN_ZONE = """async ([code, zone]) => {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
   const { makeChart } = await import(url);
@@ -204,3 +214,9 @@ def test_a_light_chart_shows_utc_where_the_browser_does_not_know_the_zone(blank,
     label = blank.evaluate(IN_ZONE, [light_code() + "export { makeChart };", zone])
 
     assert label.rsplit("; ", 1)[1] == f"{times} {shown}"
+
+
+def test_the_pictures_that_a_page_keeps_for_the_file_are_the_newest_two_hundred(blank):
+    blank.evaluate(MODELS)
+
+    assert blank.evaluate(PICTURES) == [200, "<p>999</p>"]

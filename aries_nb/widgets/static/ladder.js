@@ -162,7 +162,8 @@ function makeLadder(root, clock) {
 
   const best = (side, pick) => (side.size ? pick(...side.keys()) : null);
 
-  // Lays out the lines: every step from some rows above the highest level to some rows below the lowest.
+  // Lays out the lines: every step from some rows above the highest level to some rows below the lowest. Where all
+  // prices are above zero, zero and what is below it are no prices.
   function lay() {
     const [bids, asks] = [[...levels.bids.keys()], [...levels.asks.keys()]];
     const own = [...marks.orders.keys()].map((key) => Number(key.slice(3)));
@@ -170,10 +171,12 @@ function makeLadder(root, clock) {
     taken.sort((a, b) => b - a);
     lines = [];
     if (!taken.length) return;
+    const lowest = taken[taken.length - 1];
+    const end = lowest > 0 ? Math.max(lowest - depth - 1, 0) : lowest - depth - 1;
     for (let step = depth; step > 0; step -= 1) lines.push({ tick: taken[0] + step });
     taken.forEach((at, place) => {
       lines.push({ tick: at });
-      const following = place + 1 < taken.length ? taken[place + 1] : at - depth - 1;
+      const following = place + 1 < taken.length ? taken[place + 1] : end;
       const empty = at - following - 1;
       if (place + 1 < taken.length && empty > MOST_EMPTY) lines.push({ tick: at - 1, skipped: empty });
       else for (let step = 1; step <= empty; step += 1) lines.push({ tick: at - step });
