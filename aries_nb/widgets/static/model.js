@@ -96,11 +96,20 @@ function answerFrame(connection, number) {
 // The newest static pictures of this page's views, and the script that writes them to the notebook's file (saving.js).
 const kept = (globalThis["aries_nb.kept.1"] ??= { pictures: new Map() });
 
+// Also of closed views, as a dashboard may show them; the oldest of many go, or each cell that runs again would add one.
+const MOST_PICTURES = 200;
+
+function keepPicture(id, picture) {
+  kept.pictures.delete(id);
+  kept.pictures.set(id, picture);
+  if (kept.pictures.size > MOST_PICTURES) kept.pictures.delete(kept.pictures.keys().next().value);
+}
+
 function keepForFile({ model, raw, id }) {
   const keep = (last) => kept.script?.then((saving) => saving.keep(raw, kept, last));
   model.on("msg:custom", ({ picture, last, keeper }) => {
     if (keeper) kept.script ??= import(URL.createObjectURL(new Blob([keeper], { type: "text/javascript" })));
-    if (picture) kept.pictures.set(id, picture);
+    if (picture) keepPicture(id, picture);
     if (keeper || last) keep(last && picture);
   });
   if (keep() || kept.asked) return;
