@@ -228,6 +228,23 @@ def test_keys_choose_a_price_of_the_ladder_and_sum_up_to_it(page):
         assert page.locator(f"[id='{active}'] .anb-price").text_content() == "100.03"
 
 
+def test_a_ladder_of_prices_above_zero_has_none_below(page):
+    book = Books()
+    book.bids, book.asks = np.array([[0.02, 5.0]]), np.array([[0.03, 5.0]])
+    with closing(Ladder(book, depth=4, step=0.01)) as ladder:
+        start(page, ladder)
+
+        assert [price for price in page.evaluate(PRICES) if price] == [
+            "0.07",
+            "0.06",
+            "0.05",
+            "0.04",
+            "0.03",
+            "0.02",
+            "0.01",
+        ]
+
+
 def test_a_ladder_says_that_its_book_is_empty(page):
     book = Books()
     with closing(Ladder(book, depth=4)) as ladder:

@@ -208,7 +208,7 @@ def test_an_equity_chart_draws_what_is_new_and_escapes_the_symbols():
 
     line, bars = chart.figure.data[1], chart.figure.data[3]
     assert list(line.y) == [100.0, 101.0, 99.0]
-    assert bars.x[0] == "&lt;script&gt;alert(1)&lt;/script&gt;"
+    assert bars.x[0] == "&lt;script&gt;ale<br>rt(1)&lt;/scri<br>pt&gt;"
     assert chart.figure.layout.uirevision == "aries-nb"
     chart.close()
 
@@ -227,6 +227,17 @@ def test_bars_are_stacked_by_cause_with_their_total():
     (totals,) = chart.figure.select_traces({"mode": "markers+text"})
     assert list(totals.text) == ["+1.50", "\N{MINUS SIGN}1.50"]
     assert list(totals.y) == [1.5, -2.0]
+    chart.close()
+
+
+def test_long_symbols_are_labels_of_several_lines():
+    source = Equities()
+    source.by_cause = (("AAPL261218C00270000", (1.0, 0.0)), ("MSFT 500 call", (2.0, 0.0)))
+    chart = EquityChart(source)
+
+    chart.draw()
+
+    assert list(chart.figure.data[3].x) == ["AAPL261218C<br>00270000", "MSFT<br>500<br>call"]
     chart.close()
 
 

@@ -29,6 +29,8 @@ __all__ = ["EquityChart", "bars_of"]
 POINTS_A_LINE = 1_000
 STATIC_POINTS = 300
 MOST_BARS = 8
+# Characters of a label's line that fit below one of so many bars.
+LABEL_SIGNS = 11
 OURS, THEIRS = "equity", "broker's figure"
 # Other colours than those of up and down: a cause is neither.
 CAUSE_COLOURS = (PALETTE[2], PALETTE[3], PALETTE[6], PALETTE[7])
@@ -119,6 +121,11 @@ def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> t
     return with_breaks(x, y, np.searchsorted(x, [band.last for band in bands]))
 
 
+def _lines(symbol: str) -> list[str]:
+    """Return the parts of a name that are lines of a label: its words, and long ones, as of options, in pieces."""
+    return [word[at : at + LABEL_SIGNS] for word in symbol.split(" ") for at in range(0, len(word) or 1, LABEL_SIGNS)]
+
+
 def _signed(value: float) -> str:
     return f"{value:+,.2f}".replace("-", "\N{MINUS SIGN}")
 
@@ -129,7 +136,7 @@ def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, An
     That of the totals shows their texts; the last is invisible and keeps room for these texts on the axis. `bars` are
     the instruments with their contributions, `causes` the names of the causes.
     """
-    names = [escape(symbol).replace(" ", "<br>") for symbol, _ in bars]
+    names = ["<br>".join(map(escape, _lines(symbol))) for symbol, _ in bars]
     heights = [[values[place] for _, values in bars] for place in range(len(causes))]
     stacked = [
         {
