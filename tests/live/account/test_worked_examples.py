@@ -84,6 +84,8 @@ def test_an_instrument_is_worth_what_it_should_be(broker: str, name: str, monkey
         eventually(is_worth(gains[0], 1), "bought")
         quote(moved)
         eventually(is_worth(gains[1], 1), "moved")
+        is_assumed = kind.is_margined or name == "share in another currency"  # at the exchange rate of the purchase
+        assert set(equity.assumptions) == ({symbol} if is_assumed else set())
         quote(sold)
         report(Decimal(-4), sold)
         eventually(is_worth(gains[2], 2), "sold in part")
