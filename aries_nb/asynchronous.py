@@ -35,7 +35,10 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
     ...     async for rows in feed.quotes("AAPL"):
     ...         print(len(rows))
 
-    Connecting and closing happen on another thread, so that the event loop is not held up.
+    Connecting and closing happen on another thread, so that the event loop is not held up. Nor do `feed.quotes`,
+    `trades`, `book`, `instruments` and the tables of an account hold it up: called on this loop they return at once,
+    and a refusal is raised by what is awaited next. Calls that request something over HTTP, or connect, block:
+    `await asyncio.to_thread(feed.bars, "AAPL")`; `account`, `options` and `reference` as well.
     """
     opening = asyncio.ensure_future(asyncio.to_thread(_connect, broker, arguments))
     try:
@@ -43,6 +46,7 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
     except asyncio.CancelledError:
         opening.add_done_callback(_close_later)
         raise
+    feed._loops.add(asyncio.get_running_loop())  # noqa: SLF001
     try:
         yield feed
     finally:

@@ -6,6 +6,7 @@ memory.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -86,7 +87,8 @@ class Link:
     Any thread may call every method. `url` is the broker's base address; `gaps` is the part of the gap log for these
     connections. `connection_limit` limits connections and requests together with others that share it, None for limits
     of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
-    of the status of an order whether it has ended.
+    of the status of an order whether it has ended. On the `loops` no call waits for the server's reply to a
+    subscription.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Link:
         rule: BackoffRule | None = None,
         arrivals: ArrivalCounter | None = None,
         is_finished: Callable[[str], bool] = lambda _: False,
+        loops: Collection[asyncio.AbstractEventLoop] = (),
     ) -> None:
+        self._loops = loops
         self._columns = endpoint.columns
         self._is_finished = is_finished
         self.pnl_intervals = endpoint.pnl_intervals
@@ -166,7 +170,7 @@ class Link:
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
         lenders = self._lenders(streams) if takes_over else []
         self._subscribe(streams, tape)
-        if lenders:
+        if lenders and not self._is_on_a_loop():
             watches = tuple(lender.watch for lender, _ in lenders)
             is_ready = lambda: not any(lender.is_backfilling for lender, _ in lenders)  # noqa: E731
             with suppress(WaitTimeoutError, FutureTimeoutError):  # it goes on without their rows
@@ -522,6 +526,16 @@ class Link:
         kind = next(iter(refused)).kind.replace("_", " ")
         return SubscriptionRefusedError(kind, symbols, where=self.address, reason=reason)
 
+    def _is_on_a_loop(self) -> bool:
+        """Whether this thread runs one of the event loops that must not be held up: then no reply is waited for.
+
+        A refusal is raised by what is awaited next.
+        """
+        try:
+            return asyncio.get_running_loop() in self._loops
+        except RuntimeError:
+            return False
+
     def _lenders(self, streams: Sequence[Route]) -> list[tuple[RollingFrame, dict[int, int]]]:
         """Return the frames with rows of these subscriptions: of each subscription the frame with the most rows.
 
@@ -544,7 +558,7 @@ class Link:
         self.check()
         self._streams[id(store)] = streams
         refused: dict[Subscription, Rejected] = {}
-        until = elapsed() + ANSWER_SECONDS
+        until = elapsed() + (0.0 if self._is_on_a_loop() else ANSWER_SECONDS)
         try:
             for answer in self._pool.subscribe(streams):
                 # A slow reply is no error: rows will arrive, or a refusal that the next call raises.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
-from weakref import WeakMethod, WeakValueDictionary
+from weakref import WeakMethod, WeakSet, WeakValueDictionary
 
 import pandas as pd
 
@@ -91,6 +92,7 @@ class Feed(BoundToProcess):
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
+        self._loops: WeakSet[AbstractEventLoop] = WeakSet()  # of `connecting`: its calls must not hold them up
         self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
             endpoint,
@@ -101,6 +103,7 @@ class Feed(BoundToProcess):
             rule=rule,
             arrivals=arrivals,
             is_finished=broker.account_reference.is_finished if broker.account_reference else lambda _: False,
+            loops=self._loops,
         )
         self._link = self._link_to("market", broker.market)
         self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on

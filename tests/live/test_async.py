@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
+import time
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 import aries_nb as anb
+from aries_nb.brokers import BROKERS
+from aries_nb.net.tokens import fixed_token
+from tests.net.rude import RudeServer, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from websockets.asyncio.server import ServerConnection
 
 
 class SlowFeed:
     """Opens and closes only once the event loop has had its turn."""
 
     def __init__(self, turn: threading.Event) -> None:
+        self._loops: set[object] = set()
         self.turn = turn
         self.is_closed = threading.Event()
 
@@ -83,6 +93,63 @@ def test_a_feed_closes_with_the_block() -> None:
         return feed
 
     assert asyncio.run(main()).state == "closed"
+
+
+class SlowServer:
+    """Both brokers' servers, which answer subscriptions and pings after a second, and refuse the symbol NOPE."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self.server = RudeServer(self.behave)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def behave(self, server: RudeServer, connection: ServerConnection) -> None:
+        if self.broker == "aries":
+            await server.log_in(connection)
+        async for text in connection:
+            for line in str(text).split("\n"):
+                task = asyncio.create_task(self.answer_later(connection, json.loads(line)))
+                self.tasks.append(task)
+
+    async def answer_later(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        await asyncio.sleep(1)
+        with suppress(ConnectionClosed):
+            await self.answer(connection, message)
+
+    async def answer(self, connection: ServerConnection, message: dict[str, Any]) -> None:
+        is_refused = "NOPE" in json.dumps(message)
+        if self.broker == "alor":
+            code = 404 if is_refused else 200
+            reply = {"requestGuid": message["guid"], "httpCode": code, "message": "not found" if code == 404 else "ok"}
+            await say(connection, reply)
+        elif is_refused:
+            error = {"action": "error", "error": "unknown symbol NOPE", "id": message["id"], "timestamp": 1}
+            await say(connection, {"type": "event", "payload": error})
+        elif message["type"] == "ping":
+            await say(connection, {"type": "pong", "id": message["id"]})
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
+    broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(feed: anb.Feed) -> float:
+        async with anb.connecting(broker):
+            begun = time.monotonic()
+            held = [feed.quotes("A", "B"), feed.trades("A"), feed.book("A"), feed.quotes("A", "B", rows=50)]
+            took = time.monotonic() - begun
+            with pytest.raises(anb.UnknownSymbolError, match="NOPE"):
+                await feed.quotes("NOPE").until(timeout=20)
+            assert all(each.is_open for each in held)
+        return took
+
+    with SlowServer(broker).server as server:
+        feed = anb.Feed(BROKERS[broker], server.url, fixed_token("a token"), at_close=lambda closed: None)
+        feed.wait_open(10)
+        monkeypatch.setattr("aries_nb.live.connect", lambda _: feed)
+        took = asyncio.run(asyncio.wait_for(main(feed), 30))
+
+    assert took < 0.5  # and not a second for each
 
 
 def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) -> None:
