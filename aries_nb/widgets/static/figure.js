@@ -66,7 +66,7 @@ function keepState(model, connection) {
 
 export default () => {
   let connection = null;
-  return {
+  return lasting({
     initialize({ model }) {
       connection = connect(model, completeEdit);
       expectScript(model, prepare);
@@ -75,8 +75,9 @@ export default () => {
       if (model.get("_view_count") > 0) askForScript(connection);
       // The whole state holds every edit before it.
       model.on("change:state_number", forget);
+      return connection;
     },
-    async render({ model, el, signal }) {
+    render({ model, el }) {
       const root = document.createElement("div");
       const plot = document.createElement("div");
       root.className = "anb-figure";
@@ -92,7 +93,6 @@ export default () => {
         shown?.end();
         shown = null;
       };
-      signal?.addEventListener("abort", end);
       plot.innerHTML = model.get("static_picture"); // until the script is there, which takes a second
       script(connection).then((bundle) => {
         plot.style.minHeight = "";
@@ -102,5 +102,5 @@ export default () => {
       });
       return end;
     },
-  };
+  });
 };

@@ -66,14 +66,15 @@ function makeStore(model, connection) {
 export default () => {
   let connection = null;
   let store = null;
-  return {
+  return lasting({
     initialize({ model }) {
       connection = connect(model);
       expectScript(model);
       store = makeStore(model, connection);
       if (model.get("_view_count") > 0) askForScript(connection);
+      return connection;
     },
-    render({ model, el, signal }) {
+    render({ model, el }) {
       let isGone = false;
       let remove = null;
       el.style.minHeight = `${store.description.height || 0}px`;
@@ -84,13 +85,10 @@ export default () => {
         el.replaceChildren();
         remove = bundle.display(store, el, connection);
       });
-      const end = () => {
-        if (isGone) return;
+      return () => {
         isGone = true;
         remove?.();
       };
-      signal?.addEventListener("abort", end);
-      return end;
     },
-  };
+  });
 };

@@ -89,6 +89,7 @@ function answerFrame(connection, number) {
   const isAwaited = !(number - connection.answered < MOST_UNANSWERED);
   if (number !== connection.newest) connection.paintedAt = performance.now();
   connection.newest = number;
+  connection.answeredAt = performance.now();
   line.answers.add(connection);
   flushLineAt(line, Math.max(performance.now() + GATHER_MS, line.sentAt + (isAwaited ? ANSWER_SOON_MS : ANSWER_EVERY_MS)));
 }
@@ -144,6 +145,7 @@ function connect(model, complete = () => true) {
   while (type && !Object.hasOwn(type, "_handle_comm_msg")) type = Object.getPrototypeOf(type);
   const receive = type && Object.getPrototypeOf(type)?._handle_comm_msg;
   connection.isRouted = Boolean(raw?.comm?.on_msg && receive && connection.id);
+  const before = line.models.get(connection.id); // where the model is made anew
   line.models.set(connection.id ?? connection, connection);
   if (!connection.isRouted) return connection;
   raw.once?.("destroy", () => {
@@ -161,7 +163,9 @@ function connect(model, complete = () => true) {
     askForState(connection);
   };
   raw.comm.on_msg(connection.take);
-  raw.on("msg:custom", (content, buffers) => content?.all && passOn(line, content.all, buffers));
+  if (before) raw.off("msg:custom", before.pass);
+  connection.pass = (content, buffers) => content?.all && passOn(line, content.all, buffers);
+  raw.on("msg:custom", connection.pass);
   const early = line.waiting;
   line.waiting = early.filter(([id]) => id !== connection.id);
   for (const [id, message] of early) if (id === connection.id) connection.take(message);
@@ -187,6 +191,94 @@ function hasEnded(connection) {
   const status = raw.widget_manager?.kernel?.status;
   if (!raw.comm || raw.comm_live === false || ENDED.has(status)) connection.hasEnded = true;
   return connection.hasEnded;
+}
+
+// What a script gives anywidget: a model that fails to start, or that gets messages and answers none of them for ten
+// seconds, is made anew with all its displays; anywidget would give it up for good. `initialize({ model })` returns the
+// connection, `render(context)` what ends the display.
+const NO_ANSWER_MS = 10_000;
+const START_AGAIN_MS = 1000;
+
+function lasting({ initialize, render }) {
+  const displays = new Set();
+  let model = null;
+  let connection = null;
+  let failures = 0;
+  let timer = 0;
+  let expectedFrom = 0;
+  let tickedAt = 0;
+
+  function fail(error) {
+    if (timer) return;
+    console.error("[aries_nb] a view failed, and is made anew", error);
+    timer = setTimeout(restart, START_AGAIN_MS * 2 ** Math.min(failures++, 8));
+  }
+
+  function restart() {
+    timer = 0;
+    for (const display of displays) display.end();
+    model.off();
+    start();
+    if (connection) askForState(connection);
+  }
+
+  function start() {
+    connection = null;
+    expectedFrom = performance.now();
+    try {
+      connection = initialize({ model });
+    } catch (error) {
+      return fail(error);
+    }
+    for (const display of displays) display.begin();
+  }
+
+  function tick() {
+    const now = performance.now();
+    const isAnswered = connection?.answeredAt > expectedFrom;
+    if (isAnswered) failures = 0;
+    const isExpected = connection && displays.size && now - connection.receivedAt < SILENT_MS && now - tickedAt < 3 * TICK_MS;
+    if (isAnswered || !isExpected || document.visibilityState === "hidden") expectedFrom = now;
+    tickedAt = now;
+    if (now - expectedFrom > NO_ANSWER_MS) fail(new Error("no answer"));
+  }
+
+  return {
+    initialize(context) {
+      model = context.model;
+      start();
+      const ticking = setInterval(tick, TICK_MS);
+      context.signal?.addEventListener("abort", () => {
+        clearInterval(ticking);
+        clearTimeout(timer);
+      });
+    },
+    render(context) {
+      let remove = null;
+      const display = {
+        begin() {
+          try {
+            remove = render(context);
+          } catch (error) {
+            fail(error);
+          }
+        },
+        end() {
+          try {
+            remove?.();
+          } catch {} // what failed may be half there
+          remove = null;
+          context.el.replaceChildren();
+        },
+      };
+      displays.add(display);
+      if (connection) display.begin();
+      return () => {
+        displays.delete(display);
+        display.end();
+      };
+    },
+  };
 }
 
 // How far the clocks of a time zone are ahead of UTC at a time, in ms. They change at quarters of an hour only.

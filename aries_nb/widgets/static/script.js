@@ -51,6 +51,7 @@ function askForScript(connection) {
 async function script(connection) {
   for (;;) {
     askForScript(connection);
+    connection.answeredAt = performance.now(); // a display that waits for its script has not failed
     const isInVain = isAlone(connection) && !page.isReceived;
     const pause = new Promise((resolve) => setTimeout(resolve, isInVain ? 200 : ASK_AGAIN_MS));
     const bundle = await Promise.race([page.bundle, pause]);

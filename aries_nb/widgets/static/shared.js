@@ -181,7 +181,7 @@ function ofWhen(model) {
 function panel(makeView, keep) {
   let connection = null;
   let kept = null;
-  return {
+  return lasting({
     initialize({ model }) {
       connection = connect(model, completeFrame);
       if (connection.ofFile === "") connection.ofFile = ofWhen(model);
@@ -197,9 +197,10 @@ function panel(makeView, keep) {
       model.on("msg:custom", (content) => {
         if (content?.beat && content.frames > (connection.frame?.[0] ?? number ?? 0)) askForState(connection);
       });
+      return connection;
     },
     render: (context) => show(context, (root, clock) => makeView(root, clock, kept), connection),
-  };
+  });
 }
 
 function show({ model, el }, makeView, connection) {
