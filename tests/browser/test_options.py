@@ -30,6 +30,11 @@ OUT_OF_SIGHT = """() => {
   );
   return Math.max(0, whole.top - money.top, money.bottom - whole.bottom);
 }"""
+# What is painted in the middle of the strikes' heading, below which their rows are scrolled.
+HEADING = """() => {
+  const box = document.querySelector(".anb-chain thead .anb-strike").getBoundingClientRect();
+  return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2).textContent;
+}"""
 EVIL = "<img/src=x/onerror=window.wasHit=1>"  # without a space: with one it is not accepted as a symbol
 # A broker with hostile names of contracts: every symbol is a script, in its lists and in its streams.
 HOSTILE = """
@@ -74,6 +79,7 @@ def test_the_chain_and_the_smile_move_with_the_money_in_sight(page):
 
     assert page.evaluate(ALIGNMENTS) == ["right"]
     assert page.evaluate(OUT_OF_SIGHT) == 0
+    assert page.evaluate(HEADING) == "Strike"
     assert page.errors == []
 
 
