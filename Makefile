@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views soak lint style lock wheels-check clean
+.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views pictures soak lint style lock wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -58,6 +58,9 @@ test-frontends: venv chromium  ## models and charts with the oldest and newest p
 
 views: venv chromium  ## measure what views promise, accessibility too, in Chromium, for minutes; ARGS=--loaded next to two busy processes
 	$(BIN)/python tests/views/measure_views.py $(ARGS)
+
+pictures: venv chromium  ## make the notebooks' pictures in docs anew; ARGS=FOLDER saves all notebooks' instead, to be looked at
+	$(BIN)/python tests/views/pictures.py $(or $(ARGS),--docs)
 
 soak: venv  ## run for minutes what the tests run for seconds
 	@for script in tests/soak/*.py; do $(BIN)/python $$script $(ARGS) || exit; done
