@@ -190,11 +190,15 @@ def _path(request: Request) -> str:
 
 
 def _terms(market: Market, troubles: Collection[Trouble]) -> tuple[AccountTerms, ...]:
-    """Return the accounts at the start: the first has some calls at the money where options are chosen."""
+    """Return the accounts at the start: where options are chosen, the first has some calls, and trades puts as well."""
     if "options" not in troubles:
         return TERMS
     first, *others = TERMS
     root, _ = first.holdings[0]
     strikes = market.strikes(root)
-    call = Contract(root, market.expiries(root)[3], "C", strikes[len(strikes) // 2])
-    return replace(first, holdings=(*first.holdings, (call.symbol, 3))), *others
+    day, later = market.expiries(root)[3:5]
+    middle = strikes[len(strikes) // 2]
+    call = Contract(root, day, "C", middle).symbol
+    puts = [Contract(root, each, "P", middle).symbol for each in (day, later)]
+    chosen = replace(first, holdings=(*first.holdings, (call, 3)), favourites=(*puts, *first.favourites))
+    return chosen, *others
