@@ -281,18 +281,27 @@ def json_object(body: bytes) -> dict[str, Any]:
 class SymbolSpellings:
     """Finds the subscribed symbol that a server's spelling stands for: AAPL for "aapl", BRK.B for "BRK/B".
 
-    `subscribed` are the symbols as they are requested, the keys of a mapping that may change: `forget` has to be called
-    after each change. Two spellings are the same symbol if their letters and digits are, in any case. Spellings that
-    differ in capitals alone share one key, that of the first (`key`): the server may spell both as it likes.
+    `subscribed` are the symbols as they are requested, the keys of a mapping that may change: `add` and `remove` have
+    to be called with each change. Two spellings are the same symbol if their letters and digits are, in any case.
+    Spellings that differ in capitals alone share one key, that of the first (`key`): the server may spell both as it
+    likes.
     """
 
     def __init__(self, subscribed: Mapping[str, object]) -> None:
         self._subscribed = subscribed
-        self._found: dict[str, str] | None = None  # by letters and digits; "" for several symbols
+        self._alike: dict[str, set[str]] = {}  # by letters and digits
 
-    def forget(self) -> None:
-        """Drop what is known of the subscribed symbols, because they changed."""
-        self._found = None
+    def add(self, symbol: str) -> None:
+        """Record that the symbol is subscribed to; idempotent."""
+        self._alike.setdefault(_letters(symbol), set()).add(symbol)
+
+    def remove(self, symbol: str) -> None:
+        """Record that the symbol is no longer subscribed to; idempotent."""
+        letters = _letters(symbol)
+        alike = self._alike.get(letters, set())
+        alike.discard(symbol)
+        if not alike:
+            self._alike.pop(letters, None)
 
     def key(self, symbol: str) -> str:
         """Return the key of a symbol: the subscribed one that is equal but for capitals, else the symbol itself."""
@@ -308,12 +317,8 @@ class SymbolSpellings:
         """
         if spelling in self._subscribed:
             return ""
-        if self._found is None:
-            self._found = {}
-            for symbol in self._subscribed:
-                letters = _letters(symbol)
-                self._found[letters] = "" if letters in self._found else symbol
-        return self._found.get(_letters(spelling), "")
+        alike = self._alike.get(_letters(spelling), ())
+        return next(iter(alike)) if len(alike) == 1 else ""
 
 
 def _letters(symbol: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from math import nan
 from statistics import median
 from typing import NamedTuple, TypeAlias
@@ -13,7 +14,7 @@ from aries_nb.model import Counted, Notice, RecordSink, SessionLost, Subscriptio
 from aries_nb.net.exchange_clock import ExchangeClock
 from aries_nb.net.limits import count_lines, count_values
 
-__all__ = ["ArrivalCounter", "Intake", "Route"]
+__all__ = ["ArrivalCounter", "Intake", "Route", "in_turns"]
 
 # Of the first route: what appends to the three lists of its sink's buffer, the symbol's code there, and the sink.
 # Then sink and code of the other routes, which most subscriptions do not have.
@@ -32,6 +33,7 @@ MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
+ROUTES_A_TURN = 100  # added or removed between two turns of the loop, which thousands at once would hold up
 _NO_CODES: Sequence[int] = ()
 
 
@@ -41,6 +43,14 @@ class Route(NamedTuple):
     subscription: Subscription
     sink: RecordSink
     code: int
+
+
+async def in_turns(routes: Sequence[Route]) -> AsyncIterator[Sequence[Route]]:
+    """Yield the routes in order, 100 at a time, and let the loop run in between."""
+    for start in range(0, len(routes), ROUTES_A_TURN):
+        if start:
+            await asyncio.sleep(0)
+        yield routes[start : start + ROUTES_A_TURN]
 
 
 class ArrivalCounter:

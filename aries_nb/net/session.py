@@ -55,7 +55,7 @@ from aries_nb.net.connection_errors import (
     token_refused,
 )
 from aries_nb.net.gap_tracking import GapTracker
-from aries_nb.net.intake import ArrivalCounter, Intake, Route
+from aries_nb.net.intake import ArrivalCounter, Intake, Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.tokens import Credential, TokenSource, made_with
@@ -71,7 +71,7 @@ log = logging.getLogger("aries_nb")
 TICK_SECONDS = 0.25
 PONG_SECONDS = 10.0  # for the pong of a WebSocket's ping
 STATUS_REPORTS = 1_000
-MOST_BURST_NS = 100_000_000  # a burst that lasts longer is published in between, and its lag checked
+MOST_BURST_NS = 30_000_000  # a burst that lasts longer is published in between, and its lag checked
 
 
 class Session:
@@ -128,6 +128,7 @@ class Session:
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
         self._barriers = _PingBarriers()
         self._send_queue = SendQueue(self._ponged)
+        self._request_order = asyncio.Lock()  # held over all turns of a call, so that calls take effect in their order
         self._renewing: ClientConnection | None = None
         self._socket: ClientConnection | None = None
         self._live_since: float | None = None
@@ -360,10 +361,12 @@ class Session:
         await asyncio.sleep(TICK_SECONDS)  # frames in the socket are read first: they may hold an answer to a ping
 
     async def _flush(self) -> None:
-        if self._socket is None:
+        socket = self._socket
+        if socket is None:
             self._protocol.outgoing()  # dropped: the next connection sends its own requests
             return
-        await self._send_queue.send(self._socket, self._protocol.outgoing)
+        # The wait for earlier messages may be longer than the connection lasts.
+        await self._send_queue.send(socket, lambda: self._protocol.outgoing() if socket is self._socket else ())
 
     def _handle(self, notice: Notice, *, is_own: bool = False) -> None:
         if isinstance(notice, Pong):
@@ -458,25 +461,34 @@ class Session:
         self.last_error = error
 
     async def _subscribe(self, routes: list[Route]) -> dict[Subscription, Rejected]:
-        asked = [route.subscription for route in routes]
-        new = self.intake.attach(routes)
-        for subscription in new:
-            self.rejected.pop(subscription, None)
-        if new:
-            ping = self._protocol.subscribe(new)
-            answered = self._barriers.wait_for(ping) if ping and self._socket is not None else None
-            await self._flush()
-            if answered is not None:
-                await answered
+        answered: asyncio.Future[None] | None = None
+        async with self._request_order:
+            async for turn in in_turns(routes):
+                new = self.intake.attach(turn)
+                for subscription in new:
+                    self.rejected.pop(subscription, None)
+                if new and (ping := self._protocol.subscribe(new)) and self._is_connected:
+                    answered = self._barriers.wait_for(ping)  # the last one: its answer comes after all others
+        await self._flush()
+        if answered is not None:
+            await answered
+        asked = (route.subscription for route in routes)
         return {subscription: self.rejected[subscription] for subscription in asked if subscription in self.rejected}
 
     async def _unsubscribe(self, routes: list[Route]) -> None:
-        gone = self.intake.detach(routes)
-        for subscription in gone:
-            self.rejected.pop(subscription, None)
-        if gone:
-            self._protocol.unsubscribe(gone)
-            await self._flush()
+        async with self._request_order:
+            async for turn in in_turns(routes):
+                gone = self.intake.detach(turn)
+                for subscription in gone:
+                    self.rejected.pop(subscription, None)
+                if gone:
+                    self._protocol.unsubscribe(gone)
+        await self._flush()
+
+    @property
+    def _is_connected(self) -> bool:
+        """Whether there is a connection that may answer a ping, or end and so release those who wait for the answer."""
+        return self._socket is not None and self.state not in ("closed", "failed")
 
     async def _close(self) -> None:
         if self.state == "closed":

@@ -47,6 +47,7 @@ READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; while a cell is busy, eac
 # Bytes that may be unsent. Our own requests are few and wait for their turn. Answers to a server's pings do not wait:
 # a server that sends pings without end and reads nothing would fill the memory with them.
 MOST_UNREAD = 2**20
+FRAMES_A_TURN = 100  # sent between two turns of the loop
 
 
 class _Direct(connect):
@@ -283,11 +284,14 @@ class SendQueue:
         """Send the messages that `outgoing` returns, after those of earlier calls; waits while the server reads slowly.
 
         An error ends the connection and is not raised: the receiving side raises that end. `outgoing` is called here so
-        that a frame with a token in it is no local variable that a traceback may show.
+        that a frame with a token in it is no local variable that a traceback may show. The loop runs on after each 100
+        messages: thousands are requested again after a break.
         """
         async with self._turn:  # else a later frame could overtake an earlier one
             try:
-                for frame in outgoing():
+                for count, frame in enumerate(outgoing()):
+                    if count and not count % FRAMES_A_TURN:
+                        await asyncio.sleep(0)
                     if isinstance(frame, Ping):
                         await self.pings.send(socket, frame.number)
                     else:

@@ -115,7 +115,7 @@ class AriesCharts(AriesConnection[str]):
     def _add(self, subscription: Subscription) -> Iterable[str]:
         key = self._spellings.key(subscription.symbol)
         symbol = self._symbols.setdefault(key, _ChartSymbol())
-        self._spellings.forget()
+        self._spellings.add(key)
         if subscription not in symbol.subscriptions:
             symbol.subscriptions[subscription] = None
             if subscription.kind == "quotes" and not symbol.quote.keys().isdisjoint(subscription.fields):
@@ -131,7 +131,7 @@ class AriesCharts(AriesConnection[str]):
             symbol.subscriptions.pop(subscription, None)
             if not symbol.subscriptions:
                 del self._symbols[name]
-                self._spellings.forget()
+                self._spellings.remove(name)
                 self._unsubscribed.add(name)
                 if name in self._sent:
                     self._sent.discard(name)

@@ -113,7 +113,7 @@ class AriesMarket(AriesConnection[str]):
             return ()
         key = self._spellings.key(subscription.symbol)
         streams = self._streams.setdefault(key, {})
-        self._spellings.forget()
+        self._spellings.add(key)
         if subscription not in streams:
             stream = MarketStream(subscription)
             if ts := stream.copy_known(streams.values()):
@@ -129,7 +129,6 @@ class AriesMarket(AriesConnection[str]):
             self._queries.remove(subscription)
             if subscription.kind != "answers":
                 ended.setdefault(self._spellings.key(subscription.symbol), []).append(subscription)
-        self._spellings.forget()
         for symbol, gone in ended.items():
             streams = self._streams.get(symbol, {})
             for subscription in gone:
@@ -138,6 +137,7 @@ class AriesMarket(AriesConnection[str]):
             before = self._sent.get(symbol, {})
             if not streams:
                 self._streams.pop(symbol, None)
+                self._spellings.remove(symbol)
             if before and before != left:
                 item = item_to_unsubscribe(symbol, before, left)
                 if item != {"symbol": symbol}:  # the bare symbol would end all its streams

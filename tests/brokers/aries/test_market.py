@@ -8,6 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aries_nb.brokers import parsing
+from aries_nb.brokers.aries.charts import AriesCharts
 from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.model import MarketStatus, Pong, SessionOpened, Unreadable
 from tests.brokers.aries.lines import (
@@ -274,6 +276,21 @@ def test_spelling_is_looked_up_again_when_symbols_change() -> None:
 
     assert list(gone) == []
     assert [each.symbol for each, _, _ in back] == ["Aapl"]
+
+
+@pytest.mark.parametrize("connection", [AriesMarket, AriesCharts])
+def test_work_for_a_symbol_does_not_grow_with_the_number_of_symbols(
+    connection: type[AriesMarket | AriesCharts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+    letters = parsing._letters
+    monkeypatch.setattr(parsing, "_letters", lambda symbol: looked_at.append(symbol) or letters(symbol))
+    protocol, many = connection(), [quotes(f"S{number}") for number in range(500)]
+
+    protocol.subscribe(many)
+    protocol.unsubscribe(many)
+
+    assert len(looked_at) <= 4 * len(many)
 
 
 def test_more_of_a_symbol_than_was_asked_for_is_no_noise() -> None:
