@@ -350,10 +350,8 @@ class ChainSource:
 
 def checked_expiry(expiry: object) -> date:
     """Return the day of a date, a time, or a text such as "2026-12-18". Raises UsageError for anything else."""
-    if isinstance(expiry, datetime):  # a pandas.Timestamp as well
-        return expiry.date()
-    if isinstance(expiry, date):
-        return expiry
+    if isinstance(expiry, date) and not pd.isna(expiry):
+        return expiry.date() if isinstance(expiry, datetime) else expiry  # a pandas.Timestamp is a datetime
     try:
         return date.fromisoformat(expiry.strip() if isinstance(expiry, str) else "")
     except ValueError:

@@ -168,7 +168,7 @@ def test_an_underlying_without_options_is_refused_before_anything_is_subscribed(
     assert feed.stats().streams == 0
 
 
-@pytest.mark.parametrize("expiry", ["", "soon", "2026-13-01", 20261218, 1.5])
+@pytest.mark.parametrize("expiry", ["", "soon", "2026-13-01", 20261218, 1.5, pd.NaT])
 def test_an_expiry_that_is_no_day_is_refused(feed: Feed, expiry: object) -> None:
     with pytest.raises(UsageError, match="is no expiry"):
         feed.options("MSFT", expiry)  # type: ignore[call-overload]
