@@ -21,7 +21,7 @@ import traitlets
 from aries_nb.model.clock import wall_ns
 from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
-from aries_nb.widgets.widget_model import SHARED, LateModel, seconds, static_text
+from aries_nb.widgets.widget_model import SHARED, LateModel, static_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "PanelFrame", "PanelWidget", "ScriptView", "panel_class"]
 
-DISPLAYS_KEPT = 16
 WINDOWED = ("blotter", "board", "tape")  # of their tables the page holds the rows in sight alone
 
 
@@ -111,8 +110,6 @@ class ScriptView(View):
 
     def __init__(self, source: VersionedSource, widget: PanelWidget) -> None:
         super().__init__(source)
-        self._displays: dict[str, None] = {}  # that are visible
-        self._places: dict[str, None] = {}  # all that were not removed
         self._is_answered = False
         self._widget = widget
         widget.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
@@ -148,38 +145,9 @@ class ScriptView(View):
             self._widget.send_state(("description", "frame", "problem", "rows", *SHARED))
         elif content.get("want") == "keeper":
             self._widget.send_keeper()
-        number, is_visible = content.get("ack"), content.get("visible")
+        number = content.get("ack")
         self._is_answered |= isinstance(number, int)
-        display = str(content.get("view", ""))
-        if isinstance(is_visible, bool):
-            is_visible = self._is_any_visible(display, is_visible=is_visible)
-        is_gone = content.get("removed") is True and self._was_last(display)
-        self._report(
-            unanswered=max(0, self.frames - number) if isinstance(number, int) else None,
-            is_visible=is_visible if isinstance(is_visible, bool) else None,
-            painted_s_ago=seconds(content.get("waited")),
-            is_gone=is_gone,
-        )
-
-    def _was_last(self, display: str) -> bool:
-        """Note that the display with the id `display` was removed; return whether no other is known."""
-        with self.lock:
-            self._places.pop(display, None)
-            return not self._places
-
-    def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
-        """Note whether the display with the id `display` is visible; return whether any display of the view is."""
-        with self.lock:
-            self._displays.pop(display, None)
-            self._places[display] = None
-            if len(self._places) > DISPLAYS_KEPT:
-                del self._places[next(iter(self._places))]
-            if is_visible:
-                self._displays[display] = None
-                # A reloaded page does not report that its displays are gone; what it leaves here must not grow.
-                if len(self._displays) > DISPLAYS_KEPT:
-                    del self._displays[next(iter(self._displays))]
-            return bool(self._displays)
+        self._hear(content, max(0, self.frames - number) if isinstance(number, int) else None)
 
 
 class Panel(ScriptView):

@@ -214,7 +214,7 @@ class FigureView(View):
         if self._has_times:
             name_zone(figure)
         figure.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
-        figure.listen(self._report)
+        figure.listen(self._hear)
 
     @property
     def figure(self) -> LiveFigure:

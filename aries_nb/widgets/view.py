@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
+import pandas as pd
+
 from aries_nb.errors import BoundToProcess, UsageError
 from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.model.settings import settings
@@ -17,9 +19,10 @@ from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
 from aries_nb.widgets.sources import TimedSource
 from aries_nb.widgets.static_html import FONT, bundle
+from aries_nb.widgets.widget_model import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from aries_nb.widgets.sources import PaintTimings, VersionedSource
     from aries_nb.widgets.widget_model import LateModel
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MimeBundle", "View"]
 
 NOTE = f"{FONT};padding:2px 10px;opacity:0.8"
+DISPLAYS_KEPT = 16
 PICTURE_S = 10.0  # how old the static picture may be that a page has of a view that changes
 LOG = logging.getLogger("aries_nb")
 
@@ -60,6 +64,8 @@ class View(BoundToProcess, ABC):
         self._is_closed = False
         self.when_used: Callable[[], Callable[[], None] | None] | None = None  # returns what is called when a page asks
         self._seen_at = math.inf  # until the first display
+        self._displays: dict[str, None] = {}  # that are visible, in any page
+        self._places: dict[str, None] = {}  # all that were not removed
         self._pictured = 0  # the frame of the newest static picture that the page has, and when it was sent
         self._pictured_at = elapsed()
 
@@ -118,7 +124,7 @@ class View(BoundToProcess, ABC):
         for anything but a time with a time zone.
         """
         said = wall_ns() / 1e6
-        if at is not None and (not isinstance(at, datetime) or at.utcoffset() is None):
+        if at is not None and (not isinstance(at, datetime) or pd.isna(at) or at.utcoffset() is None):
             advice = 'Pass a datetime with a time zone, as pd.Timestamp.now("UTC"), or nothing for now.'
             raise UsageError(f"at={at!r} is no time with a time zone", where="freeze", advice=advice)
         with self.lock:
@@ -135,13 +141,13 @@ class View(BoundToProcess, ABC):
     def beat(self) -> int:
         """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages.
 
-        It says how many frames were sent: a page that lost the last one asks for the state.
+        It says what was sent last: a page that lost it asks for the state.
         """
         with self.lock:
             if self._is_closed:
                 return 0
             try:
-                self.widget.send({"beat": True, "frames": self.frames})
+                self.widget.send_beat(self.frames)
             except Exception as error:
                 return self._failed(error)
             return 1
@@ -245,31 +251,47 @@ class View(BoundToProcess, ABC):
             LOG.error("%s could not show why: %r", type(self).__name__, unsent)  # noqa: TRY400
             return 0
 
-    def _report(
-        self,
-        *,
-        unanswered: int | None = None,
-        is_visible: bool | None = None,
-        painted_s_ago: float = 0.0,
-        is_gone: bool = False,
-    ) -> None:
-        """Pass a report of the browser on to the painter.
+    def _hear(self, content: Mapping[str, object], unanswered: int | None = None) -> None:
+        """Pass on to the painter what the browser says in its custom message `content`; malformed values are ignored.
 
-        `unanswered` is how many frames it has yet to paint, `is_visible` whether the view can be seen; None
-        means that the report does not say. `painted_s_ago` is how long it waited with its answer, in s.
-        `is_gone`: the last display of the view was removed. A
-        widget displayed directly, without its view, is drawn by the painter from its first report on.
+        `visible`: whether the display with the id `view` can be seen; `removed`: that it was removed; `waited`: how
+        long the browser waited with its answer, in ms. `unanswered` is how many frames it has yet to paint, None means
+        that the message does not say. A widget displayed directly, without its view, is drawn by the painter from its
+        first report on.
         """
         if self._is_closed:
             return
-        if is_gone:
+        said, display = content.get("visible"), str(content.get("view", ""))
+        is_visible = self._is_any_visible(display, is_visible=said) if isinstance(said, bool) else None
+        if content.get("removed") is True and self._was_last(display):
             self._seen_at = -math.inf
         elif is_visible or self._seen_at != -math.inf:  # an answer may come after the report that its display is gone
             self._was_seen()
         if self._painter is None:
             self.watch()
         if self._painter is not None:
-            self._painter.report(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=painted_s_ago)
+            waited = seconds(content.get("waited"))
+            self._painter.report(self, unanswered=unanswered, is_visible=is_visible, painted_s_ago=waited)
+
+    def _was_last(self, display: str) -> bool:
+        """Note that the display with the id `display` was removed; return whether no other is known."""
+        with self.lock:
+            self._places.pop(display, None)
+            return not self._places
+
+    def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
+        """Note whether the display with the id `display` is visible; return whether any display of the view is."""
+        with self.lock:
+            self._displays.pop(display, None)
+            self._places[display] = None
+            if len(self._places) > DISPLAYS_KEPT:
+                del self._places[next(iter(self._places))]
+            if is_visible:
+                self._displays[display] = None
+                # A reloaded page does not report that its displays are gone; what it leaves here must not grow.
+                if len(self._displays) > DISPLAYS_KEPT:
+                    del self._displays[next(iter(self._displays))]
+            return bool(self._displays)
 
     def _was_seen(self) -> None:
         self._seen_at = elapsed()

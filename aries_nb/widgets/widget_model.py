@@ -189,6 +189,10 @@ class LateModel(anywidget.AnyWidget):
         """Send the page the view's newest static picture (HTML) for the notebook's file; `is_last`: the view closes."""
         self.send({"picture": picture, "last": is_last})
 
+    def send_beat(self, frames: int) -> None:
+        """Send the page a sign of life of a view, which says that `frames` frames were sent."""
+        self.send({"beat": True, "frames": frames})
+
     def send_keeper(self) -> None:
         """Send the page the script that writes static pictures and states to the notebook's file when it is saved."""
         self.send({"keeper": static_text("saving.js")})
@@ -404,25 +408,13 @@ def plotly_script() -> bytes:
 
 
 class FigureListener(Protocol):
-    """Interface of a function that receives what the browser reports of a figure.
+    """Interface of a function that receives what the browser says of a figure.
 
     Called with the view's lock held, on the kernel's thread.
     """
 
-    def __call__(
-        self,
-        *,
-        unanswered: int | None = None,
-        is_visible: bool | None = None,
-        painted_s_ago: float = 0.0,
-        is_gone: bool = False,
-    ) -> None:
-        """Receive a report of the browser about a figure; None means that the report does not say.
-
-        `unanswered`: number of edits that the browser has yet to draw; `is_visible`: whether any display is in the
-        page; `painted_s_ago`: how long the browser waited with its answer, in s; `is_gone`: the last display was
-        removed.
-        """
+    def __call__(self, content: dict[str, Any], unanswered: int | None = None) -> None:
+        """Receive a custom message of the browser; `unanswered`: number of edits yet to be drawn, None if not said."""
 
 
 class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
@@ -447,6 +439,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         self._answered = 0
         super().__init__(*positional, **named)
         self.on_msg(LiveFigure._on_custom)
+        self._view_count = None  # the page does not count: it reports its displays by their ids, as each page does
         self._config = CONFIG
 
     def listen(self, listener: FigureListener) -> None:
@@ -482,20 +475,16 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
     def _changes(self) -> Changes:
         return FigureChanges()
 
+    def send_beat(self, frames: int) -> None:  # noqa: ARG002  # a user's own edits are no frames
+        """Send the page a sign of life, which says the number of the newest edit."""
+        self.send({"beat": True, "edit": self._last_layout_edit_id})
+
     def send_script(self) -> None:
         """Send plotly's script, and ours that displays figures, to the pages that show this figure."""
         self.send(
             {"script": self.script_key},
             buffers=[plotly_script(), static_text("freeze.js", "figure_display.js").encode()],
         )
-
-    def _handle_own(self, msg: dict[str, Any]) -> None:
-        """Handle `msg`, a message of the browser; runs on the kernel's thread, while the painter's draws."""
-        state = msg.get("content", {}).get("data", {}).get("state", {})
-        places = state.get("_view_count")
-        super()._handle_own(msg)
-        if self._listener is not None and isinstance(places, int):
-            self._listener(is_visible=places > 0, is_gone=places == 0)
 
     def _on_custom(self, content: object, _: object) -> None:
         """Handle the custom message `content` of the browser: a request, an answer, or an event such as a click.
@@ -514,16 +503,21 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
                 for name in (*WHOLE, *SHARED):
                     self.send_again(name)
         elif isinstance(content.get("ack"), int):
-            self._confirm(content["ack"], seconds(content.get("waited")))
+            self._confirm(content["ack"])
+            self._tell(content, self.unanswered)
+        elif isinstance(content.get("visible"), bool):
+            self._tell(content)
         elif str(content.get("event", "")).startswith(EVENT) and isinstance(content.get("value"), dict):
             self.set_state({content["event"]: content["value"]})
 
-    def _confirm(self, edit: int, painted_s_ago: float) -> None:
-        """Note that a display has drawn the edit with the number `edit` and all before it; call the listener."""
+    def _tell(self, content: dict[str, Any], unanswered: int | None = None) -> None:
+        if self._listener is not None:
+            self._listener(content, unanswered)
+
+    def _confirm(self, edit: int) -> None:
+        """Note that a display has drawn the edit with the number `edit` and all before it."""
         self._answered = max(self._answered, edit)
         if self.unanswered == 0:
             self._trace_edit_in_process = self._layout_edit_in_process = False
             while self._waiting_edit_callbacks:
                 self._waiting_edit_callbacks.pop()()
-        if self._listener is not None:
-            self._listener(unanswered=self.unanswered, painted_s_ago=painted_s_ago)

@@ -9,7 +9,7 @@ from aries_nb.widgets.light_view import light_code
 from aries_nb.widgets.transport import FrameChanges, Message
 from aries_nb.widgets.widget_model import static_text
 
-NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel"
+NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel, askForState"
 SCRIPTS = ("model.js", "freeze.js", "shared.js", "script.js", "light_model.js")
 LOAD = """async (code) => {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
@@ -28,7 +28,8 @@ MODELS = """() => {
     const made = { taken: [], said: [], calls: {} };
     made.hear = (name, ...rest) => made.calls[name]?.forEach((call) => call(...rest));
     const on = (name, call) => (made.calls[name] ??= []).push(call);
-    const raw = { model_id: id, comm: { on_msg() {} }, on, once: on, widget_manager: manager };
+    const comm = { on_msg: (call) => (made.receive = call) };
+    const raw = { model_id: id, comm, on, once: on, widget_manager: manager };
     class Base { _handle_comm_msg(message) { made.taken.push(message.content.data); } }
     class Face extends Base { _handle_comm_msg() { return Promise.resolve(); } }
     Object.setPrototypeOf(raw, Face.prototype);
@@ -42,14 +43,92 @@ MODELS = """() => {
 SIGNS_OF_LIFE = """async (kind) => {
   const made = window.makeModel("one", new DataView(new Float64Array([7, 0, 0, 0]).buffer));
   if (kind === "panel") window.ours.panel(() => {}).initialize({ model: made.model });
+  else if (kind === "figure") window.startFigure(made);
   else window.ours.makeStore(made.model, window.ours.connect(made.model));
   const asked = [];
-  for (const frames of [7, 8]) {
-    made.hear("msg:custom", { beat: true, frames });
+  for (const number of [7, 8]) {
+    made.hear("msg:custom", { beat: true, frames: number, edit: number });
     await new Promise((resolve) => setTimeout(resolve, 100));
     asked.push(made.said.splice(0));
   }
   return asked;
+}"""
+# A figure whose newest edit is that with the number 7, of which only the script in the page is ours.
+FIGURE = """async (code) => {
+  const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const { default: widget } = await import(url);
+  window.startFigure = (made) => {
+    const { get } = made.model;
+    made.model.get = (name) => (name === "_last_layout_edit_id" ? made.last ?? 7 : get(name));
+    const script = widget();
+    script.initialize({ model: made.model });
+    return script;
+  };
+}"""
+# Edit 8 comes, but its change is heard only later, as with ipywidgets; then a whole state with edit 12, another with
+# edit 13, and of edit 14 the number alone.
+EDITS_RECEIVED = """async () => {
+  const made = window.makeModel("one");
+  window.startFigure(made);
+  const asked = [];
+  async function receive(state, edit) {
+    made.receive({ content: { data: { method: "update", state } }, buffers: [] });
+    made.hear("msg:custom", { beat: true, edit });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    asked.push(made.said.splice(0));
+  }
+  await receive({ _last_layout_edit_id: 8, _py2js_relayout: { layout_edit_id: 8 } }, 8);
+  await receive({ _widget_data: [], _last_layout_edit_id: 12, timezone: "UTC", frozen: {} }, 12);
+  made.last = 13; // where messages are not routed
+  made.hear("change:state_number");
+  await receive({}, 13);
+  await receive({ _last_layout_edit_id: 14 }, 14);
+  return asked;
+}"""
+FIGURE_LEFT = """async () => {
+  const made = window.makeModel("one");
+  const script = window.startFigure(made);
+  document.body.innerHTML = "";
+  const remove = script.render({ model: made.model, el: document.body });
+  const said = [];
+  const hear = () => said.push(made.said.splice(0).map(([, content]) => content).filter((each) => "visible" in each));
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+  await pause();
+  hear();
+  window.dispatchEvent(new Event("pagehide"));
+  hear();
+  window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  await pause();
+  hear();
+  remove();
+  await pause();
+  hear();
+  return said;
+}"""
+FIGURE_AGAIN = """async () => {
+  const [first, second] = ["first", "second"].map((id) => window.makeModel(id));
+  const [carrier, script] = [first, second].map(window.startFigure);
+  document.body.innerHTML = "";
+  script.render({ model: second.model, el: document.body });
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+  await pause();
+  const before = first.said.splice(0);
+  first.hear("destroy");
+  await pause();
+  const shown = (said) => said.map(([id, content]) => [id, content.visible]).filter((each) => each[1]);
+  return [shown(before), shown(second.said)];
+}"""
+# A model whose requests for the state are counted.
+LONG_CELL = """() => {
+  const made = window.makeModel("one");
+  const connection = window.ours.connect(made.model);
+  window.setStatus = (status) => (connection.raw.widget_manager.kernel.status = status);
+  window.ask = () => window.ours.askForState(connection);
+  window.answer = () => {
+    const data = { method: "update", state: { timezone: "UTC", frozen: {} } };
+    made.receive({ content: { data }, buffers: [] });
+  };
+  window.count = () => made.said.splice(0).length;
 }"""
 CLOSED_CARRIER = """async () => {
   const [first, second] = ["first", "second"].map((id) => window.makeModel(id));
@@ -174,11 +253,66 @@ def test_what_one_model_cannot_use_is_not_lost_for_the_others(blank):
     assert ["could not be used" in text for text in errors] == [True, True]
 
 
-@pytest.mark.parametrize("kind", ["panel", "light chart"])
-def test_a_quiet_view_whose_last_frame_was_lost_asks_for_it_at_the_next_sign_of_life(blank, kind):
+@pytest.fixture
+def figures(blank):
     blank.evaluate(MODELS)
+    blank.evaluate(FIGURE, static_text("model.js", "script.js", "figure.js"))
+    return blank
+
+
+@pytest.mark.parametrize("kind", ["panel", "light chart", "figure"])
+def test_a_quiet_view_whose_last_frame_was_lost_asks_for_it_at_the_next_sign_of_life(figures, kind):
+    blank = figures
 
     assert blank.evaluate(SIGNS_OF_LIFE, kind) == [[], [["one", {"want": "state"}]]]
+
+
+def test_a_figure_asks_for_no_edit_that_was_received_and_is_not_yet_heard_of(figures):
+    *received, lost = figures.evaluate(EDITS_RECEIVED)
+
+    assert received == [[], [], []]
+    assert lost == [["one", {"want": "state"}]]
+
+
+def test_a_page_says_of_each_display_of_a_figure_when_it_is_shown_left_come_back_to_and_removed(figures):
+    said = figures.evaluate(FIGURE_LEFT)
+
+    (display,) = {each["view"] for part in said for each in part}
+    expected = [{"visible": is_visible, "view": display} for is_visible in (True, False, True, False)]
+    expected[-1]["removed"] = True
+    assert said == [[each] for each in expected]
+
+
+def test_a_page_asks_for_the_state_once_in_a_long_cell_and_after_it_until_the_state_comes(blank):
+    blank.clock.install()
+    blank.evaluate(MODELS)
+    blank.evaluate(LONG_CELL)
+    blank.evaluate("() => setInterval(window.ask, 2000)")  # a sign of life
+    asked = []
+    for status, seconds in [("busy", 600), ("idle", 10)]:
+        blank.evaluate("(status) => window.setStatus(status)", status)
+        blank.clock.run_for(seconds * 1000)
+        asked.append(blank.evaluate("() => window.count()"))
+
+    assert asked[0] == 1
+    assert asked[1] in (3, 4)
+
+
+def test_a_state_that_came_is_asked_for_no_second_time(blank):
+    blank.clock.install()
+    blank.evaluate(MODELS)
+    blank.evaluate(LONG_CELL)
+    blank.evaluate("() => { window.ask(); window.ask(); }")
+    blank.clock.run_for(1000)
+    blank.evaluate("() => window.answer()")
+
+    blank.clock.run_for(10_000)
+
+    assert blank.evaluate("() => window.count()") == 1
+
+
+def test_that_a_figure_is_shown_is_said_again_if_the_model_that_carried_it_is_closed(figures):
+    assert figures.evaluate(FIGURE_AGAIN) == [[["second", True]], [["second", True]]]
 
 
 def test_which_displays_can_be_seen_is_said_again_if_the_model_that_carried_it_is_closed(blank):

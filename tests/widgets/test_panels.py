@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from aries_nb.errors import UsageError
@@ -414,7 +415,7 @@ def test_a_view_is_frozen_and_resumed_by_one_message_with_the_instant():
     board.close()
 
 
-@pytest.mark.parametrize("at", [datetime(2026, 11, 29, 12), 1_764_417_600, "12:00"])
+@pytest.mark.parametrize("at", [datetime(2026, 11, 29, 12), pd.NaT, 1_764_417_600, "12:00"])
 def test_a_time_without_a_zone_freezes_nothing(at):
     board = Board(Boards())
 

@@ -15,7 +15,18 @@ function prepare(bundle, ours) {
 }
 
 // Make an edit whole that has the new points of a line alone. What does it comes with plotly's script.
-const completeEdit = (message, connection) => page.complete?.(message, connection) ?? !message.content.data.delta;
+function completeEdit(message, connection) {
+  const { state, delta } = message.content.data;
+  const isWhole = page.complete?.(message, connection) ?? !delta;
+  if (isWhole && state) connection.received = Math.max(connection.received ?? 0, newestIn(state));
+  return isWhole;
+}
+
+// The number of the newest edit that a message has, 0 for none; the number alone, without its edit, does not count.
+function newestIn(state) {
+  const whole = state._widget_data ? state._last_layout_edit_id : 0;
+  return Math.max(...[whole, ...EDITS.map((name) => state[name]?.layout_edit_id)].filter(Number.isInteger), 0);
+}
 
 // An edit of several traces has a value of every trace for each property. Where a trace keeps its own, plotly sends a word:
 // its displays know it, its model, to which the edits come as they were sent, would take it for the value.
@@ -36,13 +47,21 @@ function keepState(model, connection) {
     model.on(`change:${name}`, () => {
       const value = model.get(name);
       if (!value) return;
-      if (!isReady) early.push([name, value]);
+      if (!isReady) {
+        early.push([name, value]);
+        askForScript(connection); // which the kernel sends unasked once, not to a page that was opened later
+      }
       if (!Number.isInteger(value.layout_edit_id)) return;
       // A lost edit: the whole state is asked for, and drawn anew.
       if (value.layout_edit_id > edit + 1) askForState(connection);
       edit = Math.max(edit, value.layout_edit_id);
     });
   }
+  model.on("change:state_number", () => (edit = Math.max(edit, model.get("_last_layout_edit_id"))));
+  // The last edit of a figure that is quiet since then can be lost too.
+  model.on("msg:custom", (content) => {
+    if (content?.beat && content.edit > Math.max(edit, connection.received ?? 0)) askForState(connection);
+  });
   page.bundle.then((bundle) => {
     const listeners = [];
     let past = null;
@@ -71,8 +90,6 @@ export default () => {
       connection = connect(model, completeEdit);
       expectScript(model, prepare);
       const forget = keepState(model, connection);
-      // Displayed before: the page was opened again, and the kernel does not send the script unasked.
-      if (model.get("_view_count") > 0) askForScript(connection);
       // The whole state holds every edit before it.
       model.on("change:state_number", forget);
       return connection;
@@ -86,9 +103,12 @@ export default () => {
       el.appendChild(root);
       let isGone = false;
       let shown = null;
+      const display = announce(connection);
+      display.report(true); // also out of sight: plotly's model in the page has to get every edit
       const stopWatching = watchKernel(connection, root, () => document.visibilityState !== "hidden");
       const end = () => {
         isGone = true;
+        display.end();
         stopWatching();
         shown?.end();
         shown = null;

@@ -71,7 +71,6 @@ export default () => {
       connection = connect(model);
       expectScript(model);
       store = makeStore(model, connection);
-      if (model.get("_view_count") > 0) askForScript(connection);
       return connection;
     },
     render({ model, el }) {

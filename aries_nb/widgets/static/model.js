@@ -82,6 +82,38 @@ function sayAgain(line) {
   }
 }
 
+// A display of a model, as its kernel knows it. What a page that is left or reloaded does not say at once, it never says.
+function announce(connection) {
+  const id = Math.random().toString(36).slice(2);
+  let isVisible = null;
+  let wasVisible = null;
+  const report = (isNow) => {
+    if (isNow === isVisible) return;
+    isVisible = isNow;
+    connection.displays.set(id, isNow);
+    sayToKernel(connection, { visible: isNow, view: id });
+  };
+  const leave = () => {
+    wasVisible = isVisible;
+    report(false);
+    flushLine(connection.line);
+  };
+  const comeBack = ({ persisted }) => persisted && report(wasVisible);
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", comeBack);
+  return {
+    report,
+    isVisible: () => isVisible,
+    end() {
+      window.removeEventListener("pagehide", leave);
+      window.removeEventListener("pageshow", comeBack);
+      isVisible = false;
+      connection.displays.delete(id);
+      sayToKernel(connection, { visible: false, view: id, removed: true });
+    },
+  };
+}
+
 // Answer that the frame `number` was painted now: once a second together with all views of the page, at once where the
 // kernel waits for it.
 function answerFrame(connection, number) {
@@ -156,7 +188,11 @@ function connect(model, complete = () => true) {
     connection.receivedAt = performance.now();
     // An error here must not keep the message's other parts from other models.
     try {
-      if (complete(message, connection)) return receive.call(raw, message);
+      if (complete(message, connection)) {
+        const { state } = message.content.data;
+        if (state?.frozen && state.timezone) noteState(connection);
+        return receive.call(raw, message);
+      }
     } catch (error) {
       console.error("[aries_nb] a message could not be used", error);
     }
@@ -174,15 +210,25 @@ function connect(model, complete = () => true) {
   return connection;
 }
 
+// The kernel answers every request, also those that waited for the end of a cell: while it is busy, one is enough.
 function askForState(connection) {
   const now = performance.now();
-  const wait = connection.askedAt + ASK_AGAIN_MS - now;
+  const isPending = connection.isAsked && connection.raw?.widget_manager?.kernel?.status === "busy";
+  const wait = isPending ? ASK_AGAIN_MS : connection.askedAt + ASK_AGAIN_MS - now;
   if (wait > 0) {
     connection.asking ??= setTimeout(() => ((connection.asking = undefined), askForState(connection)), wait);
     return;
   }
   connection.askedAt = now;
+  connection.isAsked = true;
   sayToKernel(connection, { want: "state" });
+}
+
+// The whole state came, which makes good everything that was lost before it.
+function noteState(connection) {
+  clearTimeout(connection.asking);
+  connection.asking = undefined;
+  connection.isAsked = false;
 }
 
 function hasEnded(connection) {

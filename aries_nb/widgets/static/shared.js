@@ -213,11 +213,10 @@ function show({ model, el }, makeView, connection) {
   const view = makeView(root, clock);
   root.appendChild(problem);
 
-  const id = Math.random().toString(36).slice(2);
+  const display = announce(connection);
   let queued = 0;
   let last = null;
   let count = 0;
-  let isVisible = null;
   let isIntersecting = false;
   let shownMs = 0;
 
@@ -258,13 +257,7 @@ function show({ model, el }, makeView, connection) {
   const requestPaint = () => {
     if (!queued) queued = requestAnimationFrame(paint);
   };
-  const report = (isNow) => {
-    if (isNow === isVisible) return;
-    isVisible = isNow;
-    connection.displays.set(id, isNow);
-    sayToKernel(connection, { visible: isNow, view: id });
-  };
-  const checkVisibility = () => report(isIntersecting && document.visibilityState !== "hidden");
+  const checkVisibility = () => display.report(isIntersecting && document.visibilityState !== "hidden");
 
   const changes = ["change:frame", "change:description", "change:problem"];
   for (const change of changes) model.on(change, requestPaint);
@@ -275,14 +268,8 @@ function show({ model, el }, makeView, connection) {
   });
   observer.observe(root);
   document.addEventListener("visibilitychange", checkVisibility);
-  // A page that is left or reloaded can be seen no more; what it does not say now, it never says.
-  const leave = () => {
-    report(false);
-    flushLine(connection.line);
-  };
-  window.addEventListener("pagehide", leave);
-  const stopWatching = watchKernel(connection, root, () => isVisible);
-  const timer = setInterval(() => view.tick && isVisible && last !== null && !freeze.isHeld() && view.tick(), 1000);
+  const stopWatching = watchKernel(connection, root, display.isVisible);
+  const timer = setInterval(() => view.tick && display.isVisible() && last !== null && !freeze.isHeld() && view.tick(), 1000);
   paint();
 
   return () => {
@@ -293,11 +280,8 @@ function show({ model, el }, makeView, connection) {
     cancelAnimationFrame(queued);
     observer.disconnect();
     document.removeEventListener("visibilitychange", checkVisibility);
-    window.removeEventListener("pagehide", leave);
     for (const change of changes) model.off(change, requestPaint);
-    isVisible = false;
-    connection.displays.delete(id);
-    sayToKernel(connection, { visible: false, view: id, removed: true });
+    display.end();
   };
 }
 

@@ -1,4 +1,5 @@
 import gc
+import math
 import weakref
 
 import numpy as np
@@ -256,12 +257,53 @@ def test_what_the_user_does_reaches_plotly(chart):
     assert chart.figure.layout.xaxis.range == (5, 9)
 
 
-def test_a_figure_that_no_page_shows_is_not_drawn(chart, painter):
-    chart.watch(painter)
+def say(chart, **content):
+    chart.figure.comm.answer({"method": "custom", "content": content})
 
-    chart.figure.comm.answer({"method": "update", "state": {"_view_count": 0}, "buffer_paths": []})
+
+def test_a_figure_that_no_page_shows_is_not_drawn_and_gone(chart, painter):
+    chart.watch(painter)
+    say(chart, visible=True, view="a")
+
+    say(chart, visible=False, view="a", removed=True)
 
     assert painter.statistics().visible == 0
+    assert chart.seen_at() == -math.inf
+
+
+def test_a_figure_in_two_pages_goes_on_when_one_of_them_removes_its_display(chart, painter):
+    chart.watch(painter)
+    for page in ("a", "b"):
+        say(chart, visible=True, view=page)
+
+    say(chart, visible=False, view="b", removed=True)
+
+    assert painter.statistics().visible == 1
+    assert chart.seen_at() > 0
+
+
+def test_what_a_page_says_of_a_figure_in_wrong_types_is_ignored(chart, painter):
+    chart.watch(painter)
+
+    for content in ({"visible": "no", "view": "a"}, {"removed": True}, {"visible": 0}, {"ack": "x"}):
+        say(chart, **content)
+
+    assert painter.statistics().visible == 1
+    assert chart.seen_at() > 0
+
+
+def test_the_sign_of_life_of_a_figure_names_its_newest_edit(chart):
+    chart.draw()
+    chart.figure.update_layout(title_text="the user's own edit")
+
+    chart.beat()
+
+    assert chart.figure.comm.sent[-1]["content"] == {"beat": True, "edit": chart.figure._last_layout_edit_id}
+    assert chart.figure._last_layout_edit_id > chart.frames
+
+
+def test_a_page_counts_no_displays_of_a_figure(chart):
+    assert chart.figure.get_state("_view_count") == {"_view_count": None}
 
 
 def test_a_reloaded_page_starts_from_the_newest_frame(chart, source):
