@@ -219,7 +219,6 @@ export function complete({ content: { data }, buffers }, connection) {
   if (state._last_layout_edit_id) connection.edit = state._last_layout_edit_id;
   if (!update) return true;
   const changes = new Map(delta?.lines.map(([place, ...change]) => [place, change]));
-  const known = delta && connection.model.get("_widget_data");
   const all = data.buffer_paths.map((path, place) => {
     if (path.length !== 5 || path[0] !== "_py2js_update" || path[1] !== "style_data") return null;
     const name = path[2];
@@ -229,7 +228,7 @@ export function complete({ content: { data }, buffers }, connection) {
     const change = changes.get(place);
     if (!change) return [trace, name, end];
     const [drop, keep, length] = change;
-    const before = points.get(`${trace}.${name}`) ?? numbers(known?.[trace]?.[name]?.value);
+    const before = points.get(`${trace}.${name}`); // the kernel sends a line whole before it sends its new points
     if (before?.length !== length) return undefined;
     const line = new Float64Array(keep + end.length);
     line.set(before.subarray(drop, drop + keep));
@@ -249,7 +248,6 @@ export function complete({ content: { data }, buffers }, connection) {
 
 // A received buffer need not start at a multiple of eight bytes, so it is copied.
 function numbers(buffer) {
-  if (!buffer) return null;
   const start = buffer.byteOffset || 0;
   return new Float64Array((buffer.buffer || buffer).slice(start, start + buffer.byteLength));
 }
