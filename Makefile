@@ -39,12 +39,13 @@ check: style  ## the daily one, about a minute: formatting, lint rules, words, t
 # last and bare, so that its summary is the last line.
 test:  ## everything, 7 to 10 minutes: what check does, and server, kernel, notebook and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 chromium style
-	@$(PYTEST) --numprocesses 3 $(ARGS)
+	@$(PYTEST) --numprocesses 3 -m "not long" $(ARGS)
 
 chromium:
 	@.ci/stage chromium .ci/system chromium
 
-test-long: test-faults soak test-frontends  ## test-faults, soak and test-frontends, about an hour: run it before a release
+test-long: test-faults soak test-frontends  ## these three and the tests that wait long, about an hour: run it before a release
+	@$(PYTEST) -m long
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
 	@$(PYTEST) tests/faults --schedules 1000 $(ARGS)

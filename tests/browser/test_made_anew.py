@@ -75,6 +75,7 @@ def test_models_that_fail_to_start_are_started_again_also_in_a_reloaded_page(pag
     are_whole(page)
 
 
+@pytest.mark.long
 def test_a_display_that_never_answers_is_made_anew(page, lab, notebook):
     page.set_viewport_size({"width": 1180, "height": 3000})
     open_notebook(page, lab, notebook)

@@ -62,6 +62,7 @@ def notebook(lab):
     return "own.ipynb"
 
 
+@pytest.mark.long
 def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page, lab, notebook):
     open_notebook(page, lab, notebook)
     run_all(page)

@@ -120,6 +120,8 @@ function makeWindowedTable(root, store, look) {
   scroll.appendChild(all);
   const empty = make("div", "anb-empty");
   empty.setAttribute("role", "status");
+  const none = make("tr", "anb-none"); // what an empty table says is its only cell
+  none.appendChild(make("td")).appendChild(empty);
   const [below, right] = [make("div", "anb-more anb-more-below"), make("div", "anb-more anb-more-right")];
   for (const more of [below, right]) more.setAttribute("aria-hidden", "true");
   frame.append(scroll, below, right);
@@ -276,7 +278,7 @@ function makeWindowedTable(root, store, look) {
     const height = scroll.clientHeight || ROW_PX * 12;
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW_PX) - SPARE_ROWS);
     const last = Math.min(order.length, Math.ceil((scroll.scrollTop + height) / ROW_PX) + SPARE_ROWS);
-    const whole = `${head.offsetHeight + order.length * ROW_PX}px`;
+    const whole = order.length ? `${head.offsetHeight + order.length * ROW_PX}px` : "auto";
     if (all.style.height !== whole) all.style.height = whole;
     const start = Math.min(first, Math.max(0, order.length - 1));
     if (table.style.marginTop !== `${start * ROW_PX}px`) table.style.marginTop = `${start * ROW_PX}px`;
@@ -335,7 +337,9 @@ function makeWindowedTable(root, store, look) {
     flag(frame, "anb-has-left", scroll.scrollLeft > 0);
     put(count, total ? inSight() : "");
     put(empty, order.length ? "" : filter.isSet() && total ? filter.nothingFound() : (total && others) || emptyText);
-    if (empty.parentNode !== scroll) scroll.appendChild(empty);
+    none.firstChild.colSpan = columns.length || 1;
+    if (!empty.textContent) none.remove();
+    else if (none.parentNode !== body) body.appendChild(none);
     const cell = active && shown.get(active.key)?.cells[active.place]?.node;
     for (const old of table.querySelectorAll(`[id="${id}"]`)) if (old !== cell) old.removeAttribute("id");
     for (const old of table.querySelectorAll(".anb-active")) if (old !== cell) old.classList.remove("anb-active");
