@@ -41,7 +41,8 @@ window.start = async (script, style, state) => {
   await window.update(state);
 };
 </script></body>"""
-ROWS = "() => [...document.querySelectorAll('tbody tr:not(.anb-none)')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+ROWS = """() => [...document.querySelectorAll('tbody tr:not(.anb-none)')]
+  .map((row) => [...row.cells].map((cell) => cell.textContent))"""
 PRICES = "() => [...document.querySelectorAll('.anb-rows .anb-row')].map((row) => row.children[2].textContent)"
 LEVELS = """() => [...document.querySelectorAll('.anb-rows .anb-row')]
   .map((row) => [...row.children].map((cell) => cell.textContent))"""
