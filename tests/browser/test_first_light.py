@@ -81,6 +81,7 @@ def alive(page):
     expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
 
 
+@pytest.mark.long  # that of the account moves on both brokers in each run
 def test_the_other_broker_moves_in_each_of_ten_seconds_in_dark_notebook_7(page, lab, console_errors, screenshot):
     page.set_viewport_size(SCREEN)
     name = written_for("alor", NOTEBOOKS / NOTEBOOK, lab.root)

@@ -49,6 +49,7 @@ def times(page, number=0):
     return label(page, number).rsplit("; ", 1)[1].removesuffix(" UTC").split(" to ")
 
 
+@pytest.mark.long  # `make views` has it too
 @pytest.mark.alone
 def test_twelve_charts_have_ten_frames_a_second_and_the_page_thirty(shown):
     for _ in range(TRIES):
