@@ -12,22 +12,23 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from aries_nb.model.view_data import FrameRows, Numbers
 
 __all__ = [
+    "FROM_SIDES",
     "has_sides",
     "is_believable",
     "is_never_zero",
     "is_price",
     "is_price_column",
     "middle",
-    "middle_as_told",
     "middles",
     "sides_to_draw",
-    "spread_as_told",
     "spreads",
 ]
 
@@ -63,18 +64,25 @@ def middle(bid: float, ask: float) -> float:
     return (bid + ask) / 2 if is_believable(bid, ask) else math.nan
 
 
-def middle_as_told(told: float, bid: float, ask: float) -> float:
-    """The middle that a broker tells; NaN where the sides are not believable, and computed where it tells none."""
+def checked_middle(sent: float, bid: float, ask: float) -> float:
+    """The middle as the broker sent it; NaN where the sides are not believable, computed where it sent none."""
     if not is_believable(bid, ask):
         return math.nan
-    return told if is_price(told) else (bid + ask) / 2
+    return sent if is_price(sent) else (bid + ask) / 2
 
 
-def spread_as_told(told: float, bid: float, ask: float) -> float:
-    """The spread that a broker tells; NaN where a side is not there or they are stub quotes, else as `spreads`."""
+def checked_spread(sent: float, bid: float, ask: float) -> float:
+    """The spread as the broker sent it; NaN where a side is not there or they are stub quotes, else as `spreads`."""
     if not is_believable(bid, ask) and not is_believable(ask, bid):
         return math.nan
-    return told if math.isfinite(told) else float(Decimal(repr(ask)) - Decimal(repr(bid)))
+    return sent if math.isfinite(sent) else float(Decimal(repr(ask)) - Decimal(repr(bid)))
+
+
+# Columns that follow from bid and ask: their value by what the broker sent, and the sides.
+FROM_SIDES: Mapping[str, Callable[[float, float, float], float]] = {
+    "mid_price": checked_middle,
+    "spread": checked_spread,
+}
 
 
 def has_sides(rows: FrameRows, chosen: NDArray[np.int64]) -> bool:

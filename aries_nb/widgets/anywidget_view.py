@@ -147,7 +147,7 @@ class ScriptView(View):
             self._widget.send_keeper()
         number = content.get("ack")
         self._is_answered |= isinstance(number, int)
-        self._hear(content, max(0, self.frames - number) if isinstance(number, int) else None)
+        self._on_report(content, max(0, self.frames - number) if isinstance(number, int) else None)
 
 
 class Panel(ScriptView):

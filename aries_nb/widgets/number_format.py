@@ -214,7 +214,7 @@ def grouped(value: float, decimals: int) -> str:
 def exact_decimals(value: float | Decimal, decimals: int) -> int:
     """Return `decimals`, or as many of them as a number has, where it is a float too large for so many.
 
-    The further ones would be noise: a size of 2**53 beside one of 0.375 has no thousandths.
+    The further ones would be noise: a size of 2**53 next to one of 0.375 has no thousandths.
     """
     if isinstance(value, Decimal) or abs(value) * 10.0**decimals < WHOLE_FROM:
         return decimals

@@ -64,7 +64,7 @@ class _OwnFigure(View):
         super().__init__(_Still())
         self._own = own
         own.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
-        own.listen(self._hear)
+        own.listen(self._on_report)
 
     def __repr__(self) -> str:
         return f"figure({self._own.layout.title.text or ''})"

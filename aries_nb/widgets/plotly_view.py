@@ -214,7 +214,7 @@ class FigureView(View):
         if self._has_times:
             name_zone(figure)
         figure.belongs_to(self.lock, self._before_open, self._repr_mimebundle_)
-        figure.listen(self._hear)
+        figure.listen(self._on_report)
 
     @property
     def figure(self) -> LiveFigure:

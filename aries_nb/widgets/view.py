@@ -251,7 +251,7 @@ class View(BoundToProcess, ABC):
             LOG.error("%s could not show why: %r", type(self).__name__, unsent)  # noqa: TRY400
             return 0
 
-    def _hear(self, content: Mapping[str, object], unanswered: int | None = None) -> None:
+    def _on_report(self, content: Mapping[str, object], unanswered: int | None = None) -> None:
         """Pass on to the painter what the browser says in its custom message `content`; malformed values are ignored.
 
         `visible`: whether the display with the id `view` can be seen; `removed`: that it was removed; `waited`: how
@@ -288,7 +288,7 @@ class View(BoundToProcess, ABC):
                 del self._places[next(iter(self._places))]
             if is_visible:
                 self._displays[display] = None
-                # A reloaded page does not report that its displays are gone; what it leaves here must not grow.
+                # A page that crashes does not report that its displays are gone; what it leaves here must not grow.
                 if len(self._displays) > DISPLAYS_KEPT:
                     del self._displays[next(iter(self._displays))]
             return bool(self._displays)

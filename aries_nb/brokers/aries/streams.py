@@ -32,7 +32,7 @@ from aries_nb.brokers.aries.messages import (
 from aries_nb.brokers.parsing import unix_ns
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
 from aries_nb.model.contracts import is_option_symbol
-from aries_nb.model.prices import middle_as_told, spread_as_told
+from aries_nb.model.prices import FROM_SIDES
 
 __all__ = [
     "QUOTE_COLUMN_TYPES",
@@ -67,11 +67,6 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 }
 
 SIDES = ("bid_price", "ask_price")
-# The columns that exist only where both sides do, with the rule for what the server tells.
-FROM_SIDES: Mapping[str, Callable[[float, float, float], float]] = {
-    "mid_price": middle_as_told,
-    "spread": spread_as_told,
-}
 
 
 class StreamPart(ABC):
@@ -195,7 +190,7 @@ class SidedPart(FieldsPart):
         super().__init__(stream, update, names)
         fields = [field for field in stream.subscription.fields if field in names]
         self.read = _reader([names[field] for field in (*fields, *SIDES)])
-        self.places = [(self.start + fields.index(name), told) for name, told in FROM_SIDES.items() if name in fields]
+        self.places = [(self.start + fields.index(name), rule) for name, rule in FROM_SIDES.items() if name in fields]
         self.needs_merge = True
         self.sides = (nan, nan)
 
@@ -209,8 +204,8 @@ class SidedPart(FieldsPart):
         self.sides = tuple(  # type: ignore[assignment]
             before if side is UNSET else side for before, side in zip(self.sides, new[-2:], strict=True)
         )
-        for place, told in self.places:
-            values[place] = told(values[place], *self.sides)  # type: ignore[arg-type]
+        for place, rule in self.places:
+            values[place] = rule(values[place], *self.sides)  # type: ignore[arg-type]
         if merged is None and all(_is_same(values[place], self.stream.values[place]) for place, _ in self.places):
             return None
         return tuple(values)

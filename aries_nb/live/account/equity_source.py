@@ -211,14 +211,14 @@ class EquitySource:
             symbol = str(row["symbol"])
             interest = marks.get(symbol, _NO_QUOTE).accrued
             has_interest = interest.is_finite()
-            told = multiplier_of(row) if "is_currency" in row else UNKNOWN  # of a broker with several currencies
+            rate = multiplier_of(row) if "is_currency" in row else UNKNOWN  # of a broker with several currencies
             is_bond = bool(self._accrued.get(symbol) or (has_interest and interest))
             if row["quantity"] and is_margined(row):
                 found[symbol] = "its variation margin counts from its average price"
             elif row["quantity"] and self._accrued.get(symbol) and not has_interest:
                 found[symbol] = "its accrued interest is that of the newest own execution"
-            elif row["quantity"] and not is_bond and told.is_finite() and told != 1:  # a share in another currency
-                found[symbol] = f"a unit of its price is worth {told.normalize():f}, the exchange rate at its purchase"
+            elif row["quantity"] and not is_bond and rate.is_finite() and rate != 1:  # a share in another currency
+                found[symbol] = f"a unit of its price is worth {rate.normalize():f}, the exchange rate at its purchase"
         if any("is_currency" in row for row in rows) and not any(map(is_money, rows)):
             found[CASH] = "the broker's value of the portfolio less that of its positions"
         return found

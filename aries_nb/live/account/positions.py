@@ -166,9 +166,9 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
     The broker's column `multiplier`, NaN where it is not known. Where the broker has none: that of the symbol of an
     option, else what the broker's price and value imply, else 1.
     """
-    told = row.get("multiplier")
-    if isinstance(told, Decimal):
-        return told
+    sent = row.get("multiplier")
+    if isinstance(sent, Decimal):
+        return sent
     if is_option_symbol(str(row["symbol"])):
         return OPTION_MULTIPLIER
     found = implied_multiplier(*(Decimal(row[name]) for name in ("market_value", "quantity", "price")))

@@ -126,7 +126,7 @@ class LiveFrame(StreamedObject):
 
         Index and columns as in `df`, and `corrected` (UTC), when that was received, `new_price` and `new_size`: 0 where
         it cancelled the print. In the order of arrival. `df`, charts, candles, bars and means have the corrected print
-        alone, whose `source` is "corrected", and no cancelled one; `on_update` is told of both as further rows, with
+        alone, whose `source` is "corrected", and no cancelled one; `on_update` gets both as further rows, with
         `source` "corrected" or "cancelled". Prints are recognised by `trade_id`: a frame without that column, or of an
         endpoint without numbers ("charts"), has all of them.
         """

@@ -31,7 +31,7 @@ from aries_nb.live.arguments import (
     checked_text,
 )
 from aries_nb.model.clock import Clock, WallClock, wall_ns
-from aries_nb.model.prices import is_never_zero, middle_as_told, spread_as_told
+from aries_nb.model.prices import FROM_SIDES, is_never_zero
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
 
@@ -364,9 +364,9 @@ def _prices_known(columns: Mapping[str, LookupType], row: ReplyRow) -> ReplyRow:
             values[name] = math.nan
     if {"bid_price", "ask_price"} <= columns.keys():
         sides = values["bid_price"], values["ask_price"]
-        for name, told in (("mid_price", middle_as_told), ("spread", spread_as_told)):
+        for name, rule in FROM_SIDES.items():
             if name in values:
-                values[name] = told(values[name], *sides)
+                values[name] = rule(values[name], *sides)
     return tuple(values.values())
 
 
