@@ -27,6 +27,8 @@ FILL_COLUMNS = (
     Column("side", "text"),
     Column("quantity", "decimal"),
     Column("price", "decimal"),
+    Column("multiplier", "decimal"),
+    Column("amount", "decimal"),
     Column("fee", "decimal"),
     Column("order_id", "text"),
     Column("is_combined", "integer"),
@@ -167,22 +169,33 @@ def _corrected_between(before: OrderState, now: OrderState) -> Sequence[Fill]:
 class FillLog(Log[tuple[Fill, int]]):
     """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch."""
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self, multipliers: Mapping[str, Decimal] | None = None) -> pd.DataFrame:
         """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
 
         Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity (below 0 where
-        executions are taken back, 0 where a fee came later), price (NaN where unknown), fee (above 0 where paid, NaN
-        where unknown; all float64), order_id, is_combined and source. `is_combined` (bool): derived from a list of all
-        orders, as after a gap, so the row may be several executions of that order. `source`: reported as it happened
-        ("stream"), in a list of all fills or orders ("list"), or by a request for past fills ("history"). The frame
-        belongs to the caller.
+        executions are taken back, 0 where a fee came later), price (NaN where unknown), multiplier (what one unit of
+        the price is worth for one unit of quantity, in the account's currency), amount (quantity × price × multiplier,
+        with the accrued interest; both NaN where unknown), fee (above 0 where paid, NaN where unknown; all float64),
+        order_id, is_combined and source. `is_combined` (bool): derived from a list of all orders, as after a gap, so
+        the row may be several executions of that order. `source`: reported as it happened ("stream"), in a list of all
+        fills or orders ("list"), or by a request for past fills ("history"). The frame belongs to the caller.
+
+        `multipliers` are those of positions, by symbol; they count where a fill does not show its own.
         """
         entries, end = self.entries()
-        rows = [
-            (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee,
-             fill.order_id, fill.is_combined, fill.source)
-            for fill, received in entries
-        ]  # fmt: skip
+        own = ((fill.symbol, fill.multiplier) for fill, _ in entries if fill.multiplier is not None)
+        known = {symbol: each for symbol, each in own if each.is_finite()}
+        held = (multipliers or {}).items()
+        known |= {symbol: each for symbol, each in held if each.is_finite() or symbol not in known}
+        rows = []
+        with exactly():
+            for fill, received in entries:
+                multiplier = Decimal(1) if fill.multiplier is None else fill.multiplier
+                if fill.multiplier is None or not multiplier.is_finite():
+                    multiplier = known.get(fill.symbol, multiplier)
+                amount = fill.quantity * fill.price * multiplier + fill.accrued if fill.quantity else ZERO
+                row = (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price)
+                rows.append((*row, multiplier, amount, fill.fee, fill.order_id, fill.is_combined, fill.source))
         frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
         return frame.set_index(pd.RangeIndex(end - len(rows), end))
 

@@ -31,8 +31,8 @@ __all__ = ["open_alor", "serve_alor"]
 
 FEE = 0.1  # of each fill, in the currency of the exchange
 FILL_COLUMNS = [
-    "ts", "received", "account", "symbol", "side", "quantity", "price", "fee", "order_id", "is_combined",
-    "source",
+    "ts", "received", "account", "symbol", "side", "quantity", "price", "multiplier", "amount", "fee", "order_id",
+    "is_combined", "source",
 ]  # fmt: skip
 
 

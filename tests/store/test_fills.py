@@ -399,13 +399,28 @@ def test_the_frame_of_fills_says_what_was_traded() -> None:
     frame = log.frame()
 
     assert list(frame.columns) == [
-        "ts", "received", "account", "symbol", "side", "quantity", "price", "fee", "order_id", "is_combined",
-        "source",
+        "ts", "received", "account", "symbol", "side", "quantity", "price", "multiplier", "amount", "fee",
+        "order_id", "is_combined", "source",
     ]  # fmt: skip
     row = frame.iloc[0]
     assert (row["ts"].value, row["received"].value) == (NOW, NOW)  # in us
-    assert tuple(row.drop("fee"))[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, "ORD-1", False, "stream")
+    assert tuple(row.drop("fee"))[2:] == ("ACC-1", "MSFT", "sell", 4.0, 499.98, 1.0, 1999.92, "ORD-1", False, "stream")
     assert pd.isna(row["fee"])
+
+
+def test_the_amount_of_a_fill_is_in_money() -> None:
+    symbols = ("MSFT", "MSFT261218C00500000", "CRATE", "MSFT (legs not known)")
+    table, log = orders()
+    for number, symbol in enumerate(symbols):
+        publish(table, order("4", "5", f"ORD-{number}", symbol=symbol))
+    publish(table, order("3", "5", "ORD-1", symbol=symbols[1], updated=NOW + 1))
+
+    frame = log.frame({"CRATE": Decimal("2.5"), "MSFT (legs not known)": Decimal("NaN")})
+
+    assert frame["multiplier"].tolist()[:3] == [1.0, 100.0, 2.5]
+    assert frame["amount"].tolist()[:3] == [20.0, 2000.0, 50.0]
+    assert frame[["multiplier", "amount"]].iloc[3].isna().all()
+    assert frame[["quantity", "amount"]].iloc[4].tolist() == [-1.0, -500.0]
 
 
 def test_an_empty_frame_of_fills_has_its_types() -> None:

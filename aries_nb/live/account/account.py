@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -16,7 +17,7 @@ from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import FillsSource, LiveFills
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
-from aries_nb.live.account.positions import LivePositions
+from aries_nb.live.account.positions import LivePositions, multiplier_of
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_interval, checked_moment, checked_period, rfc3339
 from aries_nb.live.callbacks import Callbacks
@@ -289,7 +290,7 @@ class Account(BoundToProcess):
                 self._fills = None
             orders = self._table("orders", self._log)
             if self._fills is None or not self._is_usable(self._fills):
-                self._fills = LiveFills(self._link, self._callbacks, orders, self._log)
+                self._fills = LiveFills(self._link, self._callbacks, orders, self._log, multipliers=self._multipliers)
             return orders, self._fills
 
     def _reported_fills(self) -> LiveFills:
@@ -301,8 +302,15 @@ class Account(BoundToProcess):
                 log = ReportedFillLog(self._link.table_columns("fills"))
                 table = self._table("fills", log)
                 past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
-                self._fills = LiveFills(self._link, self._callbacks, table, log, past=past)
+                self._fills = LiveFills(
+                    self._link, self._callbacks, table, log, past=past, multipliers=self._multipliers
+                )
             return self._fills
+
+    def _multipliers(self) -> dict[str, Decimal]:
+        """Return the multipliers of the positions by symbol, NaN where unknown; {} while positions are not in use."""
+        positions = self._tables.get("positions")
+        return {} if positions is None else {str(row["symbol"]): multiplier_of(row) for row in positions.rows()}
 
     def _span(self, start: str | date, end: str | date | None) -> tuple[int, int]:
         """Return two times in ns since the epoch; `end` None means now.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import pandas as pd
@@ -50,13 +51,21 @@ class LiveFills(LiveObject):
     with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those of
     earlier sessions. Where the broker sends none, fills are derived from changes of orders since the first use, and
     `source` is the table of orders. Any thread may read. `log` has the fills; `past` returns own executions between two
-    times, None where the broker has no such history.
+    times, None where the broker has no such history. `multipliers` returns those of the positions, by symbol.
     """
 
     def __init__(
-        self, link: Link, callbacks: Callbacks, source: LiveTable, log: FillLog, *, past: FillHistory | None = None
+        self,
+        link: Link,
+        callbacks: Callbacks,
+        source: LiveTable,
+        log: FillLog,
+        *,
+        past: FillHistory | None = None,
+        multipliers: Callable[[], Mapping[str, Decimal]],
     ) -> None:
         self._past = past
+        self._multipliers = multipliers
         self.account = source.account
         self.source = source
         self._log = log
@@ -67,16 +76,19 @@ class LiveFills(LiveObject):
     def df(self) -> pd.DataFrame:
         """One row a fill (own execution), sorted by exchange time `ts`; the index numbers the fills by arrival, from 0.
 
-        Columns ts and received (UTC), account, symbol, side, quantity, price, fee, order_id, is_combined, source.
-        Quantities are in shares or contracts, never lots; one below 0 takes back earlier executions of the order, which
-        the exchange cancelled or corrected; one of 0 adds to the fee of an earlier one. `price` and `fee` are NaN where
-        the broker sends none. An order with several legs has a row for each leg; where they are not known, the symbol
-        says so. `is_combined` is true where one row may be several executions: it was derived from a list of all
-        orders, as after a gap or at the first connection. `source` is "stream" for a fill that was streamed, "list" for
-        one from a list of all fills or orders, "history" for one that was requested later. The DataFrame belongs to the
-        caller.
+        Columns ts and received (UTC), account, symbol, side, quantity, price, multiplier, amount, fee, order_id,
+        is_combined, source. Quantities are in shares or contracts, never lots; one below 0 takes back earlier
+        executions of the order, which the exchange cancelled or corrected; one of 0 adds to the fee of an earlier one.
+        `multiplier` is what one unit of the price is worth for one unit of quantity, in the account's currency: 100 of
+        an option, the value of a point of a future. `amount` is quantity × price × multiplier, with the accrued
+        interest of a bond and without the fee; nothing of it is paid for what is margined, such as a future. Both are
+        those of `account.equity`, and NaN where unknown. `price` and `fee` are NaN where the broker sends none. An
+        order with several legs has a row for each leg; where they are not known, the symbol says so. `is_combined` is
+        true where one row may be several executions: it was derived from a list of all orders, as after a gap or at the
+        first connection. `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or
+        orders, "history" for one that was requested later. The DataFrame belongs to the caller.
         """
-        frame = self._log.frame()
+        frame = self._log.frame(self._multipliers())
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
 
     def load_history(self, start: str | date, end: str | date | None = None) -> Self:

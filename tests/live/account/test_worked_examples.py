@@ -97,6 +97,9 @@ def test_an_instrument_is_worth_what_it_should_be(broker: str, name: str, monkey
         report(Decimal(10), settled, is_settled=True)
         eventually(is_worth(gains[4], 3), "expired")
 
+        traded = zip((10, 4, 16), (bought, sold, flipped), strict=True)
+        amounts = [quantity * (price * Decimal(kind.multiplier) + Decimal(kind.accrued)) for quantity, price in traded]
+        assert account.fills.df["amount"].tolist() == pytest.approx([float(each) for each in amounts])
         assert equity.assumptions.keys() <= {symbol}
         assert explained["unexplained"].abs().sum() < 1e-6
         assert explained.loc["total", "total"] == pytest.approx(float(Decimal(gains[3]) - 3 * FEE), abs=1e-3)
