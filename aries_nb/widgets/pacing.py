@@ -1,8 +1,9 @@
 """Decides when a view may send its next frame, an update of its picture, to the browser; no clock, thread or widget.
 
 The browser answers once a second for all views of a page, at once where a view waits for it, with the newest frame of
-each view that it has painted. A view with the frames of one second unanswered sends no new one. Two cases break this
-simple rule, and are distinguished by whether a cell is running:
+each view that it has painted. A view with the frames of one second unanswered sends no new one; a view that has just
+come into sight sends one frame and waits for its answer, because its script may yet be loading. Two cases break these
+simple rules, and are distinguished by whether a cell is running:
 
 A cell blocks the kernel: no answer can come in. The view goes on by time alone, and slows down step by step after half
 a minute without an answer, because the page may be closed.
@@ -66,14 +67,15 @@ class FramePacing:
     """The state of one view's frames, updates of its picture that the browser answers when painted.
 
     Times in s on one clock. `period_s` is the shortest time between two frames, `unanswered` how many the browser
-    has not answered, `in_flight` how many may be at most: those of a second. `due` is the next time that is a multiple
-    of the period, `waiting_since` when the first unanswered frame was sent or the last answer came in (None while no
-    frame is unanswered). `last_report` is when the browser last reported anything; `awaited` are the unanswered
-    frames, oldest first.
+    has not answered, `in_flight` how many may be at most: those of a second. `is_starting`: none was answered since the
+    view came into sight. `due` is the next time that is a multiple of the period, `waiting_since` when the first
+    unanswered frame was sent or the last answer came in (None while no frame is unanswered). `last_report` is when the
+    browser last reported anything; `awaited` are the unanswered frames, oldest first.
     """
 
     period_s: float = PERIOD_S
     is_visible: bool = True
+    is_starting: bool = True
     due: float = -math.inf
     last_sent: float = -math.inf
     unanswered: int = 0
@@ -85,6 +87,12 @@ class FramePacing:
     def in_flight(self) -> int:
         """Number of unanswered frames (updates of the view's picture) from which on no new one is sent."""
         return math.ceil(UNANSWERED_S / self.period_s)
+
+    def shown(self) -> None:
+        """Record that the view comes into sight: what was sent before, nobody may have painted."""
+        self.is_visible = self.is_starting = True
+        self.unanswered, self.waiting_since = 0, None
+        self.awaited.clear()
 
     def sent(self, now: float) -> None:
         """Record that a frame, an update of the view's picture, was sent to the browser at `now` (s).
@@ -106,6 +114,7 @@ class FramePacing:
         self.last_report = now
         if unanswered is None:
             return None
+        self.is_starting = False
         if unanswered == 0:
             self.waiting_since = None
         elif unanswered < self.unanswered:
@@ -125,7 +134,8 @@ def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> fl
     """
     if not pace.is_visible:
         return math.inf
-    if pace.unanswered < pace.in_flight or pace.waiting_since is None:
+    is_starting = pace.is_starting and busy_since is None
+    if pace.unanswered < (1 if is_starting else pace.in_flight) or pace.waiting_since is None:
         return pace.due
     if busy_since is None:
         is_first_retry = pace.last_sent - pace.waiting_since < FIRST_RETRY_S

@@ -155,9 +155,7 @@ class Painter:
                 return
             if id(view) not in self._watched:
                 self._watched[id(view)] = _Watched(view)
-            pace = self._watched[id(view)].pace
-            pace.is_visible, pace.unanswered, pace.waiting_since = True, 0, None
-            pace.awaited.clear()
+            self._watched[id(view)].pace.shown()
             self._watched[id(view)].timed_upto = None
             self._busy.start()
             if self._is_threaded and self._thread is None:
@@ -198,6 +196,7 @@ class Painter:
             if is_visible is not None:
                 if is_visible and not pace.is_visible:
                     watched.seen_version = watched.timed_upto = None
+                    pace.shown()
                 pace.is_visible = is_visible
             lags = watched.lags
             if watched.timed_upto is None:

@@ -280,8 +280,13 @@ class View(BoundToProcess, ABC):
             return not self._places
 
     def _is_any_visible(self, display: str, *, is_visible: bool) -> bool:
-        """Note whether the display with the id `display` is visible; return whether any display of the view is."""
+        """Note whether the display with the id `display` is visible; return whether any display of the view is.
+
+        A new display may be on a page that was just opened, which has none of the frames before.
+        """
         with self.lock:
+            if display not in self._places:
+                self.widget.forget_sent()
             self._displays.pop(display, None)
             self._places[display] = None
             if len(self._places) > DISPLAYS_KEPT:

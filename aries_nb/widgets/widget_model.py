@@ -317,8 +317,13 @@ class MessageBatch:
         self._changes.forget()
 
     def answered(self, page: str | None) -> None:
-        """Note the page that answered; after an answer of None, a page that takes no changes, all is sent whole."""
+        """Note the page that answered; after an answer of None, a page that takes no changes, all is sent whole.
+
+        So is the first message after a page's first answer: the script that keeps lines may have come after the last.
+        """
         self._is_plain |= page is None
+        if self.page is None:
+            self._changes.forget()
         self.page = None if self._is_plain else page
 
     @property
@@ -494,7 +499,6 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         if not isinstance(content, dict):
             return
         if content.get("want") == "script":
-            self.forget_sent()  # a page that was just opened
             self.send_script()
         elif content.get("want") == "state":
             self.forget_sent()

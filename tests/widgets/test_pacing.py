@@ -56,8 +56,9 @@ def test_after_a_pause_frames_are_not_caught_up():
 
 
 def waiting(at):
-    """A view that sent the frames of a second until `at`, and has no answer."""
+    """A view that answered once, and then sent the frames of a second until `at`, and has no answer."""
     pace = FramePacing()
+    pace.reported(at - 2, unanswered=0)
     for number in range(pace.in_flight - 1, -1, -1):
         pace.sent(at - number * PERIOD_S)
     return pace
@@ -96,12 +97,32 @@ def test_a_sign_that_answers_nothing_frees_nothing():
     assert next_frame_at(pace, 10.5, None) > 10.5
 
 
+def test_a_view_that_comes_into_sight_sends_one_frame_until_its_first_answer():
+    frames = paced(2.0, answer=lambda now: now >= 101.5)
+
+    assert frames[:2] == pytest.approx([100.0, 101.0])
+    assert frames[2] == pytest.approx(101.5, abs=0.01)
+    assert len(frames) == pytest.approx(2 + 0.5 / PERIOD_S, abs=2)
+
+
+def test_a_view_seen_again_waits_for_no_answer_to_what_it_sent_before():
+    pace = waiting(10.0)
+
+    pace.shown()
+
+    assert next_frame_at(pace, 10.1, None) <= 10.1
+    pace.sent(10.1)
+    assert next_frame_at(pace, 10.3, None) > 10.3
+    pace.reported(10.3, unanswered=0)
+    assert next_frame_at(pace, 10.3, None) <= 10.3
+
+
 def test_a_browser_that_is_gone_is_tried_after_one_second_and_then_every_five():
-    frames = paced(22.0)
+    frames = paced(23.0, answer=lambda now: now < 100.05)
 
     gaps = [round(later - earlier, 1) for earlier, later in pairwise(frames)]
     assert [gap for gap in gaps if gap > 0.1] == [1.0, 5.0, 5.0, 5.0, 5.0]
-    assert len(frames) == 12 + 5
+    assert len(frames) == 1 + 12 + 5
 
 
 def test_a_blocking_cell_is_painted_by_time_at_full_rate_for_half_a_minute():

@@ -45,16 +45,34 @@ def test_an_unchanged_source_is_not_drawn_again(painter, board, clock):
 
 
 def test_frames_without_an_answer_are_few_until_one_is_answered(painter, board, source, clock):
+    painter.step()
+    board.widget.comm.acknowledge(1)
+    clock.now += 0.1
     for step in range(UNANSWERED + 3):
         source.put(0, 100.1 + step, 5, 200.2, 7, 100.1)
         painter.step()
         clock.now += 0.1
-    assert board.frames == UNANSWERED
+    assert board.frames == 1 + UNANSWERED
 
-    board.widget.comm.acknowledge(2)
+    board.widget.comm.acknowledge(3)
     painter.step()
 
-    assert board.frames == UNANSWERED + 1
+    assert board.frames == 1 + UNANSWERED + 1
+
+
+def test_a_view_seen_again_sends_one_whole_frame_until_it_is_answered(painter, board, source, clock):
+    painter.step()
+    board.widget.comm.acknowledge(1)
+    board.widget.comm.answer({"method": "custom", "content": {"visible": True, "view": "a"}})
+    board.widget.comm.answer({"method": "custom", "content": {"visible": False, "view": "a"}})
+    board.widget.comm.answer({"method": "custom", "content": {"visible": True, "view": "of a page just opened"}})
+    for step in range(3):
+        clock.now += 0.1
+        source.put(0, 100.1 + step, 5, 200.2, 7, 100.1)
+        painter.step()
+
+    assert board.frames == 2
+    assert "delta" not in board.widget.comm.sent[-1]
 
 
 def test_the_acknowledgement_of_an_older_frame_leaves_the_newer_ones_waiting(painter, board, source, clock, busy):
@@ -128,6 +146,7 @@ def test_a_connection_that_breaks_ends_no_pass_of_the_painter(painter, board, so
     failing.widget.comm.publish_msg = breaks
     for _ in range(50):  # with frames, signs of life, and pictures of twice ten seconds
         painter.step()
+        board.widget.comm.acknowledge(board.frames)
         clock.now += 0.5
         source.put(0, clock.now, 1, clock.now, 1, clock.now)
 

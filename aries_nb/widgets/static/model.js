@@ -90,6 +90,7 @@ function announce(connection) {
   const report = (isNow) => {
     if (isNow === isVisible) return;
     isVisible = isNow;
+    if (isNow) connection.answered = undefined; // the kernel waits for the first answer
     connection.displays.set(id, isNow);
     sayToKernel(connection, { visible: isNow, view: id });
   };
