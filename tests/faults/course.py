@@ -178,16 +178,15 @@ class Course:
     def is_quiet(self) -> bool:
         """Whether the client and the witness have everything that the server has sent."""
         sent = self.sim.statistics()
-        return self.client.feed.state == "live" and not sent.queued and self.surplus() >= 0
+        return self.client.feed.state == "live" and not sent.queued and self.come() >= sent.messages_sent
 
-    def surplus(self) -> int:
-        """The number of messages received beyond those that the server has counted as sent.
+    def come(self) -> int:
+        """The number of messages that came from the server.
 
-        It counts a batch once the socket has taken it, and so not one in which the connection ends.
+        It counts a batch as sent once the socket has taken it, and so not one in which the connection ends.
         """
-        sent = self.sim.statistics().messages_sent
         passed = sum(len(each.sent) for each in list(self.proxy.crossings))
-        return passed + self.witness.feed.stats().messages - sent
+        return passed + self.witness.feed.stats().messages
 
     def __str__(self) -> str:
         server = self.sim.statistics()

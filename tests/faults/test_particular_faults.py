@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
+from tests.faults import oracle
 from tests.faults.course import ALOR, ARIES, RULE, Course, Ground, Schedule
 from tests.faults.faults import Cut, Expire, Outage, StallUp, Step
 from tests.faults.messages import Aries
@@ -54,6 +55,26 @@ def test_a_server_whose_clock_is_minutes_off_is_followed_as_any_other(
     # Market time is corrected; where a short run showed too little for that, the lag says it.
     is_corrected = abs(stats.clock_offset_s - 60 * minutes) < 5
     assert is_corrected or 60 * abs(minutes) - 30 < abs(stats.lag_ms) / 1000 < 60 * abs(minutes) + 30
+
+
+@BOTH
+def test_messages_that_come_while_the_oracle_looks_are_neither_lost_nor_invented(
+    ground: Ground, begin: Callable[..., Course], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine answers to pings come between any two counts."""
+    course = begin(ground, Schedule(5, ()))
+    course.perform_faults()
+    course.judge()
+    counted = Feed.stats
+
+    def counted_late(feed: Feed) -> Any:
+        messages = course.client.feed._link.statistics().messages
+        eventually(lambda: course.client.feed._link.statistics().messages > messages, 10)
+        return counted(feed)
+
+    monkeypatch.setattr(Feed, "stats", counted_late)
+
+    assert not list(oracle._sums(course))
 
 
 @BOTH
