@@ -17,7 +17,7 @@ import pandas as pd
 from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.account import Account
-from aries_nb.live.account.marks import mark_fields
+from aries_nb.live.account.marks import FeedQuotes
 from aries_nb.live.account.user_data import UserData, tables_at
 from aries_nb.live.arguments import (
     checked_columns,
@@ -114,17 +114,19 @@ class Feed(BoundToProcess):
         self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         self._link.fill_gaps_with(GapFill(self._reference, arrivals, self._link.report).start)
+        self._registry = LiveRegistry(self._check)
         self._accounts = UserData(
             lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
             self._http,
             broker.reference,
             self._callbacks,
-            lambda symbols: self.quotes(*symbols, rows=20_000, fields=mark_fields(self._link.columns("quotes"))),
+            FeedQuotes(
+                lambda symbols, fields: self.quotes(*symbols, rows=20_000, fields=fields), self._link, self._registry
+            ),
             account_reference=broker.account_reference,
         )
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
-        self._registry = LiveRegistry(self._check)
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)

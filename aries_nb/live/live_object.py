@@ -16,7 +16,7 @@ from aries_nb.live.callbacks import Callbacks, News, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.waiting import Watch, wait_for, wait_for_async
-from aries_nb.model import RecordSink
+from aries_nb.model import Observers, RecordSink
 from aries_nb.model.clock import elapsed
 from aries_nb.net.connection_errors import enough_resources
 from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
@@ -320,6 +320,7 @@ class LiveRegistry:
         self._check = check
         self._objects: WeakValueDictionary[object, LiveObject] = WeakValueDictionary()
         self._locks: WeakValueDictionary[object, threading.RLock] = WeakValueDictionary()
+        self._observers = Observers()
         self._is_closed = False
         # Locked only to look up and to write: making an object may wait for the network, and must not block others.
         self._guard = threading.RLock()
@@ -347,6 +348,7 @@ class LiveRegistry:
                 if is_late:  # it would outlive the feed
                     live.close()
                     self._check()
+                self._observers.notify()
             live._use()  # noqa: SLF001
             return cast("LiveObjectT", live)
 
@@ -354,6 +356,13 @@ class LiveRegistry:
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         return self._is_closed
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each object that is made, on the thread that made it; it must return at once.
+
+        Returns a function that ends the calls.
+        """
+        return self._observers.add(callback)
 
     def open_objects(self) -> list[LiveObject]:
         """Return the registered objects that are open."""

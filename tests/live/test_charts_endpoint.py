@@ -195,3 +195,16 @@ def test_closing_the_feed_ends_its_connection(serve: Callable[..., Simulator], o
     assert not quotes.is_live
     with pytest.raises(ClosedError):
         feed.quotes("AAPL", endpoint="charts")
+
+
+def test_marks_know_the_quotes_of_this_endpoint_while_they_are_open(feed: Feed) -> None:
+    positions = feed.account("ACC-1").positions.wait()
+    held = next(row["symbol"] for row in positions.rows() if row["quantity"])
+    quotes = feed.quotes(str(held), endpoint="charts")
+    feed.quotes(str(held), fields=["last_price"], endpoint="charts")
+
+    others = positions._marks._others
+    eventually(lambda: list(others) == [quotes])
+    quotes.close()
+
+    eventually(lambda: not any(frame.is_open for frame in positions._marks._others))

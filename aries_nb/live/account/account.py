@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import date
 from decimal import Decimal
 from functools import partial
@@ -16,6 +16,7 @@ import pandas as pd
 from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import FillsSource, LiveFills
+from aries_nb.live.account.marks import MarkQuotes
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
 from aries_nb.live.account.positions import LivePositions, multiplier_of
 from aries_nb.live.account.snapshots import Snapshots
@@ -23,7 +24,6 @@ from aries_nb.live.arguments import checked_interval, checked_moment, checked_pe
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject, browser_session
-from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Kind
 from aries_nb.model.settings import Engine, checked_engine
@@ -44,7 +44,7 @@ class Account(BoundToProcess):
     """Orders, fills, positions and balances of one account; each is a live table that is made on first use.
 
     A table that was closed is made again on the next use. Closing the account closes its tables; closing the feed
-    closes the account. Any thread may read. `quotes` subscribes to quotes of some symbols and returns their frame.
+    closes the account. Any thread may read. `quotes` are those of which marks are made.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Account(BoundToProcess):
         callbacks: Callbacks,
         name: str,
         *,
-        quotes: Callable[[Sequence[str]], LiveFrame],
+        quotes: MarkQuotes,
     ) -> None:
         self.name = name
         self._snapshots = snapshots

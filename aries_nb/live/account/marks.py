@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from math import isfinite, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
+from aries_nb.live.connection import Link
+from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, FrameRows, GapSpan, Observers
 from aries_nb.model.prices import is_price
@@ -21,32 +24,49 @@ from aries_nb.store import UNKNOWN, Mark, mark_of, middle_of
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
-__all__ = ["LiveMarks", "mark_fields"]
+__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes"]
 
+PRICES = ("bid_price", "ask_price", "last_price")
+QUOTE_NAMES = tuple(column.name for column in QUOTE_COLUMNS)
 ACCRUED = "accrued_interest"  # of one bond, where the broker's quotes have it
 MOST_LEFT = 4
 OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
+
+
+class MarkQuotes(Protocol):
+    """Interface of the quotes of a feed of which marks are made. Any thread may call."""
+
+    def subscribe(self, symbols: Sequence[str]) -> LiveFrame:
+        """Subscribe to quotes of these symbols and return their frame. Raises where the server refuses one."""
+
+    def others(self) -> Sequence[LiveFrame]:
+        """Return the open frames of quotes that a user has from other endpoints, and that have all prices of a mark."""
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` when there may be another one; it must return at once. Returns what ends the calls."""
 
 
 class LiveMarks:
     """Subscribes to quotes of the instruments held, follows changes of what is held, and has their marks.
 
     `held` returns the symbols held. `watch` registers a function to be called when they may have changed, and returns
-    one that ends the calls. `quotes` subscribes to quotes of some symbols and returns their frame. Any thread may read.
-    The thread of `worker` subscribes.
+    one that ends the calls. An instrument of which the quotes that it subscribes to have no price is marked at those
+    that a user has from another endpoint. Any thread may read. The thread of `worker` subscribes.
     """
 
     def __init__(
         self,
         held: Callable[[], Collection[str]],
         watch: Callable[[Callable[[], None]], Callable[[], None]],
-        quotes: Callable[[Sequence[str]], LiveFrame],
+        quotes: MarkQuotes,
         worker: Callbacks,
     ) -> None:
         self.version = 0  # grows with every quote
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
+        # A user's, of other endpoints: not kept from being garbage-collected.
+        self._others: WeakKeyDictionary[LiveFrame, Callable[[], None]] = WeakKeyDictionary()
         self._left: deque[FrameRows] = deque(
             maxlen=MOST_LEFT
         )  # of instruments held no more: the fill that closed a position arrives later
@@ -55,7 +75,7 @@ class LiveMarks:
         # A thread of its own: subscribing may take a moment.
         self._callbacks = worker
         self._callbacks.add(self._follow)
-        self._undo = watch(self._callbacks.wake)
+        self._undo = (watch(self._callbacks.wake), quotes.watch(self._callbacks.wake))
 
     def now(self) -> dict[str, Decimal]:
         """The marks that are known, in exact decimals; see `all`."""
@@ -68,10 +88,10 @@ class LiveMarks:
         quote from before a gap does not count.
         """
         marks: dict[str, Mark] = {}
-        for frame in list(self._frames):
+        for frame in self._all_frames():
             board = frame._source.board()
             old = board.symbols if board.is_stale else frame._source.from_before_a_gap()
-            prices = [board.columns.index(name) for name in ("bid_price", "ask_price", "last_price")]
+            prices = [board.columns.index(name) for name in PRICES]
             accrued = board.columns.index(ACCRUED) if ACCRUED in board.columns else None
             interests = [nan] * len(board.symbols) if accrued is None else board.numbers[:, accrued].tolist()
             quoted = zip(board.symbols, board.numbers[:, prices].tolist(), interests, strict=True)
@@ -81,7 +101,7 @@ class LiveMarks:
                     mark = Mark(UNKNOWN, "no quote since the feed was interrupted")
                 elif not mark.price.is_finite() and is_price(row[2]) and _is_last_newer(frame._source.rows(0), symbol):
                     mark = mark_of(*row, is_fresh=True)
-                if symbol not in marks or mark.price.is_finite():
+                if symbol not in marks or (mark.price.is_finite() and not marks[symbol].price.is_finite()):
                     marks[symbol] = mark._replace(accrued=_exact(interest))
         return marks
 
@@ -93,7 +113,7 @@ class LiveMarks:
         """
         moment = ts // 1_000
         newest, mid = moment - OLDEST_US, UNKNOWN
-        for rows in (*self._left, *(frame._source.rows(0) for frame in list(self._frames))):
+        for rows in (*self._left, *(frame._source.rows(0) for frame in self._all_frames())):
             if symbol not in rows.symbols:
                 continue
             is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= moment) & (rows.ts >= newest)
@@ -122,13 +142,16 @@ class LiveMarks:
     def close(self) -> None:
         """Stop following the instruments held and drop their quotes; idempotent."""
         self._callbacks.close()
-        self._undo()
+        for undo in self._undo:
+            undo()
         self._keep(frozenset())
+        self._watch_others(frozenset())
 
     # The callbacks' thread.
 
     def _follow(self) -> None:
         held = frozenset(self._held())
+        self._watch_others(held)
         if held == self._subscribed:
             return
         # Existing frames stay as they are: a new frame has no price before the next quote.
@@ -158,7 +181,7 @@ class LiveMarks:
         """
         while symbols:
             try:
-                return self._quotes(symbols)
+                return self._quotes.subscribe(symbols)
             except (UnknownSymbolError, SubscriptionRefusedError) as refused:
                 known = [symbol for symbol in symbols if symbol not in refused.symbols]
                 if known == symbols:
@@ -168,14 +191,54 @@ class LiveMarks:
                 return None
         return None
 
+    def _watch_others(self, held: frozenset[str]) -> None:
+        """Follow the frames of other endpoints that quote instruments held, and no others."""
+        useful = [frame for frame in self._quotes.others() if not held.isdisjoint(frame.symbols)]
+        for frame in set(self._others).difference(useful):
+            self._others.pop(frame)()
+        for frame in set(useful).difference(self._others):
+            self._others[frame] = frame._source.watch(self._quoted_again)
+            self._quoted_again()
+
+    def _all_frames(self) -> list[LiveFrame]:
+        return [*list(self._frames), *(frame for frame in list(self._others) if frame.is_open)]
+
     def _quoted_again(self) -> None:
         self.version += 1
         self._observers.notify()
 
 
-def mark_fields(columns: Collection[str]) -> tuple[str, ...] | None:
-    """Return the fields of quotes from which marks are made, of those that a broker has; None for the usual ones."""
-    return (*(column.name for column in QUOTE_COLUMNS), ACCRUED) if ACCRUED in columns else None
+class FeedQuotes:
+    """The quotes of a feed of which marks are made; implements `MarkQuotes`.
+
+    `subscribe` makes a frame of quotes with the fields given, None for the usual ones; `link` is the endpoint that it
+    uses, `registry` has the frames of all.
+    """
+
+    def __init__(
+        self,
+        subscribe: Callable[[Sequence[str], Sequence[str] | None], LiveFrame],
+        link: Link,
+        registry: LiveRegistry,
+    ) -> None:
+        self._subscribe = subscribe
+        self._link = link
+        self._registry = registry
+        self.watch = registry.watch
+
+    def subscribe(self, symbols: Sequence[str]) -> LiveFrame:
+        """Subscribe to quotes of these symbols and return their frame. Raises where the server refuses one."""
+        has_accrued = ACCRUED in self._link.columns("quotes")
+        return self._subscribe(symbols, (*QUOTE_NAMES, ACCRUED) if has_accrued else None)
+
+    def others(self) -> list[LiveFrame]:
+        """Return the open frames of quotes that a user has from other endpoints, and that have all prices of a mark."""
+        frames = [live for live in self._registry.open_objects() if isinstance(live, LiveFrame)]
+        return [
+            frame
+            for frame in frames
+            if frame._source.link is not self._link and not set(PRICES).difference(frame._source.board().columns)
+        ]
 
 
 def _exact(value: float) -> Decimal:

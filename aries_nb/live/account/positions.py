@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Self
@@ -10,11 +10,10 @@ from typing import Any, Self
 import pandas as pd
 
 from aries_nb.errors import WaitTimeoutError
-from aries_nb.live.account.marks import LiveMarks
+from aries_nb.live.account.marks import LiveMarks, MarkQuotes
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
-from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
@@ -36,13 +35,13 @@ class LivePositions(LiveTable):
     quotes are not live, and where neither its sides nor its last price are believable. Quotes of the instruments held
     are subscribed to from the beginning, and `wait` waits for the first ones as well, for three seconds at most, as an
     instrument may have none. Quantities are in shares or contracts, never lots. Some brokers list money as positions
-    (`is_currency` "true"); its price and P&L are the broker's. Any thread may read. `quotes` subscribes to quotes of
-    some symbols and returns their frame.
+    (`is_currency` "true"); its price and P&L are the broker's. Any thread may read. `quotes` are those of
+    which marks are made.
     """
 
     def __init__(
         self,
-        quotes: Callable[[Sequence[str]], LiveFrame],
+        quotes: MarkQuotes,
         link: Link,
         callbacks: Callbacks,
         kind: Kind,

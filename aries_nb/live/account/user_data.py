@@ -12,12 +12,12 @@ from decimal import Decimal
 from aries_nb.brokers import AccountReference, Endpoint, Reference
 from aries_nb.errors import ClosedError, FeedError, UsageError
 from aries_nb.live.account.account import Account
+from aries_nb.live.account.marks import MarkQuotes
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_symbols, checked_text, checked_topics
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.live_object import LiveObject
-from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.table import LiveTable
 from aries_nb.model import FillMark, Kind, RestingOrder
 from aries_nb.model.prices import is_price
@@ -58,8 +58,8 @@ class UserData:
     """The accounts, watchlists and news of one user, on a connection of their own. Any thread may call every method.
 
     `connect` is a function that makes this connection; it is called on first use, by the thread that needs it. `quotes`
-    subscribes to quotes of some symbols and returns their frame. `reference` has the list of accounts,
-    `account_reference` the HTTP snapshots of tables; None where the broker has none.
+    are those of which marks are made. `reference` has the list of accounts, `account_reference` the HTTP snapshots of
+    tables; None where the broker has none.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class UserData:
         http: HttpClient,
         reference: Reference | None,
         callbacks: Callbacks,
-        quotes: Callable[[Sequence[str]], LiveFrame],
+        quotes: MarkQuotes,
         *,
         account_reference: AccountReference | None = None,
     ) -> None:

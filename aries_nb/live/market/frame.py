@@ -478,6 +478,11 @@ class FrameSource:
         self._states = states
 
     @property
+    def link(self) -> Link:
+        """The endpoint that the rows come from."""
+        return self._link
+
+    @property
     def lags(self) -> LatencySamples:
         """The latency samples of the frame, to which views add the times when a row was painted."""
         return self._tape.lags

@@ -54,14 +54,37 @@ class Quotes:
     def gap_spans(self) -> tuple[GapSpan, ...]:
         return ()
 
+    @property
+    def is_open(self) -> bool:
+        return True
+
 
 class Held:
+    """Marks of two instruments; `charts` are quotes that a user has from another endpoint."""
+
     def __init__(self) -> None:
         self.quotes = Quotes(["MSFT", "SPX"])
-        stand_in: Any = self.quotes
-        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, lambda _: stand_in, Callbacks())
+        self.charts: list[Any] = []
+        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, self, Callbacks())
         self._ring()
         eventually(lambda: bool(self.marks._frames))
+
+    def add_charts(self, symbol: str) -> Quotes:
+        charts = Quotes([symbol])
+        self.charts.append(charts)
+        self._opened()
+        eventually(lambda: len(self.marks._others) == len(self.charts))
+        return charts
+
+    def subscribe(self, _: Sequence[str]) -> Any:
+        return self.quotes
+
+    def others(self) -> Sequence[Any]:
+        return self.charts
+
+    def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
+        self._opened = ring
+        return lambda: None
 
     def _watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         self._ring = ring
@@ -121,6 +144,31 @@ def test_an_index_is_marked_at_its_last_price(held: Held) -> None:
     held.quotes.put(NAN, NAN, NAN, NAN, 6_724.47, symbol="SPX")
 
     assert held.marks.now() == {"SPX": Decimal("6724.47")}
+
+
+def test_what_only_another_endpoint_quotes_is_marked_at_that(held: Held) -> None:
+    seen: list[dict[str, Decimal]] = []
+    held.marks.watch(lambda: seen.append(held.marks.now()))
+    charts = held.add_charts("MSFT")
+    charts.put(*GOOD)
+    elsewhere = held.marks.now()
+    filled = held.marks.at("MSFT", NOW + SECOND)
+
+    held.quotes.put(498.9, 3.0, 499.1, 2.0, 499.0)
+    ours = held.marks.now()
+    charts.put(*GOOD)
+
+    assert seen[-2:] == [ours, ours]  # told of each quote
+    assert elsewhere == {"MSFT": Decimal("500")} == {"MSFT": filled}
+    assert ours == {"MSFT": Decimal("499")} == held.marks.now()
+
+
+def test_what_another_endpoint_quoted_before_a_gap_is_no_mark(held: Held) -> None:
+    charts = held.add_charts("MSFT")
+    charts.put(*GOOD)
+    charts.before_a_gap = frozenset({"MSFT"})
+
+    assert held.marks.now() == {}
 
 
 def test_a_quote_from_before_a_gap_is_no_mark_and_says_so(held: Held) -> None:
