@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from aries_nb.store.fills import Fill
@@ -21,6 +22,8 @@ from aries_nb.store.valuation import Marks, Portfolio, paid_for, worth
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
 __all__ = ["Attribution", "Contribution", "MarkUpdate", "RunningAttribution", "Trade", "Worth", "attribute", "trade_of"]
+
+STEP = Decimal("1e-15")  # quantities and prices after a split are rounded to this
 
 
 class MarkUpdate(NamedTuple):
@@ -161,6 +164,14 @@ class RunningAttribution:
         """Return the current quantity of each instrument, 0 of one that is no longer held."""
         return {symbol: each.quantity for symbol, each in self._instruments.items() if each.is_held_or_traded}
 
+    def split(self, symbol: str, ratio: Fraction) -> Decimal:
+        """Make `ratio` units of each of an instrument, at a price that is less by as much.
+
+        Returns what that adds to equity in the account's currency: a rounding.
+        """
+        with exactly():
+            return self._instrument(symbol).split(ratio)
+
     def charge(self, symbol: str, fee: Decimal) -> None:
         """Add a fee that was in no fill to an instrument's contribution, in the account's currency.
 
@@ -224,6 +235,17 @@ class _Instrument:
             self._add(price=trade.quantity * self._mark - trade.fair)
         self._reset_when_flat()
 
+    def split(self, ratio: Fraction) -> Decimal:
+        before = self.quantity
+        self.quantity = _times(before, ratio)
+        units, fair = self._unmarked_trades
+        self._unmarked_trades = _times(units, ratio), fair
+        if self._mark is None:
+            return ZERO
+        value = before * self._mark
+        self._mark = _times(self._mark, 1 / ratio)
+        return self.quantity * self._mark - value
+
     def charge(self, fee: Decimal) -> None:
         self.is_held_or_traded = True
         self._add(fee=fee)
@@ -258,3 +280,8 @@ class _Instrument:
         self._contribution = before._replace(
             price=before.price + price, trade=before.trade + trade, fee=before.fee + fee
         )
+
+
+def _times(number: Decimal, ratio: Fraction) -> Decimal:
+    found = number * ratio.numerator / ratio.denominator
+    return found if not found.is_finite() or found == found.quantize(STEP) else found.quantize(STEP)

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from aries_nb.store.attribution import Attribution, Contribution, RunningAttribution, Worth, trade_of
 from aries_nb.store.fills import Fill
+from aries_nb.store.splits import SETTLING_NS, Split
 from aries_nb.store.valuation import Marks, Portfolio, Position, worth
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
 
@@ -23,8 +24,6 @@ CASH = "cash"  # stands for what belongs to no instrument
 # contract where one stands for more than its price.
 MOST_FEE_SHARE = Decimal("0.01")
 MOST_SMALL_FEE = Decimal(1)
-# Orders, positions and cash come in separate messages; a difference that lasts longer than this is real, in ns.
-SETTLING_NS = 5_000_000_000
 COST_STEP = Decimal("1e-10")  # a quotient may have endless digits
 MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
@@ -53,15 +52,20 @@ class Reconciliation:
         self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
+        self._events: dict[str, Decimal] = {}  # what splits and the like added to equity, by what they are called
         self._is_guessed = False  # whether we set the price of a pending fill
 
-    def take(self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int) -> None:
+    def take(
+        self, reported: Portfolio, marks: Marks, fills: Sequence[Fill], now: int, *, splits: Sequence[Split] = ()
+    ) -> None:
         """Take the broker's portfolio at time `now` (ns since the epoch), the marks, and the fills since the last call.
 
         A mark is the price at which an instrument is valued; one that is NaN or missing is unknown. `fills` are own
-        executions, in their order.
+        executions, in their order; `splits` those that the portfolio and the marks show for the first time.
         """
         with exactly():
+            for split in splits:
+                self._add_event(split.label, self._attribution.split(split.symbol, split.ratio))
             self._learn(reported, fills)
             for fill in self._priced((*self._unpriced, *(fill for fill in fills if fill.quantity)), marks):
                 self._trade(fill, now)
@@ -86,7 +90,8 @@ class Reconciliation:
         """
         with exactly():
             rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
-            return self._attribution.attribution() + Attribution(rest)
+            events = {label: Contribution(price=value) for label, value in self._events.items()}
+            return self._attribution.attribution() + Attribution(rest) + Attribution(events)
 
     def _learn(self, reported: Portfolio, fills: Sequence[Fill]) -> None:
         """Remember multipliers and accrued interest, also of instruments that are not held yet or no more.
@@ -183,6 +188,9 @@ class Reconciliation:
             if rest:
                 self._attribution.correct(CASH, ZERO, rest)
             self._reset()
+
+    def _add_event(self, label: str, value: Decimal) -> None:
+        self._events[label] = self._events.get(label, ZERO) + value
 
     def _charge(self, symbol: str, rest: Decimal) -> None:
         if self._is_guessed:

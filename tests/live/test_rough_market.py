@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from aries_nb.live import Account, LiveBars, LiveBook, LiveFrame
 
 #: Refusals and a hanging answer keep what these tests look at from coming at all. A print that is still to be withdrawn
-#: when the market comes to rest would stay, and so would the last quote from before a split.
-LEFT_OUT = {"stream_refusals", "hanging_http", "cancelled_prints", "corrected_prints", "splits"}
+#: when the market comes to rest would stay.
+LEFT_OUT = {"stream_refusals", "hanging_http", "cancelled_prints", "corrected_prints"}
 CHOSEN = sorted(set(TROUBLES) - LEFT_OUT)
 SECONDS = {"kind": 1.5, "rough": 5.0}
 MARKETS = [(broker, market) for broker in ("aries", "alor") for market in SECONDS]

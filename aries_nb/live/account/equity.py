@@ -98,8 +98,9 @@ class LiveEquity(BoundToProcess):
         counts from the fill's own price then. `fee`: fees that the broker names, and cash that left with fills beyond
         their value, up to 1 % of it or, where that is more, 1 (1 a contract). `unexplained`: the rest, so that each
         total is right. A fill without a price counts at that mid-price, or at the current one, and the difference to
-        cash is unexplained; `unpriced` names the instrument. NaN where a price or a quantity is unknown. The difference
-        of two of these explains the time between them: `after.sub(before, fill_value=0)`.
+        cash is unexplained; `unpriced` names the instrument. A split has a row of its own, such as "AAPL split 2:1".
+        NaN where a price or a quantity is unknown. The difference of two of these explains the time between them:
+        `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
 

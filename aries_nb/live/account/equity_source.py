@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.positions import LivePositions, is_margined, is_money, multiplier_of
+from aries_nb.live.account.marks import without
+from aries_nb.live.account.positions import LivePositions, cost_of, holdings, is_margined, is_money, multiplier_of
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
@@ -22,6 +23,7 @@ from aries_nb.model.clock import Clock, elapsed
 from aries_nb.model.settings import settings
 from aries_nb.store import (
     CASH,
+    SETTLING_NS,
     UNKNOWN,
     ZERO,
     Attribution,
@@ -30,6 +32,7 @@ from aries_nb.store import (
     Mark,
     Portfolio,
     Reconciliation,
+    SplitWatch,
     equity,
     exactly,
     open_portfolio,
@@ -89,6 +92,7 @@ class EquitySource:
         self._guard = threading.Lock()
         self._sampled_at = 0.0
         self._made_at = elapsed()
+        self._splits = SplitWatch()
         self._reconciliation: Reconciliation | None = None
         self.opening: Moment | None = None  # from when on there is an attribution
         self.now: Moment | None = None  # the newest moment after it
@@ -173,14 +177,14 @@ class EquitySource:
         sources = (self._positions, self._balances, self._fills, self._fills.source)
         return not self._is_closed and all(source.is_open for source in sources)
 
-    def books(self, marks: Mapping[str, Mark] | None = None) -> Portfolio:
-        """Return the broker's current cash and positions in exact decimals.
+    def books(self) -> Portfolio:
+        """Return the broker's current cash and positions in exact decimals."""
+        return self._books(self._positions.rows(), self.marks.all())
 
-        `marks` are those of the instruments, None for the current ones: they have the accrued interest.
-        """
+    def _books(self, table: Sequence[Mapping[str, Any]], marks: Mapping[str, Mark]) -> Portfolio:
+        """Return the broker's cash and the positions in `table`; `marks` have the accrued interest."""
         cash, _ = self._broker_sums()
-        marks = self.marks.all() if marks is None else marks
-        rows = {str(row["symbol"]): row for row in self._positions.rows() if not is_money(row)}
+        rows = {str(row["symbol"]): row for row in table if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
         multipliers, accrued = {}, {}
         for symbol, row in rows.items():
@@ -191,7 +195,7 @@ class EquitySource:
         books = open_portfolio(cash, holdings, multipliers=multipliers, margined=margined, accrued=accrued)
         positions = dict(books.positions)
         for symbol in books.margined & positions.keys():
-            cost = _cost_of(rows[symbol])
+            cost = cost_of(rows[symbol])
             positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
         return replace(books, positions=positions)
 
@@ -271,16 +275,23 @@ class EquitySource:
         now = self.now
         fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
         self._learn(fills)
-        every = self.marks.all()  # read once: a quote in between would leave a missing mark without its reason
+        rows, ts = self._positions.rows(), self._clock.now_ns()
+        every = self.marks.quoted()  # read once: a quote in between would leave a missing mark without its reason
+        prices = {symbol: mark.price for symbol, mark in every.items()}
+        doubtful, splits = self._splits.take(holdings(rows), prices, ts)
+        if doubtful:
+            self._callbacks.wake_after(SETTLING_NS / 1e9)  # no quote may come until then
+        every = without(every, doubtful)
         marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
-        books = self.books(every)
+        books = self._books(rows, every)
         _, theirs = self._broker_sums()
         ours = equity(books, marks)
         reasons = _reasons(books, unmarked(books, marks), every)
         missing = tuple(reasons)
-        now = Moment(self._clock.now_ns(), ours, theirs, books.cash, Attribution({}), taken)
+        now = Moment(ts, ours, theirs, books.cash, Attribution({}), taken)
         if self._reconciliation is not None:
-            self._reconciliation.take(books, marks, self._measured(fills), now.ts)
+            unmeasured = {*doubtful, *(split.symbol for split in splits)}
+            self._reconciliation.take(books, marks, self._measured(fills, unmeasured), ts, splits=splits)
         elif (
             self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
         ):
@@ -313,18 +324,21 @@ class EquitySource:
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(missing))
 
-    def _measured(self, fills: Sequence[Fill]) -> list[Fill]:
+    def _measured(self, fills: Sequence[Fill], unmeasured: Collection[str]) -> list[Fill]:
         """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
 
-        `mid` stays NaN for a fill that may stand for several executions, as their times are unknown. The instruments of
-        fills without a price are added to `unpriced`.
+        `mid` stays NaN for a fill that may stand for several executions, as their times are unknown, and where the
+        price is that of before or after a split: of the instruments `unmeasured`. The instruments of fills without a
+        price are added to `unpriced`.
         """
         counted = [fill for fill in fills if self._is_counted(fill)]
         unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
         self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
-        # The times of several executions in one fill are unknown.
         return [
-            fill if fill.is_combined else fill._replace(mid=self.marks.at(fill.symbol, fill.ts)) for fill in counted
+            fill
+            if fill.is_combined or fill.symbol in unmeasured
+            else fill._replace(mid=self.marks.at(fill.symbol, fill.ts))
+            for fill in counted
         ]
 
     def _is_counted(self, fill: Fill) -> bool:
@@ -338,18 +352,6 @@ class EquitySource:
         """Return the broker's newest cash and equity; NaN where it has sent none."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
-
-
-def _cost_of(row: Mapping[str, object]) -> Decimal | None:
-    """Return the broker's value of a position at its average price, which is not rounded as the average is.
-
-    None where it has none.
-    """
-    cost, quantity, price = row.get("cost_basis"), _decimal(row["quantity"]), _decimal(row["average_price"])
-    if not isinstance(cost, Decimal) or not (cost.is_finite() and quantity.is_finite()) or not cost:
-        return None
-    is_negative = (quantity < 0) != (price.is_finite() and price < 0)
-    return -abs(cost) if is_negative else abs(cost)
 
 
 def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Protocol
@@ -18,18 +19,20 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, FrameRows, GapSpan, Observers
+from aries_nb.model.clock import Clock
 from aries_nb.model.prices import is_price
-from aries_nb.store import UNKNOWN, Mark, mark_of, middle_of
+from aries_nb.store import UNKNOWN, Held, Mark, SplitWatch, mark_of, middle_of
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
-__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes"]
+__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes", "without"]
 
 PRICES = ("bid_price", "ask_price", "last_price")
 QUOTE_NAMES = tuple(column.name for column in QUOTE_COLUMNS)
 ACCRUED = "accrued_interest"  # of one bond, where the broker's quotes have it
 MOST_LEFT = 4
+WATCH_SECONDS = 0.2  # the shortest time between two looks for splits
 OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
@@ -49,17 +52,19 @@ class MarkQuotes(Protocol):
 class LiveMarks:
     """Subscribes to quotes of the instruments held, follows changes of what is held, and has their marks.
 
-    `held` returns the symbols held. `watch` registers a function to be called when they may have changed, and returns
-    one that ends the calls. An instrument of which the quotes that it subscribes to have no price is marked at those
-    that a user has from another endpoint. Any thread may read. The thread of `worker` subscribes.
+    `held` returns what is held, by symbol. `watch` registers a function to be called when that may have changed, and
+    returns one that ends the calls. An instrument of which the quotes that it subscribes to have no price is marked at
+    those that a user has from another endpoint. Any thread may read. The thread of `worker` subscribes, and one of its
+    own looks for splits, by the times of `clock`.
     """
 
     def __init__(
         self,
-        held: Callable[[], Collection[str]],
+        held: Callable[[], Mapping[str, Held]],
         watch: Callable[[Callable[[], None]], Callable[[], None]],
         quotes: MarkQuotes,
         worker: Callbacks,
+        clock: Clock,
     ) -> None:
         self.version = 0  # grows with every quote
         self._held = held
@@ -72,17 +77,30 @@ class LiveMarks:
         )  # of instruments held no more: the fill that closed a position arrives later
         self._subscribed: frozenset[str] = frozenset()
         self._observers = Observers()
-        # A thread of its own: subscribing may take a moment.
-        self._callbacks = worker
+        self._clock = clock
+        self._splits = SplitWatch()
+        # Threads of their own: subscribing may take a moment, and looking for splits at each quote is too often.
+        self._callbacks, self._watching = worker, worker.worker()
         self._callbacks.add(self._follow)
-        self._undo = (watch(self._callbacks.wake), quotes.watch(self._callbacks.wake))
+        self._watching.add(self._watch_splits)
+        self._undo = [watch(each.wake) for each in (self._callbacks, self._watching)]
+        self._undo.append(quotes.watch(self._callbacks.wake))
 
     def now(self) -> dict[str, Decimal]:
         """The marks that are known, in exact decimals; see `all`."""
         return {symbol: mark.price for symbol, mark in self.all().items() if mark.price.is_finite()}
 
     def all(self) -> dict[str, Mark]:
-        """The mark of each instrument quoted, or the reason why it has none.
+        """The mark of each instrument quoted, or the reason why it has none; see `quoted`.
+
+        There is none while the price does not belong to the quantity held, as in a split.
+        """
+        marks = self.quoted()
+        prices = {symbol: mark.price for symbol, mark in marks.items()}
+        return without(marks, self._splits.doubtful(self._held(), prices, self._clock.now_ns()))
+
+    def quoted(self) -> dict[str, Mark]:
+        """The mark of each instrument by its quotes alone, or the reason why it has none.
 
         The middle where both sides are believable, else the last price where it is inside or newer than they are. A
         quote from before a gap does not count.
@@ -205,7 +223,21 @@ class LiveMarks:
 
     def _quoted_again(self) -> None:
         self.version += 1
+        self._watching.wake()
         self._observers.notify()
+
+    def _watch_splits(self) -> None:
+        prices = {symbol: mark.price for symbol, mark in self.quoted().items()}
+        self._splits.take(self._held(), prices, self._clock.now_ns())
+        time.sleep(WATCH_SECONDS)
+
+
+def without(marks: Mapping[str, Mark], reasons: Mapping[str, str]) -> dict[str, Mark]:
+    """Return the marks without a price where `reasons` says why there is none."""
+    return {
+        symbol: mark._replace(price=UNKNOWN, reason=reasons[symbol]) if symbol in reasons else mark
+        for symbol, mark in marks.items()
+    }
 
 
 class FeedQuotes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Self
@@ -19,9 +19,17 @@ from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
-from aries_nb.store import UNKNOWN, ZERO, exactly
+from aries_nb.store import UNKNOWN, ZERO, Held, exactly
 
-__all__ = ["LivePositions", "PositionsSource", "is_margined", "is_money", "multiplier_of"]
+__all__ = [
+    "LivePositions",
+    "PositionsSource",
+    "cost_of",
+    "holdings",
+    "is_margined",
+    "is_money",
+    "multiplier_of",
+]
 
 FIRST_MARKS_SECONDS = 3.0  # since it was made: the longest wait for quotes of the instruments held
 MARK_COLUMNS = (Column("mark_price", "decimal"), Column("mark_pnl", "decimal"))
@@ -50,7 +58,7 @@ class LivePositions(LiveTable):
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
         self._made_at = elapsed()
-        self._marks = LiveMarks(self._held, self._watches[0], quotes, callbacks.worker())
+        self._marks = LiveMarks(self._held, self._watches[0], quotes, callbacks.worker(), link.clock)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -121,11 +129,10 @@ class LivePositions(LiveTable):
         return max(min(until, self._made_at + FIRST_MARKS_SECONDS) - now, 0.0)
 
     def _is_marked(self) -> bool:
-        return not self.is_live or self._marks.now().keys() >= set(self._held())
+        return not self.is_live or self._marks.now().keys() >= self._held().keys()
 
-    def _held(self) -> list[str]:
-        rows = super().rows()
-        return [str(row["symbol"]) for row in rows if row["quantity"] and not is_money(row)]
+    def _held(self) -> dict[str, Held]:
+        return {symbol: held for symbol, held in holdings(super().rows()).items() if held.quantity}
 
 
 class PositionsSource(TableSource):
@@ -177,6 +184,32 @@ def multiplier_of(row: Mapping[str, Any]) -> Decimal:
 def is_margined(row: Mapping[str, object]) -> bool:
     """Return whether a row of a table of positions is of an instrument that is not paid for, such as a future."""
     return row.get("is_margined") == "true"
+
+
+def cost_of(row: Mapping[str, Any]) -> Decimal | None:
+    """Return the broker's value of a position at its average price, which is not rounded as the average is.
+
+    None where it has none.
+    """
+    cost, quantity, price = row.get("cost_basis"), row["quantity"], row["average_price"]
+    if not isinstance(cost, Decimal) or not (cost.is_finite() and quantity.is_finite()) or not cost:
+        return None
+    is_negative = (quantity < 0) != (price.is_finite() and price < 0)
+    return -abs(cost) if is_negative else abs(cost)
+
+
+def holdings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Held]:
+    """Return what is held of each instrument, by the rows of a table of positions."""
+    found = {}
+    for row in rows:
+        cost, quantity = cost_of(row), row["quantity"]
+        if cost is None:
+            with exactly():
+                cost = quantity * row["average_price"]
+        is_share = not (is_margined(row) or is_option_symbol(str(row["symbol"])))
+        if not is_money(row):
+            found[str(row["symbol"])] = Held(quantity, cost, is_share)
+    return found
 
 
 def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:

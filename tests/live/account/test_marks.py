@@ -13,6 +13,8 @@ import pytest
 from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
+from aries_nb.model.clock import WallClock
+from aries_nb.store import Held as Position
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
 
@@ -65,8 +67,14 @@ class Held:
     def __init__(self) -> None:
         self.quotes = Quotes(["MSFT", "SPX"])
         self.charts: list[Any] = []
-        self.marks = LiveMarks(lambda: ["MSFT", "SPX"], self._watch, self, Callbacks())
-        self._ring()
+        position = Position(Decimal(1), Decimal(500), is_share=True)
+        self.marks = LiveMarks(
+            lambda: dict.fromkeys(("MSFT", "SPX"), position),
+            lambda _: lambda: None,
+            self,
+            Callbacks(),
+            WallClock(),
+        )
         eventually(lambda: bool(self.marks._frames))
 
     def add_charts(self, symbol: str) -> Quotes:
@@ -84,10 +92,6 @@ class Held:
 
     def watch(self, ring: Callable[[], None]) -> Callable[[], None]:
         self._opened = ring
-        return lambda: None
-
-    def _watch(self, ring: Callable[[], None]) -> Callable[[], None]:
-        self._ring = ring
         return lambda: None
 
 

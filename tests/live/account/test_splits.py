@@ -1,0 +1,145 @@
+"""A split of a share, as users of both brokers see it: equity is unknown in between, and what it is called stays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from aries_nb.live import Account
+from tests.live.account.scripted import ScriptedAlor, ScriptedAries, connected, iso
+from tests.net.patience import eventually
+
+CASH = Decimal(100_000)
+SYMBOL = "AAPL"
+
+
+class Books:
+    """An account of a scripted broker with ten shares bought at 100, quoted at 110."""
+
+    def __init__(self, server: ScriptedAries | ScriptedAlor) -> None:
+        self.server = server
+        average, cost = Decimal(100), Decimal(1000)
+        if isinstance(server, ScriptedAries):
+            server.open("D1", CASH, [(SYMBOL, Decimal(10), average)])
+        else:
+            server.open("D1", CASH, [(SYMBOL, Decimal(10), average, cost)])
+        self.quote(110)
+
+    def quote(self, price: float) -> None:
+        self.server.quote(SYMBOL, price, price, price)
+
+    def position(self, quantity: int, average: str) -> None:
+        held = Decimal(quantity), Decimal(average)
+        if isinstance(self.server, ScriptedAries):
+            self.server.position("D1", SYMBOL, *held)
+        else:
+            self.server.position("D1", SYMBOL, *held, held[0] * held[1])
+
+
+@pytest.fixture(params=["aries", "alor"])
+def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Books, Account]]:
+    for name in ("equity_source.SAMPLE_SECONDS", "marks.WATCH_SECONDS"):
+        monkeypatch.setattr(f"aries_nb.live.account.{name}", 0.01)  # in place of 0.2 s
+    server: ScriptedAries | ScriptedAlor = ScriptedAries(["D1"]) if request.param == "aries" else ScriptedAlor()
+    with server:
+        books = Books(server)
+        with connected(request.param, server.url) as feed:
+            account = feed.account("D1")
+            account.fills  # noqa: B018 - the first use subscribes
+            account.equity.wait()
+            watch = account.positions._marks._splits
+            eventually(lambda: watch._known[SYMBOL].price == 110)
+            yield books, account
+
+
+def is_worth(account: Account, equity: float) -> bool:
+    found = float(account.equity.df["equity"].iloc[-1])
+    return math.isclose(found, equity) or (math.isnan(found) and math.isnan(equity))
+
+
+def check_doubtful(account: Account, reason: str) -> None:
+    eventually(lambda: is_worth(account, math.nan))
+    assert account.equity.unmarked == (SYMBOL,)
+    assert reason in account.equity.reasons[SYMBOL]
+    assert math.isnan(account.equity.explained.loc["total", "total"])
+    eventually(lambda: account.positions.df.loc[SYMBOL, ["mark_price", "mark_pnl"]].isna().all())
+    assert SYMBOL not in account.equity.marks()
+
+
+def check_split(account: Account, label: str, price_move: float) -> None:
+    explained = account.equity.explained
+    assert explained.loc[label].tolist() == [0.0] * 5
+    assert explained.loc[SYMBOL].tolist() == [price_move, 0, 0, 0, price_move]
+    assert explained.loc["total", "total"] == price_move
+    worth = account.equity.df["equity"].dropna()
+    assert worth.between(100_000 + 1_100, 100_000 + 1_120).all()  # at no moment anything else
+
+
+def test_a_split_whose_prices_come_first_moves_no_equity(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+
+    books.quote(55)
+    check_doubtful(account, "its price has jumped as at a split")
+    books.position(20, "50")
+    books.quote(56)
+
+    eventually(lambda: is_worth(account, 101_120))
+    check_split(account, "AAPL split 2:1", 20)
+    assert account.positions.df.loc[SYMBOL, "mark_pnl"] == 120
+
+
+def test_a_split_whose_position_comes_first_moves_no_equity(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+
+    books.position(2, "500")
+    check_doubtful(account, "its quantity has changed as at a split")
+    books.quote(560)
+
+    eventually(lambda: is_worth(account, 101_120))
+    check_split(account, "AAPL split 1:5", 20)
+    assert account.positions.df.loc[SYMBOL, "mark_pnl"] == 120
+
+
+def test_shares_bought_after_a_split_are_explained(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+    books.quote(55)
+    books.position(20, "50")
+    eventually(lambda: "AAPL split 2:1" in account.equity.explained.index)
+
+    buy(books, 10, 55)
+    books.position(30, "51.6667")
+    books.quote(56)
+
+    eventually(lambda: is_worth(account, 101_130))
+    row = account.equity.explained.loc[SYMBOL]
+    assert (row["price_move"] + row["trade"], row["unexplained"]) == pytest.approx((30, 0))
+
+
+def test_a_price_that_stays_where_it_jumped_to_is_a_loss(
+    opened: tuple[Books, Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aries_nb.store.splits.SETTLING_NS", 300_000_000)
+    monkeypatch.setattr("aries_nb.live.account.equity_source.SETTLING_NS", 300_000_000)
+    books, account = opened
+
+    books.quote(55)
+    eventually(lambda: is_worth(account, math.nan))
+
+    eventually(lambda: is_worth(account, 100_550))  # no other message follows
+    assert account.equity.explained.loc[SYMBOL, "price_move"] == -550
+    assert account.positions.df.loc[SYMBOL, "mark_price"] == 55
+
+
+def buy(books: Books, quantity: int, price: int) -> None:
+    signed, cash = Decimal(quantity), CASH - quantity * price
+    if isinstance(books.server, ScriptedAries):
+        done = {"cumQty": str(quantity), "leavesQty": "0", "ordStatus": "FILLED", "avgPrice": str(price)}
+        books.server.order("D1", "O-1", SYMBOL, signed, **done, updatedAt=iso(time.time_ns()))
+    else:
+        said = {"price": price, "volume": quantity * price, "accruedInt": 0, "commission": 0}
+        books.server.trade("D1", "1", SYMBOL, signed, **said, date=iso(time.time_ns()))
+    books.server.money("D1", cash)
