@@ -26,13 +26,14 @@ PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for 
 class PrintPart(StreamPart):
     """The values of a trades stream, made from time & sales events, each of which is one trade.
 
-    A field that an event lacks keeps its last value, except the trade number, which is 0 then. A trade with a number is
-    emitted once, even if the server repeats it after a break or a proxy duplicates it. One that comes under a known
-    number with another time or values corrects that trade, with a size of 0 it cancels it (assumed): it is emitted too,
-    and the store replaces the first one by it.
+    A field that an event lacks has its value in the trade before, except the trade number, which is 0 then; in one that
+    corrects an earlier trade, its value in that trade (assumed). A trade with a number is emitted once, even if the
+    server repeats it after a break or a proxy duplicates it. One that comes under a known number with another time or
+    values corrects that trade, with a size of 0 it cancels it (assumed): it is emitted too, and the store replaces the
+    first one by it.
     """
 
-    __slots__ = ("_fields", "_id", "_recent")
+    __slots__ = ("_fields", "_id", "_newest", "_recent")
 
     def __init__(self, stream: MarketStream) -> None:
         names = stream.subscription.fields
@@ -41,6 +42,7 @@ class PrintPart(StreamPart):
         super().__init__(stream, TimeAndSalesUpdate, missing)
         self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
         self._id = names.index("trade_id") if "trade_id" in names else None
+        self._newest = missing  # the newest trade: neither a cancellation nor a correction of an earlier one
         # What was emitted under each number, the oldest number first.
         self._recent: dict[Value, tuple[tuple[int, Values], ...]] = {}
 
@@ -75,12 +77,15 @@ class PrintPart(StreamPart):
     def merge(self, sale: TimeAndSales) -> Values | None:
         """Return the values of the trade `sale`, a whole row of the stream; None if it has neither price nor size.
 
-        A field that `sale` lacks has the value of the stream's current row, except the trade number, which is 0 then.
+        A field that `sale` lacks has its value in the newest trade, except the trade number, which is 0 then; where
+        `sale` has the number of a known trade, its value in that one.
         """
         if sale.price is UNSET and sale.size is UNSET:
             return None
+        number = 0 if self._id is None or sale.tradeSeq is UNSET else _integer(sale.tradeSeq)
+        known = self._recent.get(number)
         values: list[Value] = []
-        for (name, kind), before in zip(self._fields, self.stream.values, strict=True):
+        for (name, kind), before in zip(self._fields, known[-1][1] if known else self._newest, strict=True):
             value = getattr(sale, name) if name else UNSET
             if kind == "number":
                 values.append(before if value is UNSET else _float(value))
@@ -88,7 +93,16 @@ class PrintPart(StreamPart):
                 values.append(0 if value is UNSET else _integer(value))
             else:
                 values.append(before if value is UNSET else value)
-        return tuple(values)
+        row = tuple(values)
+        is_cancelled = sale.size is not UNSET and _float(sale.size) == 0
+        if not is_cancelled and (not known or number == next(reversed(self._recent))):
+            self._newest = row
+        return row
+
+    def forget(self) -> None:
+        """Forget the newest trade, because the connection broke and there may be later ones."""
+        super().forget()
+        self._newest = self.missing
 
 
 def _float(text: str) -> float:

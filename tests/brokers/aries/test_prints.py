@@ -110,6 +110,42 @@ def test_absent_field_is_unchanged_but_for_the_number() -> None:
     assert rows == [(1.0, 2.0, 3, "D"), (4.0, 2.0, 0, "D"), (4.0, 5.0, 0, "D")]
 
 
+@pytest.mark.parametrize("number", ["3", "4", "2"])  # of the first trade, the newest, one that is not known
+def test_absent_field_is_not_that_of_a_cancelled_print(number: str) -> None:
+    tape = market("price", "size", "trade_id", "venue")
+    first, second = (sale(price=str(each), size=str(each), tradeSeq=str(each), tradeExchange="D") for each in (3, 4))
+
+    rows = values(
+        tape,
+        first,
+        second,
+        sale(price="9", size="0", tradeSeq=number, tradeExchange="N"),
+        sale(price="5"),
+        sale(size="6"),
+    )
+
+    assert rows[3:] == [(5.0, 4.0, 0, "D"), (5.0, 6.0, 0, "D")]
+
+
+def test_absent_field_of_a_correction_is_that_of_the_corrected_print() -> None:
+    tape = market("price", "size", "trade_id", "venue")
+    first, second = (sale(price=str(each), size=str(each), tradeSeq=str(each), tradeExchange="D") for each in (3, 4))
+
+    rows = values(tape, first, second, sale(size="0", tradeSeq="3"), sale(price="7", tradeSeq="4"), sale(size="6"))
+
+    assert rows[2:] == [(3.0, 0.0, 3, "D"), (7.0, 4.0, 4, "D"), (7.0, 6.0, 0, "D")]
+
+
+def test_absent_field_is_missing_after_a_break() -> None:
+    tape = market("price", "size")
+    values(tape, sale(price="3", size="4"))
+
+    tape.open(0.0)
+    rows = values(tape, sale(price="5"))
+
+    assert same([(5.0, math.nan)], rows)
+
+
 def test_event_without_price_and_size_is_no_print() -> None:
     tape = market("price", "size", "venue")
 
