@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
 
 from aries_nb.errors import ClosedError, UsageError
@@ -54,23 +54,6 @@ def _same_value(value: object) -> object:
     except TypeError:
         return "one value", id(value)  # the registered function keeps it alive
     return type(value), value
-
-
-class RowLog(Protocol):
-    """Append-only rows, numbered from 0 since the log was made; the number is the index of `frame`."""
-
-    @property
-    def version(self) -> int:
-        """The number of rows written so far."""
-
-    def frame(self) -> pd.DataFrame:
-        """Return the rows that are still kept as a DataFrame; the index is the number of the row."""
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the thread that writes the rows; it must return at once.
-
-        Returns a function that ends the calls.
-        """
 
 
 class Callbacks:
@@ -240,20 +223,19 @@ class Registrations:
 
 
 class NewRows:
-    """The rows of `log` from number `position` on that were not returned yet; None where there are none.
+    """The rows of a log that were not returned yet; None where there are none.
 
-    `owner` is the live object that the rows belong to: it must not end while its rows are waited for.
+    `rows_from` returns those from a number on that are still kept, with their numbers as index; it refers to the live
+    object of the log, which must not end while its rows are waited for. The first ones are those from `position` on.
     """
 
-    def __init__(self, owner: object, log: RowLog, position: int) -> None:
-        self._owner = owner
-        self._log = log
+    def __init__(self, rows_from: Callable[[int], pd.DataFrame], position: int) -> None:
+        self._rows_from = rows_from
         self._position = position
 
     def __call__(self) -> pd.DataFrame | None:
         """Return them, in the order of arrival."""
-        rows = self._log.frame()
-        rows = rows[rows.index >= self._position]
+        rows = self._rows_from(self._position)
         if not len(rows):
             return None
         self._position = int(rows.index[-1]) + 1

@@ -110,7 +110,8 @@ class LiveObject(BoundToProcess, ABC):
             return True
 
         while True:
-            await wait_for_async(is_done, self._watches, timeout=None, what=self._name)
+            # A list of thousands takes longer to become a DataFrame than the loop may be held up.
+            await wait_for_async(is_done, self._watches, timeout=None, what=self._name, on_thread=True)
             if not found:
                 return
             yield found.pop()

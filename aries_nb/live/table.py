@@ -74,7 +74,7 @@ class LiveTable(StreamedObject):
 
         The newest 50,000 are kept. A snapshot that belongs to the caller.
         """
-        return self._changes.frame()
+        return self._changes_from(0)
 
     @property
     def is_stale(self) -> bool:
@@ -140,7 +140,10 @@ class LiveTable(StreamedObject):
         return self._changes.version
 
     def _news(self, *, whole: bool = False) -> News:
-        return NewRows(self, self._changes, 0 if whole else self._changes.version)
+        return NewRows(self._changes_from, 0 if whole else self._changes.version)
+
+    def _changes_from(self, first: int) -> pd.DataFrame:
+        return self._changes.frame(first)
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter

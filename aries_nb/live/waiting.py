@@ -44,13 +44,19 @@ def wait_for(is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout
 
 
 async def wait_for_async(
-    is_done: Callable[[], bool], watches: tuple[Watch, ...], *, timeout: float | None, what: str
+    is_done: Callable[[], bool],
+    watches: tuple[Watch, ...],
+    *,
+    timeout: float | None,
+    what: str,
+    on_thread: bool = False,
 ) -> None:
     """Await that `is_done()` is true, on the caller's event loop. Raises WaitTimeoutError after `timeout` seconds.
 
-    `wait_for` for async code. `timeout` None means no limit; exceptions of `is_done` pass through. Each of `watches`
-    registers a function to be called at changes that may matter, and returns one that ends the calls. `what` names the
-    condition in the error.
+    `wait_for` for async code. `timeout` None means no limit; exceptions of `is_done` pass through, which is called on
+    the loop, or with `on_thread` on another thread, where it would hold up the loop. Each of `watches` registers a
+    function to be called at changes that may matter, and returns one that ends the calls. `what` names the condition in
+    the error.
     """
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
@@ -66,7 +72,7 @@ async def wait_for_async(
     try:
         for watch in watches:
             undo.append(watch(notify))
-        while not is_done():
+        while not (await asyncio.to_thread(is_done) if on_thread else is_done()):
             left = LOOK_SECONDS if deadline is None else min(deadline - elapsed(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)

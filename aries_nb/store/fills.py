@@ -169,8 +169,10 @@ def _corrected_between(before: OrderState, now: OrderState) -> Sequence[Fill]:
 class FillLog(Log[tuple[Fill, int]]):
     """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch."""
 
-    def frame(self, multipliers: Mapping[str, Decimal] | None = None) -> pd.DataFrame:
-        """Return one row a fill (own execution) in the order of arrival; the index numbers all of the log from 0.
+    def frame(self, multipliers: Mapping[str, Decimal] | None = None, *, first: int = 0) -> pd.DataFrame:
+        """Return one row a fill (own execution) from number `first` on, in the order of arrival.
+
+        The index numbers all of the log from 0.
 
         Columns ts (exchange time) and received (UTC), account, symbol, side ("buy", "sell"), quantity (below 0 where
         executions are taken back, 0 where a fee came later), price (NaN where unknown), multiplier (what one unit of
@@ -189,7 +191,7 @@ class FillLog(Log[tuple[Fill, int]]):
         known |= {symbol: each for symbol, each in held if each.is_finite() or symbol not in known}
         rows = []
         with exactly():
-            for fill, received in entries:
+            for fill, received in entries[max(first - end + len(entries), 0) :]:
                 multiplier = Decimal(1) if fill.multiplier is None else fill.multiplier
                 if fill.multiplier is None or not multiplier.is_finite():
                     multiplier = known.get(fill.symbol, multiplier)

@@ -103,12 +103,12 @@ class ChangeLog(Log[TableRow]):
         """Append the changes of a table; the writer's thread only."""
         self.extend(change.row for change in changes)
 
-    def frame(self) -> pd.DataFrame:
-        """Return one row a state, oldest first; the index numbers them from 0 since the log was made.
+    def frame(self, first: int = 0) -> pd.DataFrame:
+        """Return one row a state from number `first` on, oldest first; the index numbers them from 0.
 
         Columns ts, received, account and the fields of the table. Decimals are float64 here, times datetime64[us, UTC];
         the frame belongs to the caller.
         """
-        rows, end = self.entries()
+        rows, end = self.entries(first)
         flat = [(row.ts, row.received, row.account, *row.values) for row in rows]
         return frame_of((*RECEIPT, *self.columns), flat).set_index(pd.RangeIndex(end - len(rows), end))

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.net.tokens import fixed_token
+from aries_nb.store.values import frame_of
 from tests.net.rude import RudeServer, say
 
 if TYPE_CHECKING:
@@ -177,6 +178,26 @@ UPDATED: dict[str, Callable[[anb.Feed], Any]] = {
     "positions": lambda feed: feed.account("ACC-1").positions,
     "chain": lambda feed: feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=1),
 }
+
+
+def test_rows_are_made_on_another_thread_than_the_loops(feed: anb.Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The DataFrame of a day of orders takes longer than the loop may be held up."""
+    threads: set[int] = set()
+
+    def frame(columns: Any, rows: Any) -> pd.DataFrame:
+        threads.add(threading.get_ident())
+        return frame_of(columns, rows)
+
+    async def main() -> None:
+        async for rows in feed.account("ACC-1").orders:
+            if len(rows):
+                return
+
+    monkeypatch.setattr("aries_nb.store.log.frame_of", frame)
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize("name", UPDATED)

@@ -11,6 +11,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.live.callbacks import Callbacks
+from aries_nb.store.values import frame_of
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -325,6 +326,27 @@ def test_an_order_is_told_once_however_often_the_cell_ran(serve: Callable[..., S
     orders.close()
 
     assert pd.concat(calls).index.is_unique
+
+
+def test_an_update_costs_the_new_states_alone_however_many_came_before(
+    serve: Callable[..., Simulator], open_feed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = open_feed(serve(rate=10, orders_per_s=50.0))
+    orders = feed.account("ACC-1").orders.wait(changes=20)
+    built: list[int] = []
+    told: list[int] = []
+
+    def frame(columns: Any, rows: Any) -> pd.DataFrame:
+        built.append(len(rows))
+        return frame_of(columns, rows)
+
+    monkeypatch.setattr("aries_nb.store.log.frame_of", frame)
+    stop = orders.on_update(lambda rows: told.append(len(rows)))
+    eventually(lambda: len(told) >= 5)
+    stop()
+    orders.close()
+
+    assert [count for count in built if count][: len(told)] == told
 
 
 def test_the_thread_of_a_worker_ends_with_the_callbacks_that_made_it() -> None:

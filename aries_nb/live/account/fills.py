@@ -88,7 +88,7 @@ class LiveFills(LiveObject):
         first connection. `source` is "stream" for a fill that was streamed, "list" for one from a list of all fills or
         orders, "history" for one that was requested later. The DataFrame belongs to the caller.
         """
-        frame = self._log.frame(self._multipliers())
+        frame = self._fills_from(0)
         return frame if frame["ts"].is_monotonic_increasing else frame.sort_values("ts", kind="stable")
 
     def load_history(self, start: str | date, end: str | date | None = None) -> Self:
@@ -140,7 +140,10 @@ class LiveFills(LiveObject):
         return self._log.version
 
     def _news(self, *, whole: bool = False) -> News:
-        return NewRows(self, self._log, 0 if whole else self._log.version)
+        return NewRows(self._fills_from, 0 if whole else self._log.version)
+
+    def _fills_from(self, first: int) -> pd.DataFrame:
+        return self._log.frame(self._multipliers(), first=first)
 
     def _first_view(self) -> Blotter:
         from aries_nb.widgets import Blotter

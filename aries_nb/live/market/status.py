@@ -58,7 +58,7 @@ class LiveMarketStatus(BoundToProcess, Mapping[str, StatusValue]):
 
         Index `ts` (UTC), column `received` (UTC) and one for each name, None in reports without it.
         """
-        return self.frame().set_index("ts")
+        return self._reports_from(0).set_index("ts")
 
     def on_update(self, callback: Callable[[pd.DataFrame], object]) -> Callable[[], None]:
         """Call `callback` with each batch of new reports, rows as in `df` with `ts` as a column, on a thread of ours.
@@ -66,7 +66,7 @@ class LiveMarketStatus(BoundToProcess, Mapping[str, StatusValue]):
         Returns a function that ends the calls. A function that is registered again, as when its cell runs again,
         replaces itself. Raises ClosedError after the feed is closed, UsageError for what is no function.
         """
-        return self._registrations.add_news(callback, NewRows(self, self, self.version), self.watch)
+        return self._registrations.add_news(callback, NewRows(self._reports_from, self.version), self.watch)
 
     def __repr__(self) -> str:
         if not self:
@@ -74,16 +74,15 @@ class LiveMarketStatus(BoundToProcess, Mapping[str, StatusValue]):
         shown = ", ".join(f"{name} {value}" for name, value in list(self.items())[:6])
         return f"<market status at {self.ts:%Y-%m-%d %H:%M:%S} UTC: {shown}{' …' if len(self) > 6 else ''}>"
 
-    # A `RowLog` of the reports.
-
     @property
     def version(self) -> int:
         """The number of reports so far."""
         return self._link.status_reports()[1]
 
-    def frame(self) -> pd.DataFrame:
-        """Return the newest 1,000 reports, oldest first; the index numbers them from 0, `ts` is a column."""
+    def _reports_from(self, first: int) -> pd.DataFrame:
+        """Return the reports from number `first` on that are kept; the index numbers them from 0, `ts` is a column."""
         reports, count = self._link.status_reports()
+        reports = reports[max(first - count + len(reports), 0) :]
         names = list(dict.fromkeys(name for report in reports for name in report.entries))
         frame = frame_of(TIMES, [(report.ts, report.received) for report in reports])
         for name in names:
