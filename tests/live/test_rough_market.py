@@ -15,11 +15,13 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import TROUBLES, AlorOptions, SimOptions, Simulator
+from aries_nb.sim.accounts.orders import Worth
+from aries_nb.sim.market.rough import EXTREME_SIZES
 from tests.live.conftest import QUICK
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from aries_nb.live import Account, LiveBars, LiveBook, LiveFrame
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 #: when the market comes to rest would stay.
 LEFT_OUT = {"stream_refusals", "hanging_http", "cancelled_prints", "corrected_prints"}
 CHOSEN = sorted(set(TROUBLES) - LEFT_OUT)
-SECONDS = {"kind": 1.5, "rough": 5.0}
-MARKETS = [(broker, market) for broker in ("aries", "alor") for market in SECONDS]
+EXTREME = set(map(float, EXTREME_SIZES))
+MARKETS = [(broker, market) for broker in ("aries", "alor") for market in ("kind", "rough")]
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Scene:
 
     sim: Simulator
     feed: Feed
+    is_rough: bool
     symbol: str
     name: str
     quotes: LiveFrame
@@ -50,13 +53,21 @@ class Scene:
         server: Any = self.sim._server
         return server.accounts if self.symbol == "AAPL" else server.portfolios.accounts
 
+    def has_seen_enough(self) -> bool:
+        """Whether there are rows and, on the rough market, what comes with the third trouble of a kind alone."""
+        is_rough = len(self.trades.misdated) > 1 and self.extreme_sizes() == EXTREME
+        return len(self.quotes) > 8 and len(self.trades) > 20 and (is_rough or not self.is_rough)
+
+    def extreme_sizes(self) -> set[float]:
+        return EXTREME & set(self.trades.df["size"])
+
 
 @pytest.fixture(scope="module", params=MARKETS, ids="-".join)
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     broker, market = request.param
-    rough = CHOSEN if market == "rough" else []
+    is_rough = market == "rough"
     make = SimOptions if broker == "aries" else AlorOptions
-    options = make(rate=600, rough=rough, rough_seconds=2.0, orders_per_s=10.0)  # type: ignore[arg-type]
+    options = make(rate=600, rough=CHOSEN if is_rough else [], rough_seconds=1.0, orders_per_s=10.0)  # type: ignore[arg-type]
     symbol, name = ("AAPL", "ACC-1") if broker == "aries" else ("SBER", "D00001")
     source, close = fixed_token("a token"), lambda _: None
     with (
@@ -66,11 +77,12 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         feed.wait_open(10)
         account = feed.account(name)
         quotes, trades = feed.quotes(symbol, rows=50_000), feed.trades(symbol, rows=50_000)
-        found = Scene(sim, feed, symbol, name, quotes, trades, feed.book(symbol), feed.bars(symbol), account)
+        book, bars = feed.book(symbol), feed.bars(symbol)
+        found = Scene(sim, feed, is_rough, symbol, name, quotes, trades, book, bars, account)
         account.equity.wait(timeout=20)
-        time.sleep(SECONDS[market])
+        eventually(found.has_seen_enough, "the market has been as it is", seconds=30)
         sim.set_market("closed")
-        time.sleep(0.5)  # what is on its way arrives
+        time.sleep(0.3)  # what is on its way arrives
         yield found
 
 
@@ -103,6 +115,10 @@ def test_prices_are_those_of_the_market_or_missing(scene: Scene) -> None:
     assert abs(scene.quotes.time_weighted_mean("last_price") / share.last.price - 1) < 0.06
 
 
+def test_sizes_of_trades_are_those_that_were_sent(scene: Scene) -> None:
+    assert scene.extreme_sizes() == (EXTREME if scene.is_rough else set())
+
+
 def test_bars_are_as_high_and_low_as_the_market_was(scene: Scene) -> None:
     share = truth(scene)
 
@@ -130,6 +146,37 @@ def test_accounts_are_the_brokers_own(scene: Scene) -> None:
         assert equity == pytest.approx(float(figures.equity), rel=2e-3)
     causes = explained.drop(columns="total")
     np.testing.assert_allclose(causes.sum(axis=1, skipna=False), explained["total"], atol=1e-6)
+
+
+def test_fills_are_those_that_the_broker_booked(scene: Scene) -> None:
+    name = scene.name if scene.symbol == "AAPL" else f"MOEX:{scene.name}"
+    brokerage = scene.accounts.brokerage
+    # Aries derives fills from orders: those that had ended before the account was opened are none of them.
+    orders = set(scene.account.orders.log["order_id"])
+
+    def net(fills: Iterable[tuple[str, str, float, float]]) -> dict[str, tuple[float, float]]:
+        """What was bought and paid, by symbol; what is paid only where a price is that of one share."""
+        found: dict[str, tuple[float, float]] = {}
+        for symbol, side, quantity, price in fills:
+            signed = quantity if side == "buy" else -quantity
+            cost = price if brokerage.worth(symbol) == Worth() else 0.0
+            bought, paid = found.get(symbol, (0.0, 0.0))
+            found[symbol] = bought + signed, paid + signed * cost
+        return found
+
+    booked = net(
+        (each.symbol, each.side, float(each.quantity), float(each.price))
+        for each in scene.sim._call(lambda: list(brokerage.fills))
+        if each.account == name and each.quantity and (scene.symbol != "AAPL" or each.order_id in orders)
+    )
+
+    def is_equal() -> bool:
+        known = scene.account.fills.df[["symbol", "side", "quantity", "price"]]
+        seen = {symbol: each for symbol, each in net(known.itertuples(index=False, name=None)).items() if any(each)}
+        # The broker rounds average prices.
+        return seen == {symbol: pytest.approx(each, abs=0.05) for symbol, each in booked.items() if any(each)}
+
+    eventually(is_equal)
 
 
 def test_views_draw_what_there_is_up_to_now(scene: Scene) -> None:

@@ -314,15 +314,18 @@ class Brokerage:
         self._based = now
 
     def bust(self, fill: Fill, *, now: float) -> None:
-        """Take a fill back at `now` (Unix s): cash and positions are those without it, and its order is open again.
+        """Take a fill back at `now` (Unix s): cash and positions are those without it.
 
-        The order's filled quantity falls by that of the fill; it may be filled again. Nothing happens if the order was
-        replaced since, as the fill then belongs to the new one.
+        The order's filled quantity falls by that of the fill. It is open and may be filled again; in the rough market
+        half of the orders end as cancelled instead. Nothing happens if the order was replaced since, as the fill then
+        belongs to the new one, and for one of several legs.
         """
         order = self._working.get(fill.order_id) or next(
             (each for each in reversed(self._finished) if each.id == fill.order_id), None
         )
-        if order is None or order.status == "replaced" or order.filled < fill.quantity or fill.time <= self._based:
+        if order is None or order.status == "replaced" or order.legs:
+            return
+        if order.filled < fill.quantity or fill.time <= self._based:
             return
         empty = fill._replace(quantity=ZERO, fee=ZERO)
         self.fills[self.fills.index(fill)] = empty
@@ -339,8 +342,10 @@ class Brokerage:
         self._ledgers[fill.account] = ledger
         self._touched[fill.account, fill.symbol] = None
         left = order.filled - fill.quantity
-        is_open = order.status in {"filled", "partially_filled"}
-        status: OrderStatus = ("partially_filled" if left else "new") if is_open else order.status
+        status: OrderStatus = order.status
+        if status in {"filled", "partially_filled"}:
+            is_over = self._roughness is not None and self._roughness.is_drawn("busted_fills", order.id)
+            status = "canceled" if is_over else "partially_filled" if left else "new"
         if order in self._finished:
             self._finished.remove(order)
         self._record(

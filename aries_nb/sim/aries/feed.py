@@ -79,6 +79,9 @@ class AriesFeed(MarketFeed[ListingChannel]):
         is_option = isinstance(listing, OptionListing)
         if item.symbol_type == "option" and not is_option:
             return None
+        # The default type, taken at its word (protocol page §3.2).
+        if is_option and item.symbol_type == "equity" and "options" in self.roughness:
+            return None
         if not isinstance(listing, TradedListing):
             return Selection(trade=item.selection.trade)
         return item.selection if is_option else Selection(**{**_streams(item.selection), "greeks": ()})

@@ -5,6 +5,7 @@ Not thread-safe; no I/O, no clock: times are passed in. The market itself is unc
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 if TYPE_CHECKING:
@@ -26,9 +27,8 @@ STUB_BID, STUB_ASK = 0.01, 199_999.99
 AUCTION_SHARE = 0.6
 HOUR_MS = 3_600_000
 AHEAD_MS = (HOUR_MS, 24 * HOUR_MS, 30 * 24 * HOUR_MS)
-FRACTION = 0.375
-#: More than a float can count.
-HUGE = 2**53 + 1
+#: A part of a share, less than six decimals show, and a size of which a browser by itself writes the first digits only.
+EXTREME_SIZES = (0.375, 0.00000012, 2**60)
 #: Share by which the first report of a corrected trade is off, and that of a cancelled one.
 CORRECTED, CANCELLED = 1.004, 1.05
 #: A trade is late by these shares of the mean interval between troubles; a correction comes as late.
@@ -101,7 +101,7 @@ class RoughSymbol:
             kind: roughness.occurrences("times_in_seconds", f"{symbol} {kind}") for kind in ("quote", "trade")
         }
         self._waiting: list[tuple[float, Report]] = []
-        self._is_huge = False
+        self._next_size = itertools.cycle(EXTREME_SIZES)
         self.phase: Phase = "open"
         self.shown: RoughQuote | None = None
 
@@ -140,8 +140,7 @@ class RoughSymbol:
         now = made.stamp / 1000
         found: list[Report] = []
         if self._sizes.is_due(now):
-            self._is_huge = not self._is_huge
-            made = made._replace(size=HUGE if self._is_huge else FRACTION)
+            made = made._replace(size=next(self._next_size))
         if self._cancelled.is_due(now):
             wrong = made._replace(price=round(made.price * CANCELLED, 12), number=free_number())
             found.append(wrong)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections import defaultdict
@@ -12,12 +13,13 @@ from aries_nb.sim.accounts.brokerage import Brokerage
 from aries_nb.sim.aries.account_objects import order_object, position_object
 from aries_nb.sim.aries.server import AriesServer
 from aries_nb.sim.market.market import Market
+from aries_nb.sim.market.options import Contract
 from aries_nb.sim.market.troubles import Roughness, read_troubles
 from tests.sim.rough import AlorSample, AriesSample
 from tests.sim.trading import NOW, POOR, RICH, TODAY, check_sums, quiet_accounts, quote
 
 
-def changes_of(troubles, seconds=30, rate=10.0):
+def changes_made(troubles, seconds=30, rate=10.0):
     """All changes that the accounts publish in some seconds, in the order of their publication."""
     accounts = quiet_accounts(orders_per_s=rate, roughness=Roughness(read_troubles(troubles), 1, 3.0))
     found = []
@@ -25,6 +27,10 @@ def changes_of(troubles, seconds=30, rate=10.0):
     for turn in range(seconds * 10):
         accounts.advance(0.1, NOW + turn / 10)
     return accounts, found
+
+
+#: The same, computed once for tests that only read them.
+changes_of = functools.cache(changes_made)
 
 
 def states(changes):
@@ -36,11 +42,11 @@ def states(changes):
 
 
 def test_no_trouble_changes_nothing():
-    assert changes_of(False, 20)[1] == changes_of("halts", 20)[1]
+    assert changes_of(False)[1] == changes_of("halts")[1]
 
 
 def test_same_seed_gives_the_same_changes():
-    assert changes_of(True, 20)[1] == changes_of(True, 20)[1]
+    assert changes_made(True, 20)[1] == changes_made(True, 20)[1]
 
 
 def test_state_of_an_order_comes_after_newer_ones():
@@ -117,8 +123,20 @@ def test_only_fill_that_is_busted_leaves_a_closed_position_and_a_working_order()
     assert broker.finished_orders("M") == []
 
 
+def test_a_leg_is_not_taken_back_without_the_others():
+    market, broker = market_and_broker()
+    expiry = market.expiries("AAPL")[2]
+    legs = [(Contract("AAPL", expiry, "C", strike).symbol, side) for strike, side in ((270.0, "buy"), (275.0, "sell"))]
+    order = broker.trade_legs("M", "AAPL", legs, now=NOW)
+
+    broker.bust(broker.fills[-1], now=NOW + 2)
+
+    assert broker.finished_orders("M") == [order]
+    assert [broker.ledger("M").quantity(symbol) for symbol, _ in legs] == [1, -1]
+
+
 def test_cumulative_quantity_falls_and_sums_hold():
-    accounts, found = changes_of("busted_fills", 30, rate=5.0)
+    accounts, found = changes_of("busted_fills", 60, rate=5.0)
 
     falls = [
         (before.filled, after.filled)
@@ -129,6 +147,19 @@ def test_cumulative_quantity_falls_and_sums_hold():
     assert falls
     for account in accounts.names:
         check_sums(accounts.figures(account))
+
+
+def test_order_of_a_busted_fill_is_open_again_or_ends():
+    _, found = changes_of("busted_fills", 60, rate=5.0)
+
+    after = {
+        after.status
+        for each in states(found).values()
+        for before, after in itertools.pairwise(each)
+        if after.filled < before.filled
+    }
+    assert "canceled" in after
+    assert after & {"new", "partially_filled"}
 
 
 @pytest.mark.parametrize("rough", ["busted_fills", "disordered_events,repeated_events,busted_fills,replaced_counts"])

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from aries_nb.sim.market.rough import FRACTION, HUGE, STUB_ASK, STUB_BID
+from aries_nb.sim.market.rough import EXTREME_SIZES, STUB_ASK, STUB_BID
 from tests.sim.rough import NOW, AlorSample
 
 QUOTES, BOOK, TRADES = "QuotesSubscribe", "OrderBookGetAndSubscribe", "AllTradesGetAndSubscribe"
@@ -126,7 +126,7 @@ def test_times_are_ahead_and_in_seconds():
 def test_sizes_are_fractions_and_huge():
     sizes = {each["qty"] for each in sample_of(TRADES, "extreme_sizes").data(TRADES)}
 
-    assert {FRACTION, HUGE} <= sizes
+    assert set(EXTREME_SIZES) <= sizes
 
 
 @pytest.mark.parametrize("exchange", ["MOEX", "SPBX"])

@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from aries_nb.sim.market.instruments import EQUITIES
-from aries_nb.sim.market.rough import FRACTION, HUGE, STUB_ASK, STUB_BID
+from aries_nb.sim.market.options import Contract
+from aries_nb.sim.market.rough import EXTREME_SIZES, STUB_ASK, STUB_BID
 from tests.sim.rough import NOW, AriesSample
 
 DAY_MS = 86_400_000
@@ -160,7 +161,22 @@ def test_times_in_seconds_in_quotes_and_trades():
 def test_sizes_are_fractions_and_huge():
     sizes = [each["size"] for each in AriesSample("AAPL", rough="extreme_sizes").data("timeAndSales")]
 
-    assert {str(FRACTION), str(HUGE)} <= set(sizes)
+    assert set(map(str, EXTREME_SIZES)) <= set(sizes)
+
+
+@pytest.mark.parametrize(("symbol_type", "is_known"), [(None, False), ("equity", False), ("option", True)])
+def test_option_is_unknown_unless_it_is_named_one(symbol_type, is_known):
+    sample = AriesSample(rough="options")
+    symbol = Contract("AAPL", sample.feed.market.expiries("AAPL")[2], "C", 270.0).symbol
+    named = {} if symbol_type is None else {"symbolType": symbol_type}
+    sample.advance(0)
+
+    sample.market.receive(
+        json.dumps({"type": "subscribe", "id": "o", "payload": [{"symbol": symbol, "quoteFields": "*", **named}]}), NOW
+    )
+
+    (answer,) = sample.advance(0)
+    assert (answer["type"] == "quote", "unknown" in str(answer)) == (is_known, not is_known)
 
 
 def test_tiny_and_negative_prices_are_listed():

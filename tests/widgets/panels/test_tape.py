@@ -56,6 +56,14 @@ def columns_of(tape):
     return [column["name"] for column in tape.widget.description["columns"]]
 
 
+def test_sizes_are_those_that_were_sent_however_small_or_large(tape, source):
+    for size in (0.375, 0.00000012, 2.0**60):
+        source.add(10.0, size)
+        tape.draw()
+
+    assert [texts[2] for texts, _ in rows_of(tape)] == ["1,152,921,504,606,846,976", "0.00000012", "0.375"]
+
+
 def test_the_newest_print_is_on_top_with_its_tick(tape, source):
     for price in (10.0, 10.5, 10.25, 10.25):
         source.add(price)
