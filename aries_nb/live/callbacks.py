@@ -80,7 +80,7 @@ class Callbacks:
 
     def wake_after(self, seconds: float) -> None:
         """Run all jobs again after `seconds` at the latest; for a job, on the callbacks' thread."""
-        self._pause = seconds
+        self._pause = seconds if self._pause is None else min(seconds, self._pause)
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
         """Run `job` once soon and after each `wake`, on the callbacks' thread. Returns a function that removes it."""

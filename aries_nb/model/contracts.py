@@ -7,13 +7,23 @@ They are exact decimals, and NaN where they are not known.
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from decimal import Context, Decimal, localcontext
+from typing import Literal, NamedTuple
 
-__all__ = ["OPTION_MULTIPLIER", "implied_multiplier", "is_option_symbol", "option_multiplier", "option_root"]
+__all__ = [
+    "OPTION_MULTIPLIER",
+    "OptionTerms",
+    "implied_multiplier",
+    "is_option_symbol",
+    "option_multiplier",
+    "option_root",
+    "option_terms",
+]
 
 # OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit, that of a
 # FLEX option begins with one. Some tools pad a root to 6 characters.
-OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])([A-Z\d.]{1,6}) *\d{6}[CP]\d{8}")
+OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])([A-Z\d.]{1,6}) *(\d{6})([CP])(\d{8})")
 OPTION_MULTIPLIER = Decimal(100)
 WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known,
 WIDEST_OF_TEN = Decimal("0.1")  # except a power of ten
@@ -30,6 +40,28 @@ def option_root(symbol: str) -> str:
     """Return the root of a listed option's symbol in OSI's form, such as SPXW of SPXW261218C06000000; else ""."""
     found = OPTION_SYMBOL.fullmatch(symbol)
     return "" if found is None else found[1]
+
+
+class OptionTerms(NamedTuple):
+    """The terms of a listed option: a call ("C") or a put ("P"); `strike` in the currency of the underlying."""
+
+    root: str
+    expiry: date
+    right: Literal["C", "P"]
+    strike: Decimal
+
+
+def option_terms(symbol: str) -> OptionTerms | None:
+    """Return the terms that are in the symbol of a listed option in OSI's form, None of any other."""
+    found = OPTION_SYMBOL.fullmatch(symbol)
+    if found is None:
+        return None
+    root, day, right, strike = found.groups()
+    try:
+        expiry = datetime.strptime(day, "%y%m%d").date()
+    except ValueError:
+        return None
+    return OptionTerms(root, expiry, "C" if right == "C" else "P", Decimal(strike).scaleb(-3))
 
 
 def option_multiplier(symbol: str) -> Decimal:

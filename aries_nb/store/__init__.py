@@ -9,7 +9,7 @@ from aries_nb.store.message_counts import MessageCounts
 from aries_nb.store.order_book import OrderBook
 from aries_nb.store.reconciliation import CASH, Reconciliation
 from aries_nb.store.rolling import RollingFrame
-from aries_nb.store.splits import SETTLING_NS, Held, SplitWatch
+from aries_nb.store.splits import PRICE_AHEAD, SETTLING_NS, Held, SplitWatch
 from aries_nb.store.table import FetchedRows, Table, TableListener
 from aries_nb.store.valuation import Mark, Portfolio, equity, mark_of, middle_of, open_portfolio, unmarked
 from aries_nb.store.values import UNKNOWN, ZERO, exactly
@@ -17,6 +17,7 @@ from aries_nb.store.values import UNKNOWN, ZERO, exactly
 __all__ = [
     "CASH",
     "FILL_COLUMNS",
+    "PRICE_AHEAD",
     "SETTLING_NS",
     "UNKNOWN",
     "ZERO",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from aries_nb.store.attribution import Attribution, Contribution, RunningAttribution, Worth, trade_of
+from aries_nb.store.endings import Ended, endings_of, plain
 from aries_nb.store.fills import Fill
 from aries_nb.store.splits import SETTLING_NS, Split
 from aries_nb.store.valuation import Marks, Portfolio, Position, worth
@@ -23,7 +24,11 @@ CASH = "cash"  # stands for what belongs to no instrument
 # The largest difference taken for the fees of fills, as a share of the value traded, and at least this per fill, or per
 # contract where one stands for more than its price.
 MOST_FEE_SHARE = Decimal("0.01")
-MOST_SMALL_FEE = Decimal(1)
+MOST_MARGINED_FEE_SHARE = Decimal("0.001")  # of what is margined: it stands for much more than is paid
+MOST_SMALL_FEE = Decimal(2)
+# The fee of what is margined is decided when position and money have been at rest for this time, in ns: a clearing
+# changes both, and what it pays may look like a fee until both have come.
+REST_NS = 1_000_000_000
 COST_STEP = Decimal("1e-10")  # a quotient may have endless digits
 MOST_UNPRICED = 1_000  # fills without a price, of instruments without quotes
 
@@ -51,6 +56,7 @@ class Reconciliation:
         self._pending_since = 0  # when the newest of these came
         self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
+        self._moved_at = 0  # when the broker's cash or the cost of what is margined changed
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._events: dict[str, Decimal] = {}  # what splits and the like added to equity, by what they are called
         self._is_guessed = False  # whether we set the price of a pending fill
@@ -80,8 +86,20 @@ class Reconciliation:
                 if not _is_same(now_worth, self._worths.get(symbol, UNKNOWN)):
                     self._attribution.take([Worth(symbol, now_worth)])
             self._margined |= _margined(reported)
+            if _money_of(reported) != _money_of(self._reported):
+                self._moved_at = now
             self._reported, self._marks, self._worths = reported, marks, worths
             self._settle(now)
+
+    def pause(self, now: int) -> float | None:
+        """Return after how many seconds from `now` (ns) a difference is decided about without another report, or None.
+
+        `take` is to be called then, with what the broker has reported last.
+        """
+        if self._differs_since is None:
+            return None
+        due = (self._moved_at + REST_NS, self._differs_since + SETTLING_NS)
+        return min((each - now for each in due if each > now), default=0) / 1e9 or None
 
     def attribution(self) -> Attribution:
         """Return the attribution so far, of the change of equity since the first portfolio.
@@ -104,7 +122,13 @@ class Reconciliation:
             multipliers |= {
                 symbol: each for symbol, each in source.items() if each.is_finite() or symbol not in multipliers
             }
-        accrued = {**self._terms.accrued, **reported.accrued}
+        known = self._terms.accrued
+        news = {
+            symbol: each
+            for symbol, each in reported.accrued.items()
+            if symbol in reported.positions or symbol not in known  # a bond that is gone has none any more
+        }
+        accrued = {**known, **news}
         self._terms = replace(reported, multipliers=multipliers, accrued=accrued)
 
     def _worths_at(self, marks: Marks) -> dict[str, Decimal]:
@@ -153,41 +177,71 @@ class Reconciliation:
         self._attribution.take([trade])
         self._cash -= paid + trade.fee
         contracts = max(abs(fill.quantity), Decimal(1)) if multiplier != 1 else Decimal(1)
-        fee = max(abs(paid) * MOST_FEE_SHARE, MOST_SMALL_FEE * contracts)
+        share = MOST_MARGINED_FEE_SHARE if fill.symbol in self._margined else MOST_FEE_SHARE
+        fee = max(abs(paid) * share, MOST_SMALL_FEE * contracts)
         self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
 
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
 
         A small difference in cash alone, after fills, is their fee at once, if the broker's cash has moved: for
-        each fill up to 1 % of its value, or 1 in the account's currency (of an option or future 1 a contract) if that
-        is more. Any other counts as
-        unexplained after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from the order in
-        which messages arrived. The fee of what is margined may come as long after its fill, as no money comes with it.
+        each fill up to 1 % of its value (0.1 % of what is margined, as soon as the broker's figures are at rest), or 2
+        in the account's currency (of an option or future 2 a contract) if that is more. Any other is the ending of
+        positions, or unexplained, after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from
+        the order in which messages arrived. The fee of what is margined may come as long after its fill, as no money
+        comes with it.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
         has_moved = not self._pending or _cash_of(self._reported) != self._agreed
-        if not differences and has_moved and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO):
+        is_small = not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO)
+        is_over = self._differs_since is not None and now - self._differs_since >= SETTLING_NS
+        is_at_rest = now - self._moved_at >= REST_NS or self._margined.keys().isdisjoint(self._pending)
+        if is_small and has_moved and (not rest or is_at_rest or is_over):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
-            is_over = now - self._pending_since >= SETTLING_NS
             late = (
                 {}
-                if is_over
+                if now - self._pending_since >= SETTLING_NS
                 else {name: self._pending[name] for name in self._reported.margined & self._pending.keys()}
             )
             self._reset()
             self._pending = late
         elif self._differs_since is None:
             self._differs_since = now
-        elif now - self._differs_since >= SETTLING_NS and all(map(Decimal.is_finite, (*differences.values(), rest))):
-            for symbol, value in differences.items():
+        elif is_over and all(map(Decimal.is_finite, (*differences.values(), rest))):
+            values, rest = self._with_endings(differences, rest, now)
+            for symbol, value in values.items():
                 held = self._reported.positions.get(symbol)
                 self._attribution.correct(symbol, ZERO if held is None else held.quantity, value)
             if rest:
                 self._attribution.correct(CASH, ZERO, rest)
             self._reset()
+
+    def _with_endings(
+        self, differences: dict[str, Decimal], rest: Decimal, now: int
+    ) -> tuple[dict[str, Decimal], Decimal]:
+        """Name the endings of positions that explain the differences and those in cash; return what they leave."""
+        held = self._attribution.quantities()
+        gone = [symbol for symbol in differences if held.get(symbol) and symbol not in self._reported.positions]
+        ended = []
+        for symbol in gone:
+            notional = abs(held[symbol] * self._worths.get(symbol, ZERO))
+            is_settled_in_cash = symbol in self._margined or bool(self._terms.accrued.get(symbol))
+            ended.append(Ended(symbol, held[symbol], -differences[symbol], notional, is_settled_in_cash))
+        moved = [symbol for symbol in differences if symbol not in gone]
+        now_held = {symbol: self._reported.positions[symbol].quantity for symbol in moved}
+        shares = {plain(symbol): now_held[symbol] - held.get(symbol, ZERO) for symbol in moved}
+        endings = endings_of(ended, shares, rest, now)
+        if not endings:
+            return differences, rest
+        prices = {each.underlying: each.strike for each in endings}  # where nothing is left, any is right
+        prices |= {plain(symbol): known for symbol, known in self._worths.items() if known.is_finite()}
+        values = {each: differences[each.symbol] + each.cash + each.units * prices[each.underlying] for each in endings}
+        left = sum(differences.values(), ZERO) + rest - sum(values.values(), ZERO)
+        for each, value in values.items():
+            self._add_event(each.label, value + left if len(values) == 1 else value)
+        return dict.fromkeys(differences, ZERO), ZERO if len(values) == 1 else left
 
     def _add_event(self, label: str, value: Decimal) -> None:
         self._events[label] = self._events.get(label, ZERO) + value
@@ -227,6 +281,12 @@ def _cash_of(portfolio: Portfolio) -> Decimal:
     """Return the cash that there would be if margined positions had been paid for: then all positions are alike."""
     margined = (held.cost for symbol, held in portfolio.positions.items() if symbol in portfolio.margined)
     return portfolio.cash - sum(margined, ZERO)
+
+
+def _money_of(portfolio: Portfolio) -> tuple[Decimal, ...]:
+    """Return the cash and the costs of the margined positions, which change together at a clearing."""
+    margined = (held.cost for symbol, held in sorted(portfolio.positions.items()) if symbol in portfolio.margined)
+    return portfolio.cash, *margined
 
 
 def _margined(portfolio: Portfolio) -> dict[str, Position]:

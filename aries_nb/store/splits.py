@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from aries_nb.store.values import UNKNOWN, exactly
 
-__all__ = ["SETTLING_NS", "Held", "Split", "SplitWatch"]
+__all__ = ["PRICE_AHEAD", "SETTLING_NS", "Held", "Split", "SplitWatch"]
 
 # A price that has jumped is taken for true after this time, in ns: by then the position would have followed (assumed).
 SETTLING_NS = 5_000_000_000

@@ -140,7 +140,7 @@ def test_a_future_is_explained_in_whatever_order_its_messages_come(order: Sequen
     for now, what in enumerate(order):
         cash, held = "499990" if what == "money" else cash, 2 if what == "position" else held
         account.take(margined(cash, held, "110000"), at(RTS=110_000), BOUGHT if what == "fill" else [], now)
-    account.take(margined(cash, held, "110000"), at(RTS=112_000), [], 4)
+    account.take(margined(cash, held, "110000"), at(RTS=112_000), [], 4 * SECOND)
 
     assert account.attribution().contributions == {"RTS": contribution(price=6480, fee=-10)}
 
@@ -150,7 +150,7 @@ def test_the_fees_of_two_futures_may_come_one_by_one() -> None:
 
     account.take(margined("500000", 4, "110000"), at(RTS=110_000), [*BOUGHT, *BOUGHT], 1)
     for now, cash in enumerate(("499990", "499980", "499980"), 2):
-        account.take(margined(cash, 4, "110000"), at(RTS=110_000), [], now)
+        account.take(margined(cash, 4, "110000"), at(RTS=110_000), [], now * SECOND)
 
     assert account.attribution().contributions == {"RTS": contribution(fee=-20)}
 
@@ -394,9 +394,11 @@ def test_a_future_that_leaves_without_a_fill_is_explained_by_its_variation_margi
     early = account.attribution()
     account.take(after, {}, [], 10 * SECOND)
 
-    lost = contribution(price=25_920, unexplained=-25_920)
+    lost = {"RTS": contribution(price=25_920, unexplained=-25_920)}
+    won = {"RTS": contribution(price=25_920), "RTS settled": contribution()}
     cash = {} if margin == "0" else {CASH: contribution(unexplained=margin)}
-    assert early.contributions == account.attribution().contributions == {"RTS": lost, **cash}
+    assert early.contributions == {**lost, **cash}
+    assert account.attribution().contributions == (lost if margin == "0" else won)
 
 
 def test_part_of_a_future_that_leaves_without_a_fill_is_explained_by_its_part_of_the_margin() -> None:
@@ -406,3 +408,101 @@ def test_part_of_a_future_that_leaves_without_a_fill_is_explained_by_its_part_of
     account.take(margined("500000", 3, "110000"), at(RTS=114_000), [], 2)
 
     assert account.attribution().contributions == {"RTS": contribution(price=25_920, unexplained=-6_480)}
+
+
+def test_futures_that_are_settled_at_another_price_than_the_last_say_so() -> None:
+    account = Reconciliation(margined("500000", 4, "110000"), at(RTS=114_000))
+
+    for now in (1, 10 * SECOND):
+        account.take(margined("525000", 0), {}, [], now)  # 920 less than at the last price
+
+    assert account.attribution().contributions == {"RTS": contribution(), "RTS settled": contribution(price=-920)}
+
+
+def cleared(*, position: bool, money: bool, fee: str = "0") -> Portfolio:
+    """Two bought at 110,000 and one at 112,000, cleared at 112,000: 6,480 are paid."""
+    cash = 500_000 + (6_480 if money else 0) - Decimal(fee)
+    return margined(str(cash), 3, "112000" if position else "110666.666666666666666667")
+
+
+@pytest.mark.parametrize("is_position_first", [True, False])
+def test_a_clearing_beside_a_fill_is_no_fee(*, is_position_first: bool) -> None:
+    account = Reconciliation(margined("500000", 2, "110000"), at(RTS=112_000))
+    bought = fill(1, 112_000, "RTS", "NaN")._replace(multiplier=Decimal("1.62"))
+
+    first = cleared(position=is_position_first, money=not is_position_first, fee="1.5")
+    account.take(first, at(RTS=112_000), [bought], 1)
+    account.take(cleared(position=True, money=True, fee="1.5"), at(RTS=112_000), [], SECOND // 2)
+    account.take(cleared(position=True, money=True, fee="1.5"), at(RTS=112_000), [], 2 * SECOND)
+
+    assert account.attribution().contributions == {"RTS": contribution(fee="-1.5")}
+
+
+FRIDAY = 1_797_625_800_000_000_000  # 2026-12-18 20:30 UTC
+CALL, PUT, HIGH_CALL = "X261218C00090000", "X261218P00110000", "X261218C00095000"
+ENDINGS: dict[str, tuple[dict[str, int], int, int, dict[str, int]]] = {
+    # Options held, shares and cash that came, and what each ending added, at 100 a share and 12 an option.
+    "a call is exercised": ({CALL: 2}, 200, -18_000, {f"{CALL} exercised": -400}),
+    "a call is assigned": ({CALL: -2}, -200, 18_000, {f"{CALL} assigned": 400}),
+    "a put is exercised": ({PUT: 1}, -100, 11_000, {f"{PUT} exercised": -200}),
+    "a put is assigned": ({PUT: -1}, 100, -11_000, {f"{PUT} assigned": 200}),
+    "an option expires": ({CALL: 1}, 0, 0, {f"{CALL} expired": -1200}),
+    "one is settled in cash": ({CALL: 1}, 0, 1190, {f"{CALL} settled": -10}),
+    "a spread is exercised": ({CALL: 1, HIGH_CALL: -1}, 0, 500,
+                              {f"{CALL} exercised": -200, f"{HIGH_CALL} assigned": 700}),
+    "one leg is exercised": ({CALL: -1, PUT: -1}, -100, 9000, {f"{CALL} assigned": 200, f"{PUT} expired": 1200}),
+    "with a fee": ({CALL: -1}, -100, 8995, {f"{CALL} assigned": 195}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "shares", "cash", "added"), ENDINGS.values(), ids=ENDINGS)
+@pytest.mark.parametrize("held", [0, 50])
+def test_what_became_of_options_is_named(
+    options: dict[str, int], shares: int, cash: int, added: dict[str, int], held: int
+) -> None:
+    terms = dict.fromkeys(options, Decimal(100))
+    before = {name: (Decimal(number), Decimal(1)) for name, number in {**options, "X": held}.items()}
+    account = Reconciliation(
+        open_portfolio(Decimal(50_000), before, multipliers=terms), at(X=100, **dict.fromkeys(options, 12))
+    )
+    after = open_portfolio(Decimal(50_000 + cash), {"X": (Decimal(held + shares), Decimal(1))})
+
+    for now in (FRIDAY, FRIDAY + SETTLING_NS):
+        account.take(after, at(X=100), [], now)
+    account.take(after, at(X=101), [], FRIDAY + SETTLING_NS + 1)
+
+    found = account.attribution().contributions
+    assert {name: found[name].total for name in added} == added
+    assert all(not each.unexplained for each in found.values())
+    assert sum(each.total for name, each in found.items() if name not in added) == held + shares  # a point of each
+
+
+@pytest.mark.parametrize(
+    ("shares", "cash", "now"),
+    [(0, 0, FRIDAY - 86_400 * SECOND), (100, -8000, FRIDAY), (99, -9000, FRIDAY), (0, 600, FRIDAY)],
+    ids=["before its expiry", "another price", "other shares", "other cash"],
+)
+def test_what_no_ending_explains_stays_unexplained(shares: int, cash: int, now: int) -> None:
+    terms = {CALL: Decimal(100)}
+    account = Reconciliation(
+        open_portfolio(Decimal(50_000), {CALL: (Decimal(1), Decimal(1))}, multipliers=terms), at(X=100, **{CALL: 12})
+    )
+    after = open_portfolio(Decimal(50_000 + cash), {"X": (Decimal(shares), Decimal(1))})
+
+    for moment in (now, now + SETTLING_NS):
+        account.take(after, at(X=100), [], moment)
+
+    found = account.attribution().contributions
+    assert found[CALL] == contribution(unexplained=-1200)
+    assert not [name for name in found if " " in name]
+
+
+def test_a_difference_is_decided_about_without_another_report() -> None:
+    account = Reconciliation(reported(1000), {})
+    before = account.pause(10 * SECOND)
+
+    account.take(reported(1500), {}, [], 10 * SECOND)
+    pauses = [account.pause(now * SECOND) for now in (10, 11, 14, 15)]
+    account.take(reported(1500), {}, [], 15 * SECOND)
+
+    assert (before, pauses, account.pause(16 * SECOND)) == (None, [1.0, 4.0, 1.0, None], None)

@@ -96,11 +96,13 @@ class LiveEquity(BoundToProcess):
         another currency. `trade`: how much better fills (own executions) were than the mid-price of our quotes at their
         exchange time; 0 without such a quote (before the instrument was held, or after a gap), and the price move
         counts from the fill's own price then. `fee`: fees that the broker names, and cash that left with fills beyond
-        their value, up to 1 % of it or, where that is more, 1 (1 a contract). `unexplained`: the rest, so that each
-        total is right. A fill without a price counts at that mid-price, or at the current one, and the difference to
-        cash is unexplained; `unpriced` names the instrument. A split has a row of its own, such as "AAPL split 2:1".
-        NaN where a price or a quantity is unknown. The difference of two of these explains the time between them:
-        `after.sub(before, fill_value=0)`.
+        their value, up to 1 % of it (0.1 % of what is margined) or, where that is more, 2 (2 a contract).
+        `unexplained`: the rest, so that each total is right. A fill without a price counts at that mid-price, or at the
+        current one, and the difference to cash is unexplained; `unpriced` names the instrument. A split has a row of
+        its own, such as "AAPL split 2:1", and so has the end of a position without a trade: an option that "expired",
+        was "exercised" or "assigned", or what was "settled" in cash. Its total is what that added, as settlement is at
+        another price than the last. NaN where a price or a quantity is unknown. The difference of two of these explains
+        the time between them: `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
 

@@ -23,6 +23,7 @@ from aries_nb.model.clock import Clock, elapsed
 from aries_nb.model.settings import settings
 from aries_nb.store import (
     CASH,
+    PRICE_AHEAD,
     SETTLING_NS,
     UNKNOWN,
     ZERO,
@@ -279,8 +280,7 @@ class EquitySource:
         every = self.marks.quoted()  # read once: a quote in between would leave a missing mark without its reason
         prices = {symbol: mark.price for symbol, mark in every.items()}
         doubtful, splits = self._splits.take(holdings(rows), prices, ts)
-        if doubtful:
-            self._callbacks.wake_after(SETTLING_NS / 1e9)  # no quote may come until then
+        self._wake_after(SETTLING_NS / 1e9 if PRICE_AHEAD in doubtful.values() else None)
         every = without(every, doubtful)
         marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
         books = self._books(rows, every)
@@ -292,6 +292,7 @@ class EquitySource:
         if self._reconciliation is not None:
             unmeasured = {*doubtful, *(split.symbol for split in splits)}
             self._reconciliation.take(books, marks, self._measured(fills, unmeasured), ts, splits=splits)
+            self._wake_after(self._reconciliation.pause(ts))
         elif (
             self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
         ):
@@ -305,6 +306,11 @@ class EquitySource:
             self.unmarked, self.reasons = missing, reasons
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
+
+    def _wake_after(self, seconds: float | None) -> None:
+        """Compute again after some seconds at the latest, as no message may come until then; None for not."""
+        if seconds is not None:
+            self._callbacks.wake_after(seconds)
 
     def _learn(self, fills: Sequence[Fill]) -> None:
         """Remember what fills say of their instruments: the multiplier, and the accrued interest of one unit."""
