@@ -16,7 +16,7 @@ from aries_nb.net.exchange_clock import BELIEVED_NS, ExchangeClock
 from aries_nb.net.intake import Intake
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    from aries_nb.net.frame_connection import FrameConnection
 
 __all__ = ["LATE_SECONDS", "LagMonitor", "ReadMonitor", "StallDetector"]
 
@@ -164,7 +164,7 @@ class ReadMonitor:
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
-    def turn(self, socket: ClientConnection, now: float) -> None:
+    def turn(self, socket: FrameConnection, now: float) -> None:
         """Update message rate and lag at time `now`, from new messages and those unread on `socket`.
 
         Called every quarter of a second.
@@ -178,7 +178,7 @@ class ReadMonitor:
         self._look(socket, now)
         self._compare(now)
 
-    def in_burst(self, socket: ClientConnection, now: float) -> None:
+    def in_burst(self, socket: FrameConnection, now: float) -> None:
         """Check for unread messages on `socket` at time `now`, in a burst during which `turn` is not called.
 
         If at least 2,500 have been unread for 0.1 s and the lag is not yet reported, the lag is measured at once.
@@ -186,7 +186,7 @@ class ReadMonitor:
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 
-    def _look(self, socket: ClientConnection, now: float) -> bool:
+    def _look(self, socket: FrameConnection, now: float) -> bool:
         from aries_nb.net.websocket import unread_frames
 
         unread = unread_frames(socket, self._intake.octets / max(self._intake.frames, 1))

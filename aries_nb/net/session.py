@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -62,7 +63,7 @@ from aries_nb.net.tokens import Credential, TokenSource, made_with
 from aries_nb.net.urls import checked_url, shown_url
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
+    from aries_nb.net.frame_connection import FrameConnection
 
 __all__ = ["Session"]
 
@@ -129,12 +130,11 @@ class Session:
         self._barriers = _PingBarriers()
         self._send_queue = SendQueue(self._ponged)
         self._request_order = asyncio.Lock()  # held over all turns of a call, so that calls take effect in their order
-        self._renewing: ClientConnection | None = None
-        self._socket: ClientConnection | None = None
+        self._renewing: FrameConnection | None = None
+        self._socket: FrameConnection | None = None
         self._live_since: float | None = None
         self._ended_by: ConnectionLostError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._publish_due = 0  # when the oldest unpublished record was received, ns since the epoch; 0 for none
         self._runner = self._background.submit(self._run())
 
     # Any thread.
@@ -229,7 +229,7 @@ class Session:
         finally:
             self._socket = None
 
-    def _take_date(self, socket: ClientConnection) -> None:
+    def _take_date(self, socket: FrameConnection) -> None:
         answer = socket.response
         if answer is not None and self._clock.handshake(answer.headers.get("Date", "")):
             log.warning("%s: %s", self._where, self._clock)
@@ -251,39 +251,38 @@ class Session:
         headers = self._headers
         return None if headers is None else lambda: _checked_headers(made_with(token, headers, "headers"))
 
-    async def _listen(self, socket: ClientConnection) -> None:
+    async def _listen(self, socket: FrameConnection) -> None:
         ticker = asyncio.create_task(self._tick(socket))
         ticker.add_done_callback(partial(self._ticked, socket))
         try:
             await self._flush()
-            while True:
-                # While frames are queued this does not yield, so a burst is processed in one go and published once.
-                frame = await socket.recv(decode=False)
-                notices = self.intake.take(frame, now := self._clock.now_ns())
-                for notice in notices:
-                    self._handle(notice)
-                self._send_queue.pings.taken(socket)
-                if notices:
-                    self._spawn(self._flush())
-                if not self._publish_due:
-                    self._publish_due = now
-                    asyncio.get_running_loop().call_soon(self._publish)
-                elif now - self._publish_due > MOST_BURST_NS:
-                    self.read_monitor.in_burst(socket, elapsed())
-                    await asyncio.sleep(0)
+            await socket.deliver(partial(self._process, socket))
         finally:
             ticker.cancel()
             self._publish()
 
+    def _process(self, socket: FrameConnection, unread: deque[bytes]) -> None:
+        """Process messages of `unread`, the oldest first, for 30 ms at most, and publish their records."""
+        begun = now = self._clock.now_ns()
+        while unread and now - begun <= MOST_BURST_NS:
+            if notices := self.intake.take(unread.popleft(), now):
+                for notice in notices:
+                    self._handle(notice)
+                self._spawn(self._flush())
+            now = self._clock.now_ns()
+        self._publish()
+        self._send_queue.pings.report(socket)
+        if unread:
+            self.read_monitor.in_burst(socket, elapsed())
+
     def _publish(self) -> None:
-        self._publish_due = 0
         try:
             self.intake.publish()
         except Exception as error:  # otherwise rows would be missing without an error
             self._crash(error)
             self._runner.cancel()
 
-    def _ticked(self, socket: ClientConnection, ticker: asyncio.Task[None]) -> None:
+    def _ticked(self, socket: FrameConnection, ticker: asyncio.Task[None]) -> None:
         """Done callback of `ticker`, the task that checks the connection regularly: fail the session on its error.
 
         Without these checks a dead server would not be noticed. Errors after the end of the connection `socket` are
@@ -300,7 +299,7 @@ class Session:
             self._crash(error)
             self._runner.cancel()
 
-    async def _tick(self, socket: ClientConnection) -> None:
+    async def _tick(self, socket: FrameConnection) -> None:
         self.read_monitor.restart(elapsed())
         stall = StallDetector()
         while True:
@@ -335,7 +334,7 @@ class Session:
         self._publish()
         self._handle(Pong(ping))
 
-    def _without_pong(self, socket: ClientConnection, ping: int) -> None:
+    def _without_pong(self, socket: FrameConnection, ping: int) -> None:
         """Handle the ping number `ping` on `socket`, not answered for 10 s: close the connection as dead.
 
         It is a ping of the WebSocket protocol itself. If other data arrived in the last 10 s, the server ignores pings:

@@ -1,7 +1,7 @@
 """WebSocket connections of the package websockets, without redirects and compression.
 
-Its errors are replaced by those of this package. No other module imports websockets; this one is loaded with the first
-connection.
+Its errors are replaced by those of this package. No module but this one and `net/frame_connection.py` imports
+websockets; both are loaded with the first connection.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import asyncio
 import logging
 import ssl
 from array import array
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypedDict
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus, ProxyError, WebSocketException
 from websockets.frames import CloseCode
 from websockets.protocol import State
@@ -27,6 +26,7 @@ from aries_nb.model import Cause, Secret
 from aries_nb.model.clock import elapsed
 from aries_nb.net.background import InheritedSocket, run_on_thread
 from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain, is_for_now
+from aries_nb.net.frame_connection import MAX_FRAME, FrameConnection
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.tls import tls_context
 
@@ -42,7 +42,6 @@ log = logging.getLogger("aries_nb")
 
 UNAUTHORIZED = frozenset({401, 403})  # of a handshake whose headers or address hold the token
 OPEN_SECONDS = 10.0  # for a socket to open, the proxy included
-MAX_FRAME = 16 * 2**20  # a larger one closes the connection
 READ_BYTES = 2**20  # asyncio reads 256 KiB at a time; while a cell is busy, each read waits twice for the GIL
 # Bytes that may be unsent. Our own requests are few and wait for their turn. Answers to a server's pings do not wait:
 # a server that sends pings without end and reads nothing would fill the memory with them.
@@ -60,7 +59,7 @@ class _Direct(connect):
 @asynccontextmanager
 async def connected(
     address: Secret, headers: Callable[[], Mapping[str, str]] | None = None
-) -> AsyncIterator[ClientConnection]:
+) -> AsyncIterator[FrameConnection]:
     """Async context manager: an open WebSocket to `address`, closed at the end of the block.
 
     Raises ConnectionLostError when the connection ends, TokenRefusedError if the handshake is refused for its token,
@@ -75,16 +74,17 @@ async def connected(
         async with _Direct(
             address.reveal(),
             additional_headers=headers() if headers is not None else None,
-            compression=None,
+            compression=None,  # frames are cut out as they come
             max_size=MAX_FRAME,
-            max_queue=8192,
             open_timeout=OPEN_SECONDS,
             ping_interval=None,
             close_timeout=1,
             logger=_quiet(),
+            create_connection=FrameConnection,
             ssl=tls,
             **_through(proxy, tls),
         ) as socket:
+            assert isinstance(socket, FrameConnection)
             is_open = True
             _inherited = InheritedSocket(socket.transport.get_extra_info("socket").fileno)
             # Fewer, larger reads: see READ_BYTES. The attribute is asyncio's own, on its selector transport.
@@ -215,15 +215,14 @@ def _close_reason(closed: ConnectionClosed) -> str:
 class WebSocketPings:
     """Sends pings of the WebSocket protocol itself, for a broker whose own protocol has none.
 
-    websockets reads a pong at once, while frames that came before it still wait to be processed. So `on_pong` is called
-    with the number of a ping only after those frames. Used on the network's thread only.
+    websockets reads a pong at once, while messages that came before it may still be unread. So `on_pong` is called with
+    the number of a ping only when none is. Used on the network's thread only.
     """
 
     def __init__(self, on_pong: Callable[[int], None]) -> None:
         self._on_pong = on_pong
         self._sent: dict[int, float] = {}
-        self._answered: deque[tuple[int, int]] = deque()  # how many frames come first, and the number
-        self._taken = 0
+        self._answered: list[int] = []
 
     def clear(self) -> None:
         """Forget the pings of the previous connection.
@@ -233,20 +232,16 @@ class WebSocketPings:
         self._sent.clear()
         self._answered.clear()
 
-    async def send(self, socket: ClientConnection, number: int) -> None:
+    async def send(self, socket: FrameConnection, number: int) -> None:
         """Send ping `number` on the socket; each number must be larger than those before."""
         self._sent[number] = elapsed()
         waiter = asyncio.ensure_future(await socket.ping())
         waiter.add_done_callback(partial(self._note, socket, number))
 
-    def taken(self, socket: ClientConnection) -> None:
-        """Record that one frame received on `socket` was processed.
-
-        The pongs (answers to pings) that came before the next frame are reported by `on_pong`.
-        """
-        self._taken += 1
-        while self._answered and (self._answered[0][0] <= self._taken or not len(socket.recv_messages.frames)):
-            self._on_pong(self._answered.popleft()[1])
+    def report(self, socket: FrameConnection) -> None:
+        """Report by `on_pong` the pongs (answers to pings) that have come on `socket`, unless messages are unread."""
+        while self._answered and not socket.unread:
+            self._on_pong(self._answered.pop(0))
 
     def overdue(self, now: float, seconds: float) -> int:
         """Return the number of the newest ping unanswered for more than `seconds` at time `now`, 0 for none.
@@ -258,14 +253,12 @@ class WebSocketPings:
             del self._sent[number]
         return max(late, default=0)
 
-    def _note(self, socket: ClientConnection, number: int, waiter: asyncio.Future[float]) -> None:
+    def _note(self, socket: FrameConnection, number: int, waiter: asyncio.Future[float]) -> None:
         if waiter.cancelled() or waiter.exception() is not None or number not in self._sent:
             return  # the connection has ended, or is another one
         self._sent = {ping: sent for ping, sent in self._sent.items() if ping > number}
-        if waiting := len(socket.recv_messages.frames):
-            self._answered.append((self._taken + waiting, number))
-        else:
-            self._on_pong(number)
+        self._answered.append(number)
+        self.report(socket)
 
 
 class SendQueue:
@@ -280,7 +273,7 @@ class SendQueue:
         self.pings = WebSocketPings(on_pong)
         self._turn = asyncio.Lock()
 
-    async def send(self, socket: ClientConnection, outgoing: Callable[[], Sequence[str | bytes | Ping]]) -> None:
+    async def send(self, socket: FrameConnection, outgoing: Callable[[], Sequence[str | bytes | Ping]]) -> None:
         """Send the messages that `outgoing` returns, after those of earlier calls; waits while the server reads slowly.
 
         An error ends the connection and is not raised: the receiving side raises that end. `outgoing` is called here so
@@ -302,27 +295,27 @@ class SendQueue:
                 log.error("connection aborted: sending raised %s", type(error).__name__)  # noqa: TRY400
                 socket.transport.abort()
 
-    def is_stuck(self, socket: ClientConnection) -> bool:
+    def is_stuck(self, socket: FrameConnection) -> bool:
         """Return whether more than 1 MiB waits to be sent on `socket`, because the server has stopped reading."""
         return socket.transport.get_write_buffer_size() > MOST_UNREAD
 
 
-def is_open(socket: ClientConnection) -> bool:
+def is_open(socket: FrameConnection) -> bool:
     """Return whether the connection `socket` has neither ended nor begun to close."""
     return socket.state is State.OPEN
 
 
-def unread_frames(socket: ClientConnection, octets_a_frame: float) -> int:
+def unread_frames(socket: FrameConnection, octets_a_frame: float) -> int:
     """Return the number of frames received but not yet processed. Call it on the thread of the socket's event loop.
 
     Frames in the operating system's buffer are estimated from its size and `octets_a_frame`, the mean size of a frame.
     A broker counts only its own unsent frames, which begin to pile up when these buffers are full: this number is the
     earlier sign.
     """
-    return len(socket.recv_messages.frames) + int(_buffered(socket) / max(octets_a_frame, 1.0))
+    return len(socket.unread) + int(_buffered(socket) / max(octets_a_frame, 1.0))
 
 
-def _buffered(socket: ClientConnection) -> int:
+def _buffered(socket: FrameConnection) -> int:
     """Return the bytes in the system's receive buffer of `socket`; 0 on Windows, which does not report them."""
     if fcntl is None or termios is None:
         return 0

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from aries_nb.model import Column, Secret, Subscription
 from aries_nb.net.intake import Intake, Route
 from aries_nb.net.lag import LagMonitor, ReadMonitor, StallDetector
-from aries_nb.net.websocket import connected
+from aries_nb.net.websocket import connected, unread_frames
 from aries_nb.store import RollingFrame
 from tests.net.forward_proxy import Cable
 from tests.net.patience import eventually
@@ -182,7 +182,7 @@ def test_rows_of_the_past_are_none_of_the_lags() -> None:
     assert list(monitor._lags) == [0.005, 60.0, 0.005]
 
 
-UNREAD = 3_000
+UNREAD, FLOOD_OCTETS = 3_000, 3  # messages, and bytes of each in the system
 START_MS = 1_772_463_845_000
 
 
@@ -195,6 +195,7 @@ def took(intake: Intake, at: float, *, lag: float, count: int = 10) -> None:
 
 async def flood(connection: ServerConnection) -> None:
     """Send more frames than a client should leave unread, and keep the connection open."""
+    await connection.recv()
     for _ in range(UNREAD):
         await connection.send("x")
     await connection.wait_closed()
@@ -208,10 +209,15 @@ async def reported_lags(waiting: int) -> list[str]:
     async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
-            while len(socket.recv_messages.frames) < UNREAD:  # noqa: ASYNC110 - there is no event to wait for
+            socket.transport.pause_reading()  # so that all come in one read
+            await socket.send("go")
+            while unread_frames(socket, FLOOD_OCTETS) < UNREAD:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0)
-            while len(socket.recv_messages.frames) > waiting:
-                await socket.recv()
+            socket.transport.resume_reading()
+            while not socket.unread:  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0)
+            while len(socket.unread) > waiting:
+                socket.unread.popleft()
             read_monitor.restart(0.0)
             took(intake, 0.2, lag=0.01)
             read_monitor.turn(socket, TURN)
