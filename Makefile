@@ -53,7 +53,7 @@ test-faults: venv  ## a thousand schedules of faults between broker and client, 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)
 
-test-frontends: venv chromium  ## models and charts with the oldest and newest plotly, anywidget, ipywidgets; marimo, Voila
+test-frontends: venv chromium  ## with the oldest and newest plotly, anywidget, ipywidgets, websockets; marimo, Voila
 	@$(BIN)/python tests/frontends/versions.py
 	@$(BIN)/python tests/frontends/other_front_ends.py
 

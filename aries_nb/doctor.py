@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 # Package, oldest working version, first version that does not work (or None), purpose.
 _NEEDED = (
     ("pandas", "3.0", None, "snapshots rely on copy-on-write"),
-    ("websockets", "16.0", None, "the transport"),
+    ("websockets", "16", None, "the transport"),
     ("plotly", "6.1", "8", "charts"),
     ("anywidget", "0.9.20", None, "board, ladder, card and charts"),
     ("ipywidgets", "8.1.5", "9", "all views"),

@@ -47,7 +47,7 @@ def test_a_good_environment_passes_every_check(examined: Callable[..., list[Find
     ("versions", "fix"),
     [
         ({"pandas": "2.3.3"}, "pip install 'pandas>=3.0'"),
-        ({"websockets": "15.0.1"}, "pip install 'websockets>=16.0'"),
+        ({"websockets": "15.0.1"}, "pip install 'websockets>=16'"),
         ({"plotly": "8.0.0"}, "pip install 'plotly>=6.1,<8'"),
         ({"plotly": "6.0.1"}, "pip install 'plotly>=6.1,<8'"),
         ({"anywidget": "0.9.9"}, "pip install 'anywidget>=0.9.20'"),

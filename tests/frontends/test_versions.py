@@ -11,7 +11,7 @@ from tests.frontends.versions import FOLLOWED, ROOT, requirements
 def test_the_oldest_are_the_lower_bounds_and_the_newest_what_is_allowed():
     oldest, newest = requirements(is_oldest=True), requirements(is_oldest=False)
 
-    assert {"plotly==6.1", "anywidget==0.9.20", "ipywidgets==8.1.5"} <= set(oldest)
+    assert {"plotly==6.1", "anywidget==0.9.20", "ipywidgets==8.1.5", "websockets==16"} <= set(oldest)
     assert {"plotly>=6.1,<8", "ipywidgets>=8.1.5,<9"} <= set(newest)
 
 

@@ -1,7 +1,7 @@
-"""Try the private names that views rely on against the oldest and the newest plotly, anywidget and ipywidgets.
+"""Try what is no documented interface against the oldest and the newest plotly, anywidget, ipywidgets and websockets.
 
-Two environments are made, with the versions that pyproject.toml allows, and the tests of models and charts run in each:
-`make test-frontends`. Exits with 1 if one fails. In the tests the installed versions stand for both.
+Two environments are made, with the versions that pyproject.toml allows, and the tests of models, charts and connections
+run in each: `make test-frontends`. Exits with 1 if one fails. In the tests the installed versions stand for both.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
-FOLLOWED = ("plotly", "anywidget", "ipywidgets")
-TESTS = ("tests/widgets/test_widget_model.py", "tests/widgets/test_own_figure.py", "tests/widgets/charts")
+FOLLOWED = ("plotly", "anywidget", "ipywidgets", "websockets")
+TESTS = (
+    *("tests/widgets/test_widget_model.py", "tests/widgets/test_own_figure.py", "tests/widgets/charts"),
+    *("tests/net/test_frame_connection.py", "tests/net/test_websocket.py"),
+)
 TOOLS = ("pytest>=9,<9.2", "pytest-timeout", "pytest-xdist", "hypothesis")
 
 
