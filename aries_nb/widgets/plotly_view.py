@@ -47,8 +47,11 @@ TIME_AXIS = {
 
 MESSAGES_A_FRAME = 1
 LABEL_MARGIN = 72  # pixels, next to an axis of numbers
-# Numbers below 1e-6 are powers of ten on plotly's axes, whatever `exponentformat` says.
-MOST_PLAIN_DECIMALS = 6
+# All labels of an axis have the decimals of its step: plotly shows 268 next to 268.05, and powers of ten below 1e-6.
+STEP_DECIMALS = [
+    {"dtickrange": [10.0**-decimals * 0.99, 10.0 ** (1 - decimals) * 0.98], "value": f",.{decimals}f"}
+    for decimals in range(1, 13)
+]
 LABEL_DIGIT, LABEL_SPACE = 7, 15  # pixels of a character of a tick label, and around it
 
 
@@ -64,6 +67,7 @@ def layout(title: str, height: int, *, has_template: bool = True) -> dict[str, A
         "nticks": 7,
         "exponentformat": "none",
         "separatethousands": True,
+        "tickformatstops": STEP_DECIMALS,
     }
     looks = {
         "height": height,
@@ -171,8 +175,6 @@ class AxisDigits:
         if self._format != shown:
             self._format = shown
             changes[f"{self._axis}_hoverformat"] = self._format
-            if decimals > MOST_PLAIN_DECIMALS:
-                changes[f"{self._axis}_tickformat"] = self._format
         length = max(len(grouped(value, decimals)) for value in (values.min(), values.max()))
         margin = LABEL_DIGIT * length + LABEL_SPACE
         if self._side and margin > self._margin:

@@ -12,8 +12,6 @@ from tests.browser.conftest import fresh_page
 from tests.browser.lab import THEMES, failures, open_notebook, run_all
 from tests.views.stage import write_notebook
 
-pytestmark = pytest.mark.alone
-
 SCREEN = {"width": 1180, "height": 4000}  # shows all views; hidden ones are not painted
 FAULTS = """() => document.querySelector(".jp-OutputArea-output:has(.anb-board)").insertAdjacentHTML("beforeend",
   `<div id="planted"><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" width="20" height="20">

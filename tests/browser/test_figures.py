@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 from tests.browser.conftest import errors_of, fresh_page
 from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 SCREEN = {"width": 1280, "height": 1800}
@@ -144,6 +143,18 @@ def test_a_zoom_reaches_the_kernel_and_the_other_display(shown):
     zoomed = f"() => ({FIGURES})().slice(0, 2).every((figure) => figure.layout.xaxis.autorange === false)"
     shown.wait_for_function(zoomed, timeout=30_000)
     comes_true(shown, "len(changed) > 0")
+
+
+@pytest.mark.parametrize(("low", "high", "decimals"), [(268, 268.2, 2), (268, 275, 0), (1e-8, 9e-8, 8)])
+def test_all_labels_of_a_price_axis_have_the_decimals_of_its_step(shown, low, high, decimals):
+    run_cell(shown, f"chart.figure.layout.yaxis.range = [{low}, {high}]")
+
+    labels = f"""(decimals) => {{
+        const texts = [...({FIGURES})()[0].querySelectorAll(".ytick text")].map((each) => each.textContent);
+        const isDue = (text) => /^[0-9.]+$/.test(text) && (text.split(".")[1] ?? "").length === decimals;
+        return texts.length > 2 && texts.every(isDue);
+    }}"""
+    shown.wait_for_function(labels, arg=decimals, timeout=10_000)
 
 
 def test_styling_own_traces_and_the_legend_reach_both_displays(shown):

@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 from tests.browser.lab import RUN, failures, open_notebook, run_all
 from tests.browser.test_late_start import CELLS, moves
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 VIEWS = 5

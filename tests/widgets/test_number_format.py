@@ -201,7 +201,6 @@ def test_the_labels_of_a_chart_distinguish_small_prices_and_have_room():
 
     layout = chart.figure.layout
     assert (layout.yaxis.hoverformat, layout.yaxis2.hoverformat) == (",.10f", ",.0f")
-    assert (layout.yaxis.tickformat, layout.yaxis2.tickformat) == (",.10f", None)
     assert (layout.margin.r, layout.margin.l) == (99, 162)
     chart.close()
 
