@@ -21,7 +21,7 @@ import traitlets
 from aries_nb.model.clock import wall_ns
 from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
-from aries_nb.widgets.widget_model import SHARED, LateModel, static_text
+from aries_nb.widgets.widget_model import SHARED, LateModel, packed, static_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def panel_class(name: str) -> type[PanelWidget]:
     signal, and such a widget is never freed. Each name has one class, made by the first call.
     """
     parts = ("model", "freeze", "shared", *(("windowed_table",) if name in WINDOWED else ()), name)
-    script = static_text(*(f"{part}.js" for part in parts))
+    script = packed(static_text(*(f"{part}.js" for part in parts)))
     style = static_text(*(f"{part}.css" for part in parts if part != "freeze"))
     return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
 

@@ -30,7 +30,17 @@ from aries_nb.widgets.transport import FigureChanges, Message, WholeMessages, ge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["SHARED", "LateModel", "LiveFigure", "MessageBatch", "ScriptedModel", "loader", "seconds", "static_text"]
+__all__ = [
+    "SHARED",
+    "LateModel",
+    "LiveFigure",
+    "MessageBatch",
+    "ScriptedModel",
+    "loader",
+    "packed",
+    "seconds",
+    "static_text",
+]
 
 # Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
 # user adds the button.
@@ -48,6 +58,12 @@ def static_text(*names: str) -> str:
     """Return the files `names` of the folder static/, joined as one text, without comments and indents."""
     folder = resources.files("aries_nb.widgets") / "static"
     return COMMENTS.sub("", "".join((folder / name).read_text("utf-8") for name in names))
+
+
+def packed(script: str) -> str:
+    """Return a model's `_esm` that has `script` packed, a third of its size: every model's state carries its own."""
+    text = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
+    return static_text("packed.js").replace("__PACKED__", text)
 
 
 class LateModel(anywidget.AnyWidget):
@@ -394,9 +410,7 @@ def loader(key: str, *names: str) -> str:
 
     `key` is the script's versioned name in the page.
     """
-    text = static_text("model.js", "script.js", *names).replace("__KEY__", key)
-    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    return static_text("packed.js").replace("__PACKED__", packed)
+    return packed(static_text("model.js", "script.js", *names).replace("__KEY__", key))
 
 
 WHOLE = ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id")

@@ -35,7 +35,8 @@ window.start = async (script, style, state) => {
     for (const name in changed) (listeners[`change:${name}`] || []).forEach((call) => call());
     return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   };
-  const view = (await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })))).default();
+  const { default: make } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  const view = await make();
   view.initialize?.({ model });
   view.render({ model, el: document.getElementById("place") });
   await window.update(state);

@@ -121,8 +121,8 @@ def measure(stage: Stage) -> Iterator[Row]:
         median = sorted(waits)[len(waits) // 2]
         text = f"{median:.1f} s, {max(waits):.1f} s at most"
         yield Row(what, text, f"≤ {most:g} s quiet" if most else "–", most is None or median <= most)
-    # Live frames come in as well until all views are whole, at the rate of the page at rest.
-    most = max(each.bytes - each.seconds * received / SECONDS for each in found)
+    # Live frames come in as well, at the rate of the page at rest, from when the views are there until all are whole.
+    most = max(each.bytes - (each.seconds - each.pictured) * received / SECONDS for each in found)
     yield Row("reload: answer besides one script, live frames", f"{most / 1e3:,.0f} kB", "≤ 300 kB", most <= MOST_BYTES)
     flips = count["busy"] / SECONDS
     yield Row("busy light", f"{flips:.1f} a second", f"≤ {MOST_FLIPS:g} a second", flips <= MOST_FLIPS)

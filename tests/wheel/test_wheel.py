@@ -21,7 +21,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from aries_nb.widgets.widget_model import static_text
+from aries_nb.widgets.anywidget_view import panel_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +119,7 @@ def test_a_board_of_the_wheel_is_live_in_a_kernel(kernel: BlockingKernelClient, 
     bids = {texts[0]: numbers[1 + names.index("bid_price")] for _, _, texts, numbers in opened["rows"]["put"]}
 
     assert python.parents[1] in Path(printed.strip()).parents
-    assert static_text("board.js") in opened["_esm"]
+    assert opened["_esm"] == panel_class("board")._esm  # packed
     assert list(bids) == ["AAPL", "MSFT"]
     assert all(bid > 0 for bid in bids.values())
     assert {texts[0] for _, _, texts, _ in changes[0]["put"]} <= bids.keys()
