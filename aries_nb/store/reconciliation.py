@@ -52,10 +52,12 @@ class Reconciliation:
             self._worths = self._worths_at(marks)
             self._last_worths = {symbol: known for symbol, known in self._worths.items() if known.is_finite()}
             self._cash = self._agreed = _cash_of(reported)  # computed; the broker's at the latest agreement
-        self._pending: dict[str, Decimal] = {}  # largest possible fees since the last agreement, by instrument
+        # By instrument, of the fills since the last agreement: their value, and the largest fees whatever that is.
+        self._pending: dict[str, tuple[Decimal, Decimal]] = {}
         self._pending_since = 0  # when the newest of these came
         self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
+        self._cleared = ZERO  # by what clearings have changed the cost of positions since the last agreement
         self._moved_at = 0  # when the broker's cash or the cost of what is margined changed
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._events: dict[str, Decimal] = {}  # what splits and the like added to equity, by what they are called
@@ -77,14 +79,21 @@ class Reconciliation:
                 self._trade(fill, now)
             for fill in fills:
                 if not fill.quantity:  # a fee that came later: cash moves by it, or has moved already
-                    self._pending_since = now
-                    self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + abs(fill.fee)
+                    self._add_pending(fill.symbol, ZERO, abs(fill.fee), now)
             worths = self._worths_held_no_more(reported) | self._worths_at(marks)
             self._last_worths |= {symbol: known for symbol, known in worths.items() if known.is_finite()}
             for symbol in dict.fromkeys((*self._worths, *worths)):
                 now_worth = worths.get(symbol, UNKNOWN)
                 if not _is_same(now_worth, self._worths.get(symbol, UNKNOWN)):
                     self._attribution.take([Worth(symbol, now_worth)])
+            self._cleared += sum(
+                (
+                    held.cost - before.cost
+                    for symbol, held in _margined(reported).items()
+                    if (before := self._margined.get(symbol)) is not None and before.quantity == held.quantity
+                ),
+                ZERO,
+            )
             self._margined |= _margined(reported)
             if _money_of(reported) != _money_of(self._reported):
                 self._moved_at = now
@@ -170,16 +179,26 @@ class Reconciliation:
         return priced
 
     def _trade(self, fill: Fill, now: int) -> None:
-        self._pending_since = now
         multiplier = self._multiplier(fill)
         trade = trade_of(fill, multiplier)
         paid = trade.fair - trade.gain
         self._attribution.take([trade])
         self._cash -= paid + trade.fee
         contracts = max(abs(fill.quantity), Decimal(1)) if multiplier != 1 else Decimal(1)
-        share = MOST_MARGINED_FEE_SHARE if fill.symbol in self._margined else MOST_FEE_SHARE
-        fee = max(abs(paid) * share, MOST_SMALL_FEE * contracts)
-        self._pending[fill.symbol] = self._pending.get(fill.symbol, ZERO) + fee
+        self._add_pending(fill.symbol, abs(paid), MOST_SMALL_FEE * contracts, now)
+
+    def _add_pending(self, symbol: str, value: Decimal, fee: Decimal, now: int) -> None:
+        known_value, known_fee = self._pending.get(symbol, (ZERO, ZERO))
+        self._pending[symbol] = known_value + value, known_fee + fee
+        self._pending_since = now
+
+    def _most_fees(self) -> Decimal:
+        """Return the largest fees that the fills since the last agreement can have."""
+        margined = self._reported.margined | self._margined.keys()
+        shares = {True: MOST_MARGINED_FEE_SHARE, False: MOST_FEE_SHARE}
+        return sum(
+            (max(value * shares[symbol in margined], fee) for symbol, (value, fee) in self._pending.items()), ZERO
+        )
 
     def _settle(self, now: int) -> None:
         """Assign differences between the broker's cash and quantities and the computed ones to fees or "unexplained".
@@ -194,7 +213,9 @@ class Reconciliation:
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
         has_moved = not self._pending or _cash_of(self._reported) != self._agreed
-        is_small = not differences and rest.is_finite() and abs(rest) <= sum(self._pending.values(), ZERO)
+        is_small = not differences and rest.is_finite() and abs(rest) <= self._most_fees()
+        # The cash of a clearing has not come yet: position and cash differ by what it pays.
+        is_small = is_small and not 2 * abs(rest + self._cleared) < abs(rest)
         is_over = self._differs_since is not None and now - self._differs_since >= SETTLING_NS
         is_at_rest = now - self._moved_at >= REST_NS or self._margined.keys().isdisjoint(self._pending)
         if is_small and has_moved and (not rest or is_at_rest or is_over):
@@ -255,6 +276,7 @@ class Reconciliation:
     def _reset(self) -> None:
         self._cash = self._agreed = _cash_of(self._reported)
         self._pending = {}
+        self._cleared = ZERO
         self._is_guessed = False
         self._differs_since = None
 

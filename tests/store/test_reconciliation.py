@@ -438,6 +438,22 @@ def test_a_clearing_beside_a_fill_is_no_fee(*, is_position_first: bool) -> None:
     assert account.attribution().contributions == {"RTS": contribution(fee="-1.5")}
 
 
+def test_a_clearing_whose_money_comes_seconds_later_is_no_fee() -> None:
+    """One of three held is bought for 1.5, and a clearing pays 97.20 (20 points of three), as much as fees could be."""
+    account = Reconciliation(margined("500000", 2, "112000"), at(RTS=112_020))
+    bought = fill(1, 112_000, "RTS", "NaN")._replace(multiplier=Decimal("1.62"))
+
+    account.take(margined("499998.5", 3, "112000"), at(RTS=112_020), [bought], SECOND)
+    for now in (2, 3, 4):
+        account.take(margined("499998.5", 3, "112020"), at(RTS=112_020), [], now * SECOND)
+    early = account.attribution().causes
+    for now in (5, 7):
+        account.take(margined("500095.7", 3, "112020"), at(RTS=112_020), [], now * SECOND)
+
+    assert (early.fee, early.unexplained) == (0, Decimal("-98.7"))
+    assert account.attribution().contributions == {"RTS": contribution(price="32.4", fee="-1.5")}
+
+
 FRIDAY = 1_797_625_800_000_000_000  # 2026-12-18 20:30 UTC
 CALL, PUT, HIGH_CALL = "X261218C00090000", "X261218P00110000", "X261218C00095000"
 ENDINGS: dict[str, tuple[dict[str, int], int, int, dict[str, int]]] = {

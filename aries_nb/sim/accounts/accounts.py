@@ -252,7 +252,7 @@ class Accounts:
         states, touched = self.brokerage.drain()
         changes: list[Change] = [OrderChanged(order) for order in states]
         changes += [self._position(account, symbol) for account, symbol in touched]
-        concerned = dict.fromkeys(order.account for order in states)
+        concerned = dict.fromkeys([*(order.account for order in states), *(account for account, _ in touched)])
         return changes + [BalanceChanged(self.figures(account)) for account in concerned]
 
     def _revalued(self) -> list[Change]:

@@ -70,7 +70,7 @@ class Portfolios:
         #: Every fill with its number, oldest first; fills up to `_past_number` belong to earlier sessions.
         self._fills: deque[tuple[int, Fill]] = deque(maxlen=MOST_FILLS)
         self._past_number = 0
-        self._cash: dict[str, Decimal] = {}
+        self._moneys: dict[str, dict[str, Any]] = {}  # as it was sent last, by account
         #: Filled quantity and value that an order carried over from the replaced one: ALOR's starts with zero (§12.3).
         self._taken_over: dict[str, tuple[Decimal, Decimal]] = {}
 
@@ -184,11 +184,16 @@ class Portfolios:
                 case PositionChanged(account, _):
                     self._publish(account, "positions", partial(self._position, change))
                 case BalanceChanged(figures):
-                    if self._cash.get(figures.account) != figures.cash and "summary_money" not in self._roughness:
-                        self._cash[figures.account] = figures.cash
-                        self._publish(figures.account, "positions", partial(self._money, figures))
+                    self._publish_money(figures)
                     for kind in _SUMS:
                         self._publish(figures.account, kind, partial(self._sums, kind, figures, now))
+
+    def _publish_money(self, figures: AccountFigures) -> None:
+        """Send the money of an account where it has changed, by a trade or by the clearing of futures."""
+        values = self._money(figures)
+        if self._moneys.get(figures.account) != values and "summary_money" not in self._roughness:
+            self._moneys[figures.account] = values
+            self._publish(figures.account, "positions", lambda: values)
 
     def _take_over(self, order: Order) -> None:
         self._taken_over[order.id] = order.filled, order.value

@@ -255,9 +255,9 @@ def test_a_split_changes_quantity_and_price_and_not_the_equity():
     check_sums(accounts.figures("ACC-1"))
 
 
-def portfolio_sample(trouble):
+def portfolio_sample(trouble, rate=10.0):
     """Objects of a portfolio of the simulated ALOR, by opcode, with the accounts behind it."""
-    sample = AlorSample(rough=trouble, orders_per_s=10.0)
+    sample = AlorSample(rough=trouble, orders_per_s=rate)
     sent = defaultdict(list)
     portfolio = "7500001" if trouble == "margined_futures" else "D00001"
     for opcode in ("PositionsGetAndSubscribeV2", "TradesGetAndSubscribeV2", "OrdersGetAndSubscribeV2"):
@@ -293,6 +293,17 @@ def test_variation_margin_becomes_money_and_the_price_of_settlement_the_average(
     assert held[0]["currentVolume"] == pytest.approx(held[0]["qty"] * 64.4 * 812.5, rel=0.1)
     assert len(averages) > 3
     check_sums(accounts.figures("MOEX:7500001"))
+
+
+def test_a_clearing_is_told_as_money_as_well():
+    accounts, sent = portfolio_sample("margined_futures", rate=0.0)
+
+    rows = sent["PositionsGetAndSubscribeV2"]
+    money = [each["volume"] for each in rows if each["isCurrency"]]
+    costs = {each["symbol"]: each["volume"] for each in rows if not each["isCurrency"]}
+    cleared = len({each["avgPrice"] for each in rows if each["symbol"].startswith("BR")})
+    assert len(money) >= cleared > 1
+    assert money[-1] == pytest.approx(float(accounts.figures("MOEX:7500001").cash) + sum(costs.values()))
 
 
 def test_money_is_told_by_the_summary_alone():
