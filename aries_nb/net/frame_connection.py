@@ -110,19 +110,24 @@ class FrameConnection(ClientConnection):
 
     def _cut(self, data: bytes) -> None:
         """Append the messages in `data` to `unread`: those in one frame cut here, the others parsed by websockets."""
-        add, end = self.unread.append, len(data)
+        add, fragments, end = self.unread.append, self._fragments, len(data)
         at = self._parse(data, 0, self._missing) if self._missing else 0
         while (start := at + 2) <= end:
             length = data[at + 1]
-            if length >= LENGTH_16:
-                if length > LENGTH_64:  # masked
+            if length == LENGTH_16:
+                start += 2
+                if start > end:
                     break
-                start += 2 if length == LENGTH_16 else 8
+                length = data[at + 2] << 8 | data[at + 3]
+            elif length == LENGTH_64:
+                start += 8
                 if start > end:
                     break
                 length = int.from_bytes(data[at + 2 : start], "big")
+            elif length > LENGTH_64:  # masked
+                break
             stop = start + length
-            if stop <= end and (data[at] == TEXT or data[at] == BINARY) and not self._fragments:
+            if stop <= end and (data[at] == TEXT or data[at] == BINARY) and not fragments:
                 add(data[start:stop])
                 at = stop
             else:

@@ -6,11 +6,9 @@ each message, into a queue.
 
 from __future__ import annotations
 
-import gc
 import json
 import queue
-import time
-from statistics import median
+from functools import partial
 from typing import Any
 
 from websockets.sync.client import connect
@@ -20,46 +18,20 @@ from aries_nb.live import Feed
 from aries_nb.net.tokens import fixed_token
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
-from tests.bench.results import Budget, Effort, Outcome, Peer
-from tests.bench.rounds import ratio
-from tests.bench.socket_rate import CELL_SECONDS, SMOKE_SECONDS, TURN_SECONDS, busy_loop
+from tests.bench.pace import Meter, Pace
+from tests.bench.results import Effort, Outcome
+from tests.bench.socket_rate import SMOKE_SECONDS, TURN_SECONDS, Goals, compared
 
-__all__ = ["connected", "measure"]
+__all__ = ["connected", "measure", "requests"]
 
 
 def measure(effort: Effort) -> Outcome:
-    """The two budgets of the socket for ALOR."""
-    ours: list[float] = []
-    plain: list[float] = []
-    during_cell: list[float] = []
-    turn_seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
-    cell_seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
+    """The budgets of the socket for ALOR."""
     with blasting(0, 1, is_alor=True) as url:
-        for _ in range(effort.choose(7, 2, 1)):
-            for rates, turn in ((ours, _ours), (plain, _plain)):
-                gc.collect()
-                rates.append(turn(url, turn_seconds))
-        for _ in range(effort.choose(3, 1, 1)):
-            gc.collect()
-            during_cell.append(_ours(url, cell_seconds, is_busy=True))
-    times, busy = ratio(ours, plain), median(during_cell)
-    budgets = [
-        Budget(
-            "ALOR: through a loopback socket, to websockets and json",
-            f"{times:.1f} × ({median(ours):,.0f} to {median(plain):,.0f} events/s)",
-            "≥ 3 ×",
-            times >= 3,
-            {"ratio": times, "rows_per_s": median(ours), "plain_per_s": median(plain)},
-        ),
-        Budget(
-            "ALOR: the same while a pure-Python cell computes",
-            f"{busy:,.0f} messages/s over {cell_seconds:g} s",
-            "≥ 100,000/s",
-            busy >= 100_000,
-            {"rows_per_s": busy},
-        ),
-    ]
-    return Outcome(budgets, [Peer("websockets, json", "ALOR: socket → event", median(plain), times)])
+        seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
+        peers = {"websockets and json": partial(_plain, url, seconds)}
+        goals = Goals(to_peer=5, cpu=5, busy=4, busy_rate=40_000)
+        return compared(partial(connected, url), peers, effort, goals, name="ALOR: ")
 
 
 def connected(url: str) -> Feed:
@@ -69,34 +41,26 @@ def connected(url: str) -> Feed:
     return feed
 
 
-def _ours(url: str, seconds: float, *, is_busy: bool = False) -> float:
-    with connected(url) as feed:
-        frame = feed.quotes(*SYMBOLS)
-        frame.wait(rows=1)
-        begun, start = frame.received, time.perf_counter()
-        if is_busy:
-            while time.perf_counter() - start < seconds:
-                busy_loop(100_000)
-        else:
-            time.sleep(seconds)
-        return (frame.received - begun) / (time.perf_counter() - start)
+def requests() -> list[str]:
+    """The requests of the quotes of all symbols."""
+    request = {"opcode": "QuotesSubscribe", "exchange": "MOEX", "format": "Slim", "token": "any"}
+    return [json.dumps({**request, "code": symbol, "guid": symbol}) for symbol in SYMBOLS]
 
 
-def _plain(url: str, seconds: float) -> float:
+def _plain(url: str, seconds: float) -> Pace:
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with connect(f"{url}/ws", compression=None, max_size=None, max_queue=None, close_timeout=0.5) as socket:
-        for symbol in SYMBOLS:
-            request = {"opcode": "QuotesSubscribe", "exchange": "MOEX", "code": symbol, "format": "Slim"}
-            socket.send(json.dumps({**request, "guid": symbol, "token": "any"}))
-        count, start = 0, 0.0
+        for request in requests():
+            socket.send(request)
+        count, meter = 0, Meter()
         for message in socket:
             event = json.loads(message)
             if "data" not in event:
                 continue
-            start = start or time.perf_counter()
+            meter = meter if count else Meter()
             events.put(event)
             events.get()
             count += 1
-            if (elapsed := time.perf_counter() - start) >= seconds:
-                return count / elapsed
+            if meter.seconds >= seconds:
+                return meter.pace(count)
     raise RuntimeError("the server ended the connection")

@@ -6,7 +6,8 @@
 
 It speaks just enough of the protocol: any token is accepted, pings are answered, quotes flow while at least one symbol
 is subscribed, ALOR's while all are. RATE is messages a second, 0 for as many as the client takes. With `clock` messages
-are made as they are sent, and their bid price is the millisecond of that moment, see `price_of`.
+are made as they are sent, and their bid price is the millisecond of that moment, see `price_of`; their bid size is the
+reading of the steady clock in ns.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Source:
 
     def _stamped(self, number: int) -> bytes:
         now = time.time_ns() // 1_000_000
-        quote = {"bidPrice": price_of(now), "bidSize": 100, "askPrice": price_of(now), "askSize": 100}
+        quote = {"bidPrice": price_of(now), "bidSize": time.monotonic_ns(), "askPrice": price_of(now), "askSize": 100}
         symbols = (SYMBOLS[(number * self._per_frame + each) % len(SYMBOLS)] for each in range(self._per_frame))
         return _framed(b"\n".join(quote_line(symbol, quote | {"quoteTimestamp": now}, now) for symbol in symbols))
 
@@ -128,6 +129,7 @@ class AlorSource(Source):
 
     def __init__(self, rate: int) -> None:
         super().__init__(rate, 1, is_clock=False)
+        self.wait = 1 / rate if rate else 0  # messages come one by one
         self._quotes = list(islice(alor_quotes(), ALOR_FRAMES))
 
     def name(self, guids: dict[str, str]) -> None:

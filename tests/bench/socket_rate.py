@@ -1,113 +1,116 @@
-"""Events a second through a loopback socket into a frame: compared with the vendor's client, and during a busy cell.
+"""Messages through a loopback socket into a frame: compared with the vendor's client, and during a busy cell.
 
 The server (`blast`) is a process of its own and sends as fast as it is read. Ours is `connect("aries").quotes(…)`: the
-count of rows readable in the frame. The vendor's is `finance-dev`, its queue so long that it never overflows, its
-events taken off the queue by a loop that does nothing else, in its threaded and its asyncio form. Clients take turns;
-each runs for a fixed time and only what it delivered in that time counts.
+count of rows readable in the frame; once more with the path by message. The vendor's is `finance-dev`, its queue so
+long that it never overflows, its events taken off the queue by a loop that does nothing else, in its threaded and its
+asyncio form. Clients take turns; each runs for a fixed time and only what it delivered in that time counts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import time
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 
+from aries_nb.live import Feed
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
+from tests.bench.pace import Meter, Pace, by_message, cpu_ratio, in_turns, middle, ours
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import ratio
 
-__all__ = ["busy_loop", "measure"]
+__all__ = ["Goals", "compared", "measure"]
 
-TURN_SECONDS, CELL_SECONDS = 1.0, 5.0
+TURN_SECONDS, CELL_SECONDS = 1.0, 4.0
 SMOKE_SECONDS = 0.2
 WANTED = ["bidPrice", "bidSize", "askPrice", "askSize", "quoteTimestamp"]
 VENDOR_QUEUE = 50_000_000
 
 
+class Goals:
+    """The budgets of one broker: `to_peer` and `busy` are ratios of rates, `cpu` one of CPU time; then messages/s."""
+
+    def __init__(self, *, to_peer: float, cpu: float, busy: float, busy_rate: float) -> None:
+        self.to_peer, self.cpu, self.busy, self.busy_rate = to_peer, cpu, busy, busy_rate
+
+
 def measure(effort: Effort) -> Outcome:
-    """The two budgets of the socket."""
+    """The budgets of the socket for Aries."""
+    import aries_nb as anb
+
+    with blasting(0) as url:
+        seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
+        peers = {
+            "finance-dev 0.9.0, asyncio": lambda: asyncio.run(_vendor_async(url, seconds)),
+            "finance-dev 0.9.0, threads": lambda: _vendor_threads(url, seconds),
+        }
+        connected: Callable[[], Feed] = partial(anb.connect, "aries", url=url, token="any")
+        goals = Goals(to_peer=11, cpu=1.8, busy=1.8, busy_rate=155_000)
+        return compared(connected, peers, effort, goals)
+
+
+def compared(
+    connected: Callable[[], Feed], peers: dict[str, Callable[[], Pace]], effort: Effort, goals: Goals, *, name: str = ""
+) -> Outcome:
+    """Compare a feed with the peers and with its path by message; `name` is put before the rows' texts."""
     turn_seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
     cell_seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
-    turns: dict[str, Callable[[str, float], float]] = {
-        "ours": _ours,
-        "asyncio": _vendor_async,
-        "threads": _vendor_threads,
-    }
-    rates: dict[str, list[float]] = {name: [] for name in turns}
-    during_cell: list[float] = []
-    with blasting(0) as url:
-        for _ in range(effort.choose(7, 2, 1)):
-            for name, turn in turns.items():
-                gc.collect()
-                rates[name].append(turn(url, turn_seconds))
-        for _ in range(effort.choose(3, 1, 1)):
-            gc.collect()
-            during_cell.append(_ours_during_a_cell(url, cell_seconds))
-    best = max(("asyncio", "threads"), key=lambda name: median(rates[name]))
-    times, busy = ratio(rates["ours"], rates[best]), median(during_cell)
-    ours, theirs = median(rates["ours"]), median(rates[best])
+
+    def turn(seconds: float, *, is_busy: bool = False, is_by_message: bool = False) -> Pace:
+        if not is_by_message:
+            return ours(connected, seconds, is_busy=is_busy)
+        with by_message():
+            return ours(connected, seconds, is_busy=is_busy)
+
+    paths = {"ours": turn, "by message": partial(turn, is_by_message=True)}
+    idle = {each: partial(path, turn_seconds) for each, path in paths.items()}
+    paces = in_turns(idle | peers, effort.choose(7, 2, 1))
+    beside_cell = {each: partial(path, cell_seconds, is_busy=True) for each, path in paths.items()}
+    busy = in_turns(beside_cell, effort.choose(3, 1, 1))
+    rates = {each: [pace.rate for pace in values] for each, values in paces.items()}
+    middles = {each: middle(values) for each, values in paces.items()}
+    best = max(peers, key=lambda each: middles[each].rate)
+    times, cpu = ratio(rates["ours"], rates[best]), cpu_ratio(paces["ours"], paces["by message"])
+    busy_times = ratio([pace.rate for pace in busy["ours"]], [pace.rate for pace in busy["by message"]])
+    ours_, plain, theirs, beside = middles["ours"], middles["by message"], middles[best], middle(busy["ours"])
     budgets = [
         Budget(
-            "through a loopback socket, to finance-dev 0.9.0",
-            f"{times:.1f} × ({ours:,.0f} to {theirs:,.0f} events/s)",
-            "≥ 3 ×",
-            times >= 3,
-            {"ratio": times, "rows_per_s": ours, "vendor_per_s": theirs},
+            f"{name}through a loopback socket, to {best}",
+            f"{times:.1f} × ({ours_.rate:,.0f} to {theirs.rate:,.0f} messages/s)",
+            f"≥ {goals.to_peer} ×",
+            times >= goals.to_peer,
+            {"ratio": times, "rows_per_s": ours_.rate, "peer_per_s": theirs.rate},
         ),
         Budget(
-            "the same while a pure-Python cell computes",
-            f"{busy:,.0f} messages/s over {cell_seconds:g} s",
-            "≥ 100,000/s",
-            busy >= 100_000,
-            {"rows_per_s": busy},
+            f"{name}the same, CPU time of a message to the path by message",
+            f"{cpu:.2f} × less ({ours_.cpu_us:.2f} to {plain.cpu_us:.2f} µs)",
+            f"≥ {goals.cpu} ×",
+            cpu >= goals.cpu,
+            {"ratio": cpu, "cpu_us": ours_.cpu_us, "by_message_cpu_us": plain.cpu_us},
+        ),
+        Budget(
+            f"{name}the same while a pure-Python cell computes",
+            f"{beside.rate:,.0f} messages/s over {cell_seconds:g} s ({beside.cpu_us:.2f} µs each)",
+            f"≥ {goals.busy_rate:,}/s",
+            beside.rate >= goals.busy_rate,
+            {"rows_per_s": beside.rate, "cpu_us": beside.cpu_us},
+        ),
+        Budget(
+            f"{name}that rate to the path by message",
+            f"{busy_times:.2f} ×",
+            f"≥ {goals.busy} ×",
+            busy_times >= goals.busy,
+            {"ratio": busy_times},
         ),
     ]
-    peers = [
-        Peer("finance-dev", f"socket → event, {name}", median(rates[name]), ratio(rates["ours"], rates[name]))
-        for name in ("asyncio", "threads")
+    found = [
+        Peer(each, f"{name}socket → event, {middles[each].cpu_us:.2f} µs of CPU", middles[each].rate, slower)
+        for each, slower in ((each, ratio(rates["ours"], rates[each])) for each in peers)
     ]
-    return Outcome(budgets, peers)
+    return Outcome(budgets, found)
 
 
-def busy_loop(count: int) -> int:
-    """A cell that only computes, in Python alone."""
-    total = 0
-    for number in range(count):
-        total += number * number % 7
-    return total
-
-
-def _ours(url: str, seconds: float) -> float:
-    import aries_nb as anb
-
-    with anb.connect("aries", url=url, token="any") as feed:
-        frame = feed.quotes(*SYMBOLS)
-        frame.wait(rows=1)
-        begun, start = frame.received, time.perf_counter()
-        time.sleep(seconds)
-        return (frame.received - begun) / (time.perf_counter() - start)
-
-
-def _ours_during_a_cell(url: str, seconds: float) -> float:
-    import aries_nb as anb
-
-    with anb.connect("aries", url=url, token="any") as feed:
-        frame = feed.quotes(*SYMBOLS)
-        frame.wait(rows=1)
-        begun, start = frame.received, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            busy_loop(100_000)
-        return (frame.received - begun) / (time.perf_counter() - start)
-
-
-def _vendor_async(url: str, seconds: float) -> float:
-    return asyncio.run(_vendor_async_turn(url, seconds))
-
-
-async def _vendor_async_turn(url: str, seconds: float) -> float:
+async def _vendor_async(url: str, seconds: float) -> Pace:
     from finance_dev.websocket.auth import StaticTokenProvider
     from finance_dev.websocket.config import WebSocketConfig
     from finance_dev.websocket.transport.async_connection import AsyncConnection
@@ -117,15 +120,16 @@ async def _vendor_async_turn(url: str, seconds: float) -> float:
     await stream.connect()
     await stream.send_message(_subscription())
     await stream.get_event()
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
+    count, meter = 0, Meter()
+    while meter.seconds < seconds:
         await stream.get_event()
         count += 1
+    pace = meter.pace(count)
     await stream.close()
-    return count / elapsed
+    return pace
 
 
-def _vendor_threads(url: str, seconds: float) -> float:
+def _vendor_threads(url: str, seconds: float) -> Pace:
     from finance_dev.websocket.auth import StaticTokenProvider
     from finance_dev.websocket.config import WebSocketConfig
     from finance_dev.websocket.transport.sync_connection import SyncConnection
@@ -135,12 +139,13 @@ def _vendor_threads(url: str, seconds: float) -> float:
     stream.connect()
     stream.send_message(_subscription())
     next(stream)
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
+    count, meter = 0, Meter()
+    while meter.seconds < seconds:
         next(stream)
         count += 1
+    pace = meter.pace(count)
     stream.close()
-    return count / elapsed
+    return pace
 
 
 def _subscription() -> dict[str, object]:

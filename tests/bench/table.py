@@ -28,6 +28,8 @@ ROWS = {
     "alor-decode": "alor_decode",
     "socket": "socket_rate",
     "alor-socket": "alor_socket_rate",
+    "frames": "socket_frames",
+    "latency": "visible_latency",
     "snapshot": "snapshot",
     "chart": "chart_frame",
     "memory": "memory",

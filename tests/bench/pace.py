@@ -1,0 +1,108 @@
+"""How fast messages come through a socket, and what each costs: rates are partly the server's, CPU time is ours alone.
+
+`by_message` forces the path by message: what our own reader of frames saves is the ratio of two turns of one run.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+from unittest.mock import patch
+
+from websockets.asyncio.client import ClientConnection
+
+from aries_nb.live import Feed
+from aries_nb.net.frame_connection import FrameConnection
+from tests.bench.frames import SYMBOLS
+
+__all__ = ["Meter", "Pace", "busy_loop", "by_message", "cpu_ratio", "in_turns", "middle", "ours", "queued_seconds"]
+
+QUEUE_TIMES = Path("/proc/thread-self/schedstat")
+
+
+class Pace(NamedTuple):
+    """Messages a second, and CPU time of this process for each in µs, without what a busy cell took."""
+
+    rate: float
+    cpu_us: float
+
+
+class Meter:
+    """Measures from when it is made. `is_busy`: the thread that makes it computes, and its CPU time does not count."""
+
+    def __init__(self, *, is_busy: bool = False) -> None:
+        self._is_busy = is_busy
+        self._start, self._cpu = time.perf_counter(), self._spent()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def pace(self, count: int) -> Pace:
+        """The pace of `count` messages since the start."""
+        return Pace(count / self.seconds, (self._spent() - self._cpu) / max(count, 1) * 1e6)
+
+    def _spent(self) -> float:
+        return time.process_time() - (time.thread_time() if self._is_busy else 0.0)
+
+
+def ours(connected: Callable[[], Feed], seconds: float, *, is_busy: bool = False) -> Pace:
+    """Rows that can be read in a frame, for so long; while this thread computes if `is_busy`."""
+    with connected() as feed:
+        frame = feed.quotes(*SYMBOLS)
+        frame.wait(rows=1)
+        begun, meter = frame.received, Meter(is_busy=is_busy)
+        if is_busy:
+            while meter.seconds < seconds:
+                busy_loop(100_000)
+        else:
+            time.sleep(seconds)
+        return meter.pace(frame.received - begun)
+
+
+def busy_loop(count: int) -> int:
+    """A cell that only computes, in Python alone."""
+    total = 0
+    for number in range(count):
+        total += number * number % 7
+    return total
+
+
+@contextmanager
+def by_message() -> Iterator[None]:
+    """Context manager: connections opened in its block parse each frame with websockets."""
+    with patch.object(FrameConnection, "_cut", ClientConnection.data_received):
+        yield
+
+
+def in_turns(turns: Mapping[str, Callable[[], Pace]], rounds: int) -> dict[str, list[Pace]]:
+    """The paces of each competitor, in interleaved rounds; garbage is collected before each turn."""
+    paces: dict[str, list[Pace]] = {name: [] for name in turns}
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            gc.collect()
+            paces[name].append(turn())
+    return paces
+
+
+def middle(paces: list[Pace]) -> Pace:
+    """The median of each figure."""
+    return Pace(median(pace.rate for pace in paces), median(pace.cpu_us for pace in paces))
+
+
+def cpu_ratio(cheap: list[Pace], dear: list[Pace]) -> float:
+    """How many times as much CPU time the second takes for a message: the median over the rounds."""
+    return median(b.cpu_us / a.cpu_us for a, b in zip(cheap, dear, strict=True))
+
+
+def queued_seconds() -> float:
+    """For how long the calling thread has been ready and had no processor; 0.0 where the system does not say.
+
+    Others' work on the machine makes it longer. Waiting for the interpreter's lock does not count.
+    """
+    return int(QUEUE_TIMES.read_text().split()[1]) / 1e9 if QUEUE_TIMES.exists() else 0.0
