@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -347,6 +348,20 @@ def test_an_update_costs_the_new_states_alone_however_many_came_before(
     orders.close()
 
     assert [count for count in built if count][: len(told)] == told
+
+
+def test_fills_are_told_as_they_are_in_df(serve: Callable[..., Simulator], open_feed: Any) -> None:
+    fills = open_feed(serve(rate=10, orders_per_s=50.0)).account("ACC-1").fills
+    fills._multipliers = lambda: dict.fromkeys(("AAPL", "MSFT", "NVDA", "TSLA", "AMZN"), Decimal(50))  # of futures
+    told: list[pd.DataFrame] = []
+
+    stop = fills.on_update(told.append)
+    eventually(lambda: len(told) >= 5)
+    stop()
+
+    rows = pd.concat(told)
+    assert 50 in set(rows["multiplier"])
+    pd.testing.assert_frame_equal(fills.df.loc[rows.index], rows)
 
 
 def test_the_thread_of_a_worker_ends_with_the_callbacks_that_made_it() -> None:
