@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aries_nb.errors import UsageError
+from aries_nb.errors import FeedError, UsageError
 
 if TYPE_CHECKING:
     from aries_nb.brokers import Broker
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["connecting", "run"]
 
 T = TypeVar("T")
+FIRST_REQUEST_SECONDS = 5.0
 _GOOD = (1, 7, 4)
 _ADVICE = "Use `await` in the cell instead, or install nest-asyncio2>=1.7.4."
 
@@ -37,8 +38,10 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
 
     Connecting and closing happen on another thread, so that the event loop is not held up. Nor do `feed.quotes`,
     `trades`, `book`, `instruments` and the tables of an account hold it up: called on this loop they return at once,
-    and a refusal is raised by what is awaited next. Calls that request something over HTTP, or connect, block:
-    `await asyncio.to_thread(feed.bars, "AAPL")`; `account`, `options` and `reference` as well.
+    and a refusal is raised by what is awaited next. Calls that request something over HTTP, or connect, block until the
+    server answers, on a simulated market for milliseconds. With a real broker await them on another thread, as in
+    `await asyncio.to_thread(feed.bars, "AAPL")`: so `account`, `accounts`, `options`, what `reference` looks up,
+    histories of orders and fills, and the first call with `endpoint="charts"`.
     """
     opening = asyncio.ensure_future(asyncio.to_thread(_connect, broker, arguments))
     try:
@@ -71,11 +74,21 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 def _connect(broker: str | Broker, arguments: dict[str, Any]) -> Feed:
+    """Connect, and do what is slow where it is done first, such as imports: it would hold up the loop there."""
+    from aries_nb.brokers import broker_named
     from aries_nb.live import connect
+    from aries_nb.net.background import run_on_thread
+    from aries_nb.net.http_client import new_client
     from aries_nb.store import RollingFrame
 
-    RollingFrame((), ("",)).frame()  # pandas imports modules at the first DataFrame
-    return connect(broker, **arguments)
+    RollingFrame((), ("",)).frame()
+    new_client("http://127.0.0.1").close()
+    feed = connect(broker, **arguments)
+    if broker_named(broker).simulates:
+        with suppress(FeedError, TimeoutError):  # the simulator makes its HTTP server with the first request
+            request = run_on_thread(lambda: feed._http.get("/"), name="aries-nb-first-request")  # noqa: SLF001
+            request.result(FIRST_REQUEST_SECONDS)
+    return feed
 
 
 def _close_later(opening: asyncio.Future[Feed]) -> None:
