@@ -65,7 +65,8 @@ class BrokerProtocol(Protocol):
         """Decode frames received at `received` (ns since the epoch).
 
         Returns their records and their notices, each in order. Without frames it returns what is already pending, such
-        as first records of a subscription to a running stream.
+        as first records of a subscription to a running stream. After the notice `Unfinished` it has to be called again
+        without frames, before the next frame.
         """
 
     def tick(self, now: float) -> Sequence[Notice]:

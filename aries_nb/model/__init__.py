@@ -47,6 +47,7 @@ from aries_nb.model.notices import (
     StatusValue,
     TokenWanted,
     TradeGap,
+    Unfinished,
     Unreadable,
     Unrequested,
 )
@@ -135,6 +136,7 @@ __all__ = [
     "TableData",
     "TokenWanted",
     "TradeGap",
+    "Unfinished",
     "Unreadable",
     "Unrequested",
     "Value",

@@ -29,6 +29,7 @@ __all__ = [
     "SessionRefused",
     "TokenWanted",
     "TradeGap",
+    "Unfinished",
     "Unreadable",
     "Unrequested",
 ]
@@ -146,6 +147,14 @@ class Unrequested:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Notice: more of the frame is still to be decoded, which in one call would take too long.
+
+    The protocol has to be called again, without frames, until this notice does not come, and before the next frame.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class MarketStatus:
     """Notice: the state of the market as the server reports it (open, closed …), as (name, value) pairs.
 
@@ -182,6 +191,7 @@ Notice: TypeAlias = (
     | TradeGap
     | Unreadable
     | Counted
+    | Unfinished
     | Unrequested
     | MarketStatus
     | Pong

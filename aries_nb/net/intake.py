@@ -10,7 +10,17 @@ from statistics import median
 from typing import NamedTuple, TypeAlias
 
 from aries_nb.brokers import BrokerProtocol
-from aries_nb.model import Counted, Notice, RecordSink, SessionLost, Subscription, Unreadable, Unrequested, Values
+from aries_nb.model import (
+    Counted,
+    Notice,
+    RecordSink,
+    SessionLost,
+    Subscription,
+    Unfinished,
+    Unreadable,
+    Unrequested,
+    Values,
+)
 from aries_nb.net.exchange_clock import ExchangeClock
 from aries_nb.net.limits import count_lines, count_values
 
@@ -76,7 +86,8 @@ class Intake:
     Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text. Counts since
     it was made: `frames`, `messages` (lines of frames), `octets` (bytes), `records`, `unasked` (data without a
     subscription) and `unreadable` (notices of text that could not be decoded, of which `excerpts` has the newest 50).
-    `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first.
+    `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first. `is_unfinished`: more of
+    the newest frame is still to be decoded, by `take_more`.
     """
 
     def __init__(
@@ -103,6 +114,7 @@ class Intake:
         self.unasked = 0
         self.excerpts: deque[Unreadable] = deque(maxlen=KEPT_UNREADABLE)
         self.last_received = 0
+        self.is_unfinished = False
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
         """Decode a frame received at `received` (ns since the epoch), and append its records to the stores' buffers.
@@ -153,12 +165,14 @@ class Intake:
             self._fresh |= touched
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
-    def take_initial(self, received: int) -> Sequence[Notice]:
-        """Append the first records of subscriptions that joined a running stream, without waiting for the next frame.
+    def take_more(self, received: int) -> Sequence[Notice]:
+        """Append records without waiting for the next frame.
 
-        Readers see the records after `publish`. `received` is in ns since the epoch. Returns their notices, except
-        those that this object only counts.
+        They are the first ones of subscriptions that joined a running stream, and what is left of a frame that is
+        decoded in parts. Readers see the records after `publish`. `received` is in ns since the epoch. Returns their
+        notices, except those that this object only counts.
         """
+        self.is_unfinished = False
         records, notices = self._protocol.receive((), received)
         touched: dict[RecordSink, None] = {}
         for subscription, ts, values in records:
@@ -172,7 +186,10 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)]
 
     def _count(self, notice: Notice) -> bool:
-        """Count a notice if it only has to be counted (Counted, Unreadable, Unrequested), and return whether it was."""
+        """Note a notice that is for this object alone, such as one that only has to be counted; return whether it was.
+
+        These are Counted, Unreadable, Unrequested and Unfinished.
+        """
         if isinstance(notice, Counted):
             for route in self._routes.get(notice.subscription, ()):
                 route.sink.buffer.counted[notice.what] += notice.count
@@ -181,6 +198,8 @@ class Intake:
             self.excerpts.append(Unreadable(self._redact(notice.reason), self._redact(notice.excerpt)))
         elif isinstance(notice, Unrequested):
             self.unasked += 1
+        elif isinstance(notice, Unfinished):
+            self.is_unfinished = True
         else:
             return False
         return True

@@ -219,6 +219,7 @@ class Session:
                 self._socket = socket
                 self._send_queue.pings.clear()
                 self._protocol.open(elapsed())
+                self.intake.is_unfinished = False
                 self._authenticate(token)
                 await self._listen(socket)
         except TokenRefusedError:
@@ -265,10 +266,14 @@ class Session:
         """Process messages of `unread`, the oldest first, for 30 ms at most, and publish their records."""
         begun = now = self._clock.now_ns()
         while unread and now - begun <= MOST_BURST_NS:
-            if notices := self.intake.take(unread.popleft(), now):
+            notices = self.intake.take_more(now) if self.intake.is_unfinished else self.intake.take(unread[0], now)
+            if notices:
                 for notice in notices:
                     self._handle(notice)
                 self._spawn(self._flush())
+            if self.intake.is_unfinished:
+                return  # the rest of this message is for the next turn
+            unread.popleft()
             now = self._clock.now_ns()
         self._publish()
         self._send_queue.pings.report(socket)
@@ -329,7 +334,7 @@ class Session:
 
         A subscription that joined a running stream may see no frame for hours, so its first rows do not wait for one.
         """
-        for notice in self.intake.take_initial(self._clock.now_ns()):
+        for notice in self.intake.take_more(self._clock.now_ns()):
             self._handle(notice)
         self._publish()
         self._handle(Pong(ping))

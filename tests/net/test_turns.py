@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aries_nb.brokers import BROKERS
-from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.brokers.aries.account_objects import rows_of
+from aries_nb.brokers.aries.accounts import ROWS_A_CALL
+from aries_nb.model import ORDER_COLUMNS, QUOTE_COLUMNS, Subscription
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import ROUTES_A_TURN, Route
 from aries_nb.net.session import Session
 from aries_nb.net.tokens import fixed_token
 from aries_nb.net.websocket import FRAMES_A_TURN
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
-from aries_nb.store import GapLog, RollingFrame
+from aries_nb.store import GapLog, RollingFrame, Table
 from tests.net.conftest import QUICK
 from tests.net.patience import eventually
+from tests.net.rude import RudeServer, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from websockets.asyncio.server import ServerConnection
 
     Open = Callable[[str], Session]
 
@@ -135,6 +140,39 @@ def test_loop_runs_on_after_so_many_frames_also_after_a_break(live: Open, turns:
 
     assert sum(turns.work.values()) > MANY
     assert max(turns.work.values()) <= FRAMES_A_TURN + 1  # the frame that the next turn sends has been looked at
+
+
+def test_loop_runs_on_while_a_day_of_orders_is_decoded(turns: LoopTurns, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = {"ordersV2": [{"clOrdId": f"O{n}", "ordStatus": "FILLED"} for n in range(MANY)], "positions": []}
+
+    async def behave(server: RudeServer, connection: ServerConnection) -> None:
+        await server.log_in(connection)
+        async for text in connection:
+            message = json.loads(text)
+            if message["type"] == "ping":
+                await say(connection, {"type": "pong", "id": message["id"]})
+            else:
+                await say(
+                    connection,
+                    {"type": "subscribed", "id": message["id"], "payload": {"topic": "account", "data": many}},
+                )
+
+    def spied(kind: Any, items: Any, line: bytes) -> Any:
+        turns.note(len(items))
+        return rows_of(kind, items, line)
+
+    monkeypatch.setattr("aries_nb.brokers.aries.accounts.rows_of", spied)
+    columns = ORDER_COLUMNS[:1]
+    table = Table(columns, ["A"], key=["order_id"])
+    with RudeServer(behave) as server:
+        session = Session(server.url, BROKERS["aries"].accounts.make(), fixed_token("any"), GapLog().stream("test"))
+        session.wait_open(10)
+        session.subscribe([Route(Subscription("orders", "A", ("order_id",)), table, 0)]).result(20)
+        count = len(table)
+        session.close().result(5)
+
+    assert (count, sum(turns.work.values())) == (MANY, MANY)  # all of them once the server's answer counts as processed
+    assert max(turns.work.values()) == ROWS_A_CALL
 
 
 @both

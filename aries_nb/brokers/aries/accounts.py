@@ -7,8 +7,9 @@ options: ("interval", one of `PNL_INTERVALS`) and ("start", RFC 3339 time with z
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
@@ -16,20 +17,23 @@ from aries_nb.brokers.aries.account_objects import AccountRow, kind_of, rows_of,
 from aries_nb.brokers.aries.connection import AriesConnection, time_of
 from aries_nb.brokers.aries.session import is_refusal, request_of
 from aries_nb.brokers.aries.topics import ACK_SECONDS, TOPIC_NAMES, AccountTopic, PendingRequests, TopicKey, key_of
-from aries_nb.brokers.parsing import RequestRefused, excerpt
+from aries_nb.brokers.parsing import RequestRefused, excerpt, lines
 from aries_nb.model import (
     Counted,
     Kind,
     Notice,
     Pong,
+    Received,
     Record,
     Rejected,
     Subscription,
+    Unfinished,
     Unreadable,
 )
 
 __all__ = ["AriesAccounts"]
 
+ROWS_A_CALL = 250  # decoded in one call of `receive`: a day of orders at once would hold up the network's loop
 _ACKS = ("subscribed", "response", "pong")  # types that settle a request (§5.2)
 # The keys that may wrap a list (assumed; the second is that of REST).
 _WRAPPED: Mapping[str, tuple[str, ...]] = {
@@ -92,6 +96,23 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._sent: dict[TopicKey, dict[str, Any]] = {}
         self._unsubscribed: set[tuple[str, str]] = set()
         self._pending_requests = PendingRequests()
+        self._steps: Iterator[None] = iter(())  # of what is left to decode, with a stop after so many rows
+        self._list_steps: Iterable[None] = ()  # of the lists in the line that is being decoded
+        self._records: list[Record] = []  # decoded by these steps
+        self._notices: list[Notice] = []
+
+    def receive(self, frames: Sequence[bytes], received: int) -> Received:
+        """Decode frames received at `received` (ns since the epoch), or go on with a frame that is not finished.
+
+        Returns records and notices, each in order; `Unfinished` while more of a long list is left. The list is in the
+        records as a whole.
+        """
+        first, told = super().receive(frames, received)
+        if frames:
+            return first, told
+        records, notices = list(first), list(told)
+        self._go_on(records, notices)
+        return records, notices
 
     def tick(self, now: float) -> Sequence[Notice]:
         """Send keepalive pings and check time limits of the session and of each pending request; return notices.
@@ -104,10 +125,12 @@ class AriesAccounts(AriesConnection[TopicKey]):
             self._sent.pop(key, None)
             reason = f"no answer about {key.topic} within {ACK_SECONDS:.0f} s"
             notices.append(Rejected(self._users(key), reason))
-        notices += self._pending_requests.released()
+        if not self._list_steps:
+            notices += self._pending_requests.released()
         return notices
 
     def _forget(self) -> None:
+        self._steps, self._list_steps, self._records, self._notices = iter(()), (), [], []
         self._sent.clear()
         self._unsubscribed.clear()
         self._pending_requests.clear()
@@ -152,8 +175,26 @@ class AriesAccounts(AriesConnection[TopicKey]):
             self._session.send("unsubscribe", {"topic": key.topic, **params})
 
     def _read(self, frame: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
-        super()._read(frame, received, records, notices)
-        notices += self._pending_requests.released()
+        self._steps = chain(self._steps, self._steps_of(frame, received))
+        self._go_on(records, notices)
+
+    def _steps_of(self, frame: bytes, received: int) -> Iterator[None]:
+        for raw in lines(frame):
+            self._read_line(raw, received, self._records, self._notices)
+            yield from self._list_steps
+            self._list_steps = ()
+        self._notices += self._pending_requests.released()
+
+    def _go_on(self, records: list[Record], notices: list[Notice]) -> None:
+        is_unfinished = next(self._steps, False) is None
+        records += self._records
+        notices += self._notices
+        self._records.clear()
+        self._notices.clear()
+        if is_unfinished:
+            notices.append(Unfinished())
+        else:
+            self._steps = iter(())
 
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]
@@ -208,7 +249,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
                 for each in [self._topics[other] for other in self._topics if other.scope == scope]:
                     line.lost(each)
         elif topic == "pnl":
-            self._take_candles(items, key, line)
+            self._list_steps = self._take_candles(items, key, line)
         elif found := self._topics.get(TopicKey(topic, "")):
             if topic == "watchlist":
                 line.records += found.replace("watchlists", line.ts, line.rows(found, "watchlists", items))
@@ -222,21 +263,21 @@ class AriesAccounts(AriesConnection[TopicKey]):
             topic = self._topic_of(key, next((items for _, items in lists if items), None), line)
             if topic is None:
                 return
-            for kind, items in lists:
-                if isinstance(items, list):
-                    line.records += topic.replace(kind, line.ts, line.rows(topic, kind, items))
-                else:
-                    line.unreadable(f"{kind} of a snapshot are not a list")
-                    line.lost(topic, kind)
+            self._list_steps = _replacing(topic, lists, line)
         elif isinstance(data, dict | list):
-            for item in data if isinstance(data, list) else [data]:
-                self._take_object(key, item, line)
+            self._list_steps = self._taking(key, data if isinstance(data, list) else [data], line)
         elif key is None and line.is_event:
             line.unreadable("an account event without data")
             meant = kind_of(line.body.get("name"), data)
             topic = self._topic_of(key, data, line) if meant is not None else None
             if topic is not None:
                 line.lost(topic, meant)
+
+    def _taking(self, key: TopicKey | None, items: Sequence[object], line: _AccountMessage) -> Iterator[None]:
+        for count, item in enumerate(items, 1):
+            self._take_object(key, item, line)
+            if not count % ROWS_A_CALL:
+                yield
 
     def _take_object(self, key: TopicKey | None, item: object, line: _AccountMessage) -> None:
         kind = kind_of(line.body.get("name"), item)
@@ -252,9 +293,11 @@ class AriesAccounts(AriesConnection[TopicKey]):
         account = self._account_of(item, line, "account")
         return None if account is None else self._topics[TopicKey("account", account)]
 
-    def _take_candles(self, items: Sequence[object], key: TopicKey | None, line: _AccountMessage) -> None:
+    def _take_candles(self, items: Sequence[object], key: TopicKey | None, line: _AccountMessage) -> Iterator[None]:
         places = (line.body.get("data"), line.body, line.body.get("params"))
-        for item in items:
+        for count, item in enumerate(items, 1):
+            if not count % ROWS_A_CALL:
+                yield
             said = next((str(value) for place in (item, *places) if (value := _of(place, "interval"))), "")
             account = key.account if key is not None else self._account_of(item, line, "pnl")
             running = [other for other in self._topics if other.topic == "pnl" and other.account == account]
@@ -292,6 +335,20 @@ class AriesAccounts(AriesConnection[TopicKey]):
             return None
         line.unreadable("an account that is not subscribed" if named else "an event that does not name its account")
         return None
+
+
+def _replacing(topic: AccountTopic, lists: Sequence[tuple[Kind, object]], line: _AccountMessage) -> Iterator[None]:
+    """Replace the rows of a topic by those in `lists`, each of a kind, with a stop after each 250 rows."""
+    for kind, items in lists:
+        if not isinstance(items, list):
+            line.unreadable(f"{kind} of a snapshot are not a list")
+            line.lost(topic, kind)
+            continue
+        rows = line.rows(topic, kind, items[:ROWS_A_CALL])
+        for start in range(ROWS_A_CALL, len(items), ROWS_A_CALL):
+            yield
+            rows += line.rows(topic, kind, items[start : start + ROWS_A_CALL])
+        line.records += topic.replace(kind, line.ts, rows)
 
 
 def _unwrapped(content: object, keys: Sequence[str]) -> Sequence[object] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aries_nb.brokers.aries.accounts import AriesAccounts
-from aries_nb.model import CLEAR, TABLE_KEYS, Kind, Notice, Record, Subscription
+from aries_nb.model import CLEAR, TABLE_KEYS, Kind, Notice, Record, Subscription, Unfinished
 from tests.brokers.aries.lines import RECEIVED, auth_success, frame, line, said
 
 PNL = (("interval", "1m"), ("start", "2026-03-02T14:30:00Z"))
@@ -106,9 +106,21 @@ def sent(protocol: AriesAccounts, *kinds: str) -> list[dict[str, Any]]:
 
 def records(protocol: AriesAccounts, *messages: object) -> list[Record]:
     """What one frame of these messages yields, where it must not give rise to a notice but counts."""
-    found, notices = protocol.receive([frame(*messages)], RECEIVED)
+    found, notices = whole(protocol, frame(*messages))
     assert said(notices) == []
-    return list(found)
+    return found
+
+
+def whole(protocol: AriesAccounts, frame: bytes) -> tuple[list[Record], list[Notice]]:
+    """What one frame yields, in as many calls as it takes."""
+    found: list[Record] = []
+    notices: list[Notice] = [Unfinished()]
+    frames = [frame]
+    while Unfinished() in notices:
+        notices.remove(Unfinished())
+        more, told = protocol.receive(frames, RECEIVED)
+        found, notices, frames = [*found, *more], [*notices, *told], []
+    return found, notices
 
 
 def fields(record: Record) -> dict[str, Any]:

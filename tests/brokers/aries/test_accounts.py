@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.brokers.aries.accounts import AriesAccounts
+from aries_nb.brokers.aries.account_objects import rows_of
+from aries_nb.brokers.aries.accounts import ROWS_A_CALL, AriesAccounts
 from aries_nb.brokers.aries.topics import ROWS_KEPT
 from aries_nb.model import (
     CLEAR,
@@ -20,6 +21,7 @@ from aries_nb.model import (
     SessionLost,
     Subscription,
     TokenWanted,
+    Unfinished,
     Unreadable,
 )
 from tests.brokers.aries.account_lines import (
@@ -44,6 +46,7 @@ from tests.brokers.aries.account_lines import (
     sent,
     table,
     topic_event,
+    whole,
 )
 from tests.brokers.aries.lines import RECEIVED, counts, event, frame, line, said
 from tests.brokers.refusals import by_symbol
@@ -590,6 +593,95 @@ def test_row_that_came_again_is_not_the_oldest() -> None:
     rows = table(records(protocol), again)
 
     assert (("ORD-0",) in rows, ("ORD-1",) in rows) == (True, False)
+
+
+# Long lists.
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows were decoded at a time."""
+    sizes: list[int] = []
+
+    def spied(kind: Any, items: Any, line: bytes) -> Any:
+        sizes.append(len(items))
+        return rows_of(kind, items, line)
+
+    monkeypatch.setattr("aries_nb.brokers.aries.accounts.rows_of", spied)
+    return sizes
+
+
+@pytest.mark.parametrize("count", [0, 1, ROWS_A_CALL, ROWS_A_CALL + 1, 3 * ROWS_A_CALL])
+def test_a_long_list_is_decoded_in_parts_and_comes_as_a_whole(count: int, decoded: list[int]) -> None:
+    protocol = opened(ORDERS)
+    snapshot = frame(topic_event("account", {"ordersV2": [order(n) for n in range(count)]}))
+    calls = [protocol.receive([snapshot], RECEIVED)]
+    while Unfinished() in calls[-1][1]:
+        assert not calls[-1][0]
+        calls.append(protocol.receive((), RECEIVED))
+
+    found, notices = calls[-1]
+    assert list(table(found, ORDERS)) == [(f"ORD-{n}",) for n in range(count)]
+    assert not notices
+    assert len(calls) == len(decoded) == max(1, -(-count // ROWS_A_CALL))
+    assert max(decoded) <= ROWS_A_CALL
+
+
+def test_what_follows_a_long_list_in_its_frame_comes_after_it() -> None:
+    protocol = connected()
+    ping = protocol.subscribe([ORDERS])
+    request, asked_back = sent(protocol)
+    pong = {"type": "pong", "id": asked_back["id"]}
+    snapshot = ack(request, data={"ordersV2": [order(n, ordStatus="NEW") for n in range(2 * ROWS_A_CALL)]})
+    later = account_event("order", order(1, ordStatus="FILLED"))
+
+    first, told = protocol.receive([frame(snapshot, pong, later)], RECEIVED)
+    between = protocol.tick(1.0)
+    found, notices = protocol.receive((), RECEIVED)
+
+    assert (list(first), list(told), list(between)) == ([], [Unfinished()], [])
+    assert table(found, ORDERS)["ORD-1",]["status"] == "FILLED"
+    assert [Pong(ping)] == list(notices)
+
+
+def test_a_long_list_of_a_broken_connection_is_dropped() -> None:
+    protocol = opened(ORDERS)
+    many = topic_event("account", {"ordersV2": [order(n) for n in range(2 * ROWS_A_CALL)]})
+    protocol.receive([frame(many)], RECEIVED)
+
+    protocol.open(0.0)
+
+    assert protocol.receive((), RECEIVED) == ([], [])
+
+
+def test_a_long_list_of_what_was_unsubscribed_meanwhile_has_no_rows() -> None:
+    protocol = opened(ORDERS)
+    many = topic_event("account", {"ordersV2": [order(n) for n in range(2 * ROWS_A_CALL)]})
+    protocol.receive([frame(many)], RECEIVED)
+
+    protocol.unsubscribe([ORDERS])
+
+    assert protocol.receive((), RECEIVED) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["event", "candles"])
+def test_long_lists_of_changes_come_in_parts(name: str, decoded: list[int]) -> None:
+    count = 2 * ROWS_A_CALL
+    if name == "event":
+        protocol = opened(ORDERS)
+        message = account_event("order", [order(n) for n in range(count)])
+    else:
+        protocol = opened(MINUTES)
+        message = topic_event(
+            "pnl", {"candles": [{"interval": "1m", "time": 60 * n, "close": 1} for n in range(1, count + 1)]}
+        )
+
+    first, told = protocol.receive([frame(message)], RECEIVED)
+    found, _ = whole(protocol, b"")
+
+    assert Unfinished() in told
+    assert 0 < len(first) <= ROWS_A_CALL
+    assert len(first) + len(found) == count == len(decoded)
 
 
 # Rubbish.
