@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aries_nb.errors import FeedError, UsageError
+from aries_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from aries_nb.brokers import Broker
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["connecting", "run"]
 
 T = TypeVar("T")
-FIRST_REQUEST_SECONDS = 5.0
 _GOOD = (1, 7, 4)
 _ADVICE = "Use `await` in the cell instead, or install nest-asyncio2>=1.7.4."
 
@@ -74,20 +73,12 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 def _connect(broker: str | Broker, arguments: dict[str, Any]) -> Feed:
-    """Connect, and do what is slow where it is done first, such as imports: it would hold up the loop there."""
-    from aries_nb.brokers import broker_named
-    from aries_nb.live import connect
-    from aries_nb.net.background import run_on_thread
-    from aries_nb.net.http_client import new_client
+    from aries_nb.live import connect, warm_up
     from aries_nb.store import RollingFrame
 
-    RollingFrame((), ("",)).frame()
-    new_client("http://127.0.0.1").close()
+    RollingFrame((), ("",)).frame()  # pandas imports modules at the first DataFrame
     feed = connect(broker, **arguments)
-    if broker_named(broker).simulates:
-        with suppress(FeedError, TimeoutError):  # the simulator makes its HTTP server with the first request
-            request = run_on_thread(lambda: feed._http.get("/"), name="aries-nb-first-request")  # noqa: SLF001
-            request.result(FIRST_REQUEST_SECONDS)
+    warm_up(feed)
     return feed
 
 

@@ -87,7 +87,7 @@ class Intake:
     it was made: `frames`, `messages` (lines of frames), `octets` (bytes), `records`, `unasked` (data without a
     subscription) and `unreadable` (notices of text that could not be decoded, of which `excerpts` has the newest 50).
     `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first. `is_unfinished`: more of
-    the newest frame is still to be decoded, by `take_more`.
+    the newest frame is still to be decoded: it has to be taken again.
     """
 
     def __init__(
@@ -120,7 +120,10 @@ class Intake:
         """Decode a frame received at `received` (ns since the epoch), and append its records to the stores' buffers.
 
         Readers see the records after `publish`. Returns the frame's notices, except those that this object only counts.
+        While `is_unfinished`, the rest of the same frame is decoded.
         """
+        if self.is_unfinished:
+            return self.take_more(received)
         self.frames += 1
         self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
@@ -212,6 +215,7 @@ class Intake:
 
     def interrupted(self) -> None:
         """Mark the data of every store as possibly out of date, because the connection broke."""
+        self.is_unfinished = False  # what is left of a message is dropped
         for sink in self._sinks:
             sink.interrupted()
 

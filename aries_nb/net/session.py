@@ -219,7 +219,6 @@ class Session:
                 self._socket = socket
                 self._send_queue.pings.clear()
                 self._protocol.open(elapsed())
-                self.intake.is_unfinished = False
                 self._authenticate(token)
                 await self._listen(socket)
         except TokenRefusedError:
@@ -263,16 +262,15 @@ class Session:
             self._publish()
 
     def _process(self, socket: FrameConnection, unread: deque[bytes]) -> None:
-        """Process messages of `unread`, the oldest first, for 30 ms at most, and publish their records."""
+        """Process messages of `unread`, the oldest first, for 30 ms or a part of one, and publish their records."""
         begun = now = self._clock.now_ns()
         while unread and now - begun <= MOST_BURST_NS:
-            notices = self.intake.take_more(now) if self.intake.is_unfinished else self.intake.take(unread[0], now)
-            if notices:
+            if notices := self.intake.take(unread[0], now):
                 for notice in notices:
                     self._handle(notice)
                 self._spawn(self._flush())
             if self.intake.is_unfinished:
-                return  # the rest of this message is for the next turn
+                return
             unread.popleft()
             now = self._clock.now_ns()
         self._publish()
@@ -442,12 +440,14 @@ class Session:
         self._renewing = socket
         if is_refused:
             self._credential.invalidate()
-        token = await self._credential.fetch_until(lambda: socket is not self._socket, self._record_error)
+        token = await self._credential.fetch_until(
+            lambda: socket is not self._socket, partial(setattr, self, "last_error")
+        )
         try:
             if token is not None:
                 self._authenticate(token)
         except ConnectError as error:  # the session may end for it, and the next connection begins with a new token
-            self._record_error(str(error))
+            self.last_error = str(error)
             log.warning("the session could not be renewed: %s", error)
         finally:
             if socket is self._renewing:
@@ -460,9 +460,6 @@ class Session:
         Raises ConnectError, without the token, if the adapter raises.
         """
         made_with(token, lambda text: self._protocol.authenticate(text, elapsed()), "login")
-
-    def _record_error(self, error: str) -> None:
-        self.last_error = error
 
     async def _subscribe(self, routes: list[Route]) -> dict[Subscription, Rejected]:
         answered: asyncio.Future[None] | None = None

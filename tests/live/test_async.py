@@ -33,6 +33,7 @@ class SlowFeed:
     """Opens and closes only once the event loop has had its turn."""
 
     def __init__(self, turn: threading.Event) -> None:
+        self.name = "sim"
         self._loops: set[object] = set()
         self._http = SimpleNamespace(get=lambda path: b"")
         self.turn = turn
