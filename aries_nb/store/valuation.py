@@ -189,7 +189,7 @@ def paid_for(fill: Fill, multiplier: Decimal) -> Decimal:
 
     To be called within `exactly()`.
     """
-    return fill.signed * fill.price * multiplier + (fill.accrued if fill.signed > 0 else -fill.accrued)
+    return fill.signed * fill.price * multiplier + (fill.accrued if fill.side == "buy" else -fill.accrued)
 
 
 def apply_fills(portfolio: Portfolio, fills: Iterable[Fill]) -> Portfolio:

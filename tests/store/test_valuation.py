@@ -286,6 +286,15 @@ def test_accrued_interest_is_paid_and_owned() -> None:
     assert unrealized(after, {"BOND": Decimal("99.5")}) == 100
 
 
+@pytest.mark.parametrize("quantity", [10, -10])
+def test_an_execution_that_is_taken_back_leaves_the_cash_as_it_was(quantity: int) -> None:
+    before = open_portfolio(Decimal(20_000), multipliers={"BOND": Decimal(10)})
+    made = fill(quantity, "98.5", "BOND", "1.3")._replace(accrued=Decimal(57))
+    taken_back = made._replace(quantity=-made.quantity, fee=-made.fee, accrued=-made.accrued)
+
+    assert apply_fills(before, [made, taken_back]) == before
+
+
 def test_a_multiplier_that_is_not_known_makes_the_value_unknown() -> None:
     portfolio = open_portfolio(Decimal(0), {"X": (Decimal(1), Decimal(1))}, multipliers={"X": NAN})
 
