@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from aries_nb.model import BarPage, ColumnType, Notice, Received, Subscription, Unreadable, Values
+from aries_nb.model import BarPage, ColumnType, Notice, Received, ReceivedColumns, Subscription, Unreadable, Values
 
 __all__ = [
     "AccountPage",
     "AccountReference",
     "Argument",
     "BrokerProtocol",
+    "ColumnProtocol",
     "Lookup",
     "LookupPage",
     "LookupTopic",
@@ -79,6 +80,18 @@ class BrokerProtocol(Protocol):
         """Return the queued messages in the order of sending, and clear the queue.
 
         A text or binary frame is str or bytes; `Ping` is a ping of the WebSocket protocol itself.
+        """
+
+
+@runtime_checkable
+class ColumnProtocol(Protocol):
+    """What a `BrokerProtocol` may have besides: decoding of many frames at once, in columns."""
+
+    def receive_columns(self, frames: Sequence[bytes], received: int) -> ReceivedColumns | None:
+        """Decode frames as `receive` does, but together; None, and nothing has happened, if any is unusual.
+
+        Unusual is what needs more than its values: all but updates of running streams that the fast decoder takes. The
+        blocks hold the records that `receive` would return for the same frames, and the notices are `Counted` alone.
         """
 
 

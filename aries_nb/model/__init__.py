@@ -13,6 +13,8 @@ from aries_nb.model.columns import (
     CANCELLED,
     CORRECTED,
     FILL_COLUMNS,
+    FLOAT64,
+    INT64,
     MISSING,
     NOT_A_TIME,
     ORDER_COLUMNS,
@@ -38,6 +40,7 @@ from aries_nb.model.notices import (
     Notice,
     Pong,
     Received,
+    ReceivedColumns,
     Rejected,
     Resumed,
     SessionLost,
@@ -52,7 +55,18 @@ from aries_nb.model.notices import (
     Unrequested,
 )
 from aries_nb.model.observers import Observers
-from aries_nb.model.records import CLEAR, PUT, BarPage, Record, RecordBuffer, RecordSink, Subscription
+from aries_nb.model.records import (
+    CLEAR,
+    PUT,
+    BarPage,
+    Block,
+    Record,
+    RecordBuffer,
+    RecordSink,
+    StoreBlock,
+    Subscription,
+    ValueColumn,
+)
 from aries_nb.model.secrets import Hidden, Secret
 from aries_nb.model.view_data import (
     BarsData,
@@ -84,6 +98,8 @@ __all__ = [
     "CLEAR",
     "CORRECTED",
     "FILL_COLUMNS",
+    "FLOAT64",
+    "INT64",
     "MISSING",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
@@ -95,6 +111,7 @@ __all__ = [
     "VENUE_COLUMNS",
     "BarPage",
     "BarsData",
+    "Block",
     "BoardData",
     "BookIntegrity",
     "BookLevels",
@@ -118,6 +135,7 @@ __all__ = [
     "Pong",
     "PrintsData",
     "Received",
+    "ReceivedColumns",
     "Record",
     "RecordBuffer",
     "RecordSink",
@@ -132,6 +150,7 @@ __all__ = [
     "State",
     "StatusReport",
     "StatusValue",
+    "StoreBlock",
     "Subscription",
     "TableData",
     "TokenWanted",
@@ -140,5 +159,6 @@ __all__ = [
     "Unreadable",
     "Unrequested",
     "Value",
+    "ValueColumn",
     "Values",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,6 +15,8 @@ __all__ = [
     "CANCELLED",
     "CORRECTED",
     "FILL_COLUMNS",
+    "FLOAT64",
+    "INT64",
     "MISSING",
     "NOT_A_TIME",
     "ORDER_COLUMNS",
@@ -55,6 +58,7 @@ CountedAs = Literal["duplicated", "rowless", "unreadable", "conflated", "filled"
 Value: TypeAlias = float | int | str | Decimal
 Values: TypeAlias = tuple[Value, ...]
 NOT_A_TIME = -(2**63)
+INT64, FLOAT64 = "l" if array("l").itemsize == 8 else "q", "d"  # type codes of `array`, as numpy names the same types
 MISSING: Mapping[ColumnType, Value] = {
     "number": math.nan,
     "text": "",

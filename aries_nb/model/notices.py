@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from aries_nb.model.columns import Cause, CountedAs, Kind
-from aries_nb.model.records import Record, Subscription
+from aries_nb.model.records import Block, Record, Subscription
 
 # A value in a report of the market's state.
 StatusValue: TypeAlias = str | float | bool
@@ -22,6 +22,7 @@ __all__ = [
     "Notice",
     "Pong",
     "Received",
+    "ReceivedColumns",
     "Rejected",
     "Resumed",
     "SessionLost",
@@ -197,6 +198,14 @@ Notice: TypeAlias = (
     | Pong
 )
 Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
+
+
+class ReceivedColumns(NamedTuple):
+    """The records of frames by columns, the notices that count messages without one, and the number of messages."""
+
+    blocks: Sequence[Block]
+    notices: Sequence[Counted]
+    messages: int
 
 
 class GapSink(Protocol):

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeAlias, get_args
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
 
 from msgspec import Struct
 
 from aries_nb.model.columns import CountedAs, Kind, Value, Values
 
-__all__ = ["CLEAR", "PUT", "BarPage", "Record", "RecordBuffer", "RecordSink", "Subscription"]
+__all__ = [
+    "CLEAR",
+    "PUT",
+    "BarPage",
+    "Block",
+    "Record",
+    "RecordBuffer",
+    "RecordSink",
+    "StoreBlock",
+    "Subscription",
+    "ValueColumn",
+]
 
 
 class Subscription(Struct, frozen=True, cache_hash=True):
@@ -33,47 +47,107 @@ class Subscription(Struct, frozen=True, cache_hash=True):
 # meaningless fields: a full list begins, and rows of this subscription that are not put again are removed.
 Record: TypeAlias = tuple[Subscription, int, Values]
 PUT, CLEAR = 1, 0
+# A value of each of several records: an array of `FLOAT64` for numbers, of `INT64` for times and integers; of texts a
+# list.
+ValueColumn: TypeAlias = "array[Any] | list[Any]"
+
+
+class Block(NamedTuple):
+    """Records of streams with the same fields, by columns: what `Record` has of one, as a list with one of each.
+
+    `subscriptions` are those of all these streams, the same tuple as long as they are the same; `which` has the place
+    of each record's subscription there, and `last` the place of the newest record of each. `ts` has the exchange times
+    in ns since the epoch. `columns` has the values, a column for each field. `numbers` are the places of the records
+    among all of the read, ascending.
+    """
+
+    subscriptions: tuple[Subscription, ...]
+    which: Sequence[int]
+    ts: array[int]
+    columns: Sequence[ValueColumn]
+    numbers: Sequence[int]
+    last: Mapping[int, int]
+
+
+class StoreBlock(NamedTuple):
+    """Records by columns as a store gets them: codes of the symbols there, exchange times in ns, values.
+
+    `seq` has the arrival numbers, `received` is the time of receipt in ns since the epoch, `last` the place of the
+    newest record of each code.
+    """
+
+    codes: Sequence[int]
+    ts: array[int]
+    columns: Sequence[ValueColumn]
+    seq: Sequence[int]
+    received: int
+    last: Mapping[int, int]
 
 
 class RecordBuffer:
     """Records to be written to a store, in parallel lists: code of the symbol there, exchange time in ns, and values.
 
     `values` is flat, record after record: a thousand tuples alive at once would keep the garbage collector busy and
-    leave the processor's cache. `marks` holds pairs: a number of records from the start of the lists, and the time at
-    which those since the pair before were received. `runs` holds pairs: a place in the lists, and the arrival number of
-    the record there less its place; up to the next pair arrival numbers are consecutive. `counted` has the numbers,
-    since the buffer was made, of messages without a record and of records without a message, by `CountedAs`. Used on
-    the thread that writes to the store only.
+    leave the processor's cache. While only blocks have been added they are in `blocks`, and these lists are empty.
+    `marks` holds pairs: a number of records from the start, and the time at which those since the pair before were
+    received. `runs` holds pairs: a place in the lists, and the arrival number of the record there less its place; up to
+    the next pair arrival numbers are consecutive. `counted` has the numbers, since the buffer was made, of messages
+    without a record and of records without a message, by `CountedAs`. Used on the thread that writes to the store only.
     """
 
-    __slots__ = ("codes", "counted", "marks", "runs", "ts", "values")
+    __slots__ = ("_in_blocks", "blocks", "codes", "counted", "marks", "runs", "ts", "values")
 
     def __init__(self) -> None:
         self.codes: list[int] = []
         self.ts: list[int] = []
         self.values: list[Value] = []
+        self.blocks: list[StoreBlock] = []
+        self._in_blocks = 0  # records
         self.marks: list[tuple[int, int]] = []
         self.runs: list[tuple[int, int]] = []
         self.counted: dict[CountedAs, int] = dict.fromkeys(get_args(CountedAs), 0)
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self.codes) + self._in_blocks
 
     def add(self, code: int, ts: int, values: Values) -> None:
         """Append one record: its symbol's `code` in the store, its exchange time in ns, its values.
 
         Call `mark` after the last record that was received at the same time.
         """
+        if self.blocks:
+            self.in_rows()
         self.codes.append(code)
         self.ts.append(ts)
         self.values.extend(values)
 
+    def add_block(self, block: StoreBlock) -> None:
+        """Append the records of a block, and mark them as received."""
+        if self.codes:
+            self._add_rows(block)
+        else:
+            self.blocks.append(block)
+            self._in_blocks += len(block.ts)
+        self.mark(block.received)
+
+    def in_rows(self) -> None:
+        """Move the records of blocks to the lists."""
+        blocks, self.blocks, self._in_blocks = self.blocks, [], 0
+        for block in blocks:
+            self._add_rows(block)
+
     def number(self, seq: int) -> None:
         """Give the next record this arrival number, and those after it the following ones."""
+        if self.blocks:
+            self.in_rows()
         place = len(self.codes)
         if not self.runs or self.runs[-1][1] != seq - place:
             self.runs.append((place, seq - place))
 
     def mark(self, received: int) -> None:
         """Set the time of receipt (ns since the epoch) of all records added since the last call of `mark`."""
-        self.marks.append((len(self.codes), received))
+        self.marks.append((len(self), received))
 
     def clear(self) -> None:
         """Remove all records and marks; `counted` stays.
@@ -83,8 +157,17 @@ class RecordBuffer:
         self.codes.clear()
         self.ts.clear()
         self.values.clear()
+        self.blocks, self._in_blocks = [], 0
         self.marks.clear()
         self.runs.clear()
+
+    def _add_rows(self, block: StoreBlock) -> None:
+        for place, seq in enumerate(block.seq, len(self.codes)):
+            if not self.runs or self.runs[-1][1] != seq - place:
+                self.runs.append((place, seq - place))
+        self.codes += block.codes
+        self.ts += block.ts
+        self.values.extend(chain.from_iterable(zip(*block.columns, strict=True)))
 
 
 class RecordSink(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 from aries_nb.model import Cause, GapSink, Kind, Resumed
 from aries_nb.model.clock import Clock
 from aries_nb.net.intake import Intake
 
-__all__ = ["GapTracker"]
+__all__ = ["GapTracker", "PingBarriers"]
 
 SECOND = 1_000_000_000
 
@@ -89,3 +90,31 @@ class GapTracker:
         is_all = running <= self._resumed.keys()
         self._ended = self._clock.now_ns()
         self._gaps.closed(ended=self._ended, resumed=list(self._resumed.values()), is_all=is_all)
+
+
+class PingBarriers:
+    """Futures that become done when the server answers a given ping: it has then processed everything sent before it.
+
+    Used on the network's thread only.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def wait_for(self, ping: int) -> asyncio.Future[None]:
+        """Return a future that is done once ping `ping` or a later one is answered, or the connection breaks.
+
+        Call it before the ping is sent.
+        """
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((ping, answered))
+        return answered
+
+    def release(self, ping: int | None = None) -> None:
+        """Mark the futures of all pings up to number `ping` as done; those of all pings if `ping` is None."""
+        waiting, self._waiting = self._waiting, []
+        for number, answered in waiting:
+            if ping is not None and number > ping:
+                self._waiting.append((number, answered))
+            elif not answered.done():
+                answered.set_result(None)

@@ -55,7 +55,7 @@ from aries_nb.net.connection_errors import (
     not_open_within,
     token_refused,
 )
-from aries_nb.net.gap_tracking import GapTracker
+from aries_nb.net.gap_tracking import GapTracker, PingBarriers
 from aries_nb.net.intake import ArrivalCounter, Intake, Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
@@ -127,7 +127,7 @@ class Session:
         self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _gap, _routes: None
         self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
-        self._barriers = _PingBarriers()
+        self._barriers = PingBarriers()
         self._send_queue = SendQueue(self._ponged)
         self._request_order = asyncio.Lock()  # held over all turns of a call, so that calls take effect in their order
         self._renewing: FrameConnection | None = None
@@ -263,16 +263,18 @@ class Session:
 
     def _process(self, socket: FrameConnection, unread: deque[bytes]) -> None:
         """Process messages of `unread`, the oldest first, for 30 ms or a part of one, and publish their records."""
-        begun = now = self._clock.now_ns()
-        while unread and now - begun <= MOST_BURST_NS:
-            if notices := self.intake.take(unread[0], now):
-                for notice in notices:
+        begun = self._clock.now_ns()
+        while unread and (now := self._clock.now_ns()) - begun <= MOST_BURST_NS:
+            for _ in range(self.intake.take_columns(unread, now)):
+                for notice in (notices := self.intake.take(unread[0], now)):
                     self._handle(notice)
-                self._spawn(self._flush())
-            if self.intake.is_unfinished:
-                return
-            unread.popleft()
-            now = self._clock.now_ns()
+                if notices:
+                    self._spawn(self._flush())
+                if self.intake.is_unfinished:
+                    return
+                unread.popleft()
+                if (now := self._clock.now_ns()) - begun > MOST_BURST_NS:
+                    break
         self._publish()
         self._send_queue.pings.report(socket)
         if unread:
@@ -570,31 +572,3 @@ def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 def _is_sendable(text: object) -> bool:
     return isinstance(text, str) and text.isascii() and text.isprintable()
-
-
-class _PingBarriers:
-    """Futures that become done when the server answers a given ping: it has then processed everything sent before it.
-
-    Used on the network's thread only.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-
-    def wait_for(self, ping: int) -> asyncio.Future[None]:
-        """Return a future that is done once ping `ping` or a later one is answered, or the connection breaks.
-
-        Call it before the ping is sent.
-        """
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((ping, answered))
-        return answered
-
-    def release(self, ping: int | None = None) -> None:
-        """Mark the futures of all pings up to number `ping` as done; those of all pings if `ping` is None."""
-        waiting, self._waiting = self._waiting, []
-        for number, answered in waiting:
-            if ping is not None and number > ping:
-                self._waiting.append((number, answered))
-            elif not answered.done():
-                answered.set_result(None)

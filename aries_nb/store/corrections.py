@@ -8,7 +8,8 @@ another venue is another print.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -123,8 +124,10 @@ class PrintNumbers:
             return []
         highest: list[Any] = self._highest
         found: list[int] = []
-        numbers: list[Any] = buffer.values[self._number :: self._width]
-        for place, (code, number) in enumerate(zip(buffer.codes, numbers, strict=True)):
+        at, width = self._number, self._width
+        numbers: Iterable[Any] = chain(buffer.values[at::width], *(block.columns[at] for block in buffer.blocks))
+        codes = chain(buffer.codes, *(block.codes for block in buffer.blocks))
+        for place, (code, number) in enumerate(zip(codes, numbers, strict=True)):
             if number > highest[code]:
                 highest[code] = number
             elif number:

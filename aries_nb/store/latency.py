@@ -59,7 +59,8 @@ class LatencySamples:
         if self._is_broken:
             self._is_broken = False
             self.since = marks[0][1]
-        self._received.append((buffer.ts[-1], self.newest))
+        ts = buffer.blocks[-1].ts if buffer.blocks else buffer.ts
+        self._received.append((ts[-1], self.newest))
         self.visible(lag)
 
     def interrupted(self) -> None:

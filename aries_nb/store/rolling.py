@@ -8,21 +8,29 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 from math import nan
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, BoardData, Column, FrameRows, Observers, RecordBuffer, Value, Values
+from aries_nb.model import (
+    FLOAT64,
+    BoardData,
+    Column,
+    FrameRows,
+    Observers,
+    RecordBuffer,
+    Value,
+    Values,
+)
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.model.prices import is_never_zero
 from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
-from aries_nb.store.slab import FEW, Slab
+from aries_nb.store.slab import Rows, Slab, microseconds, receipt_times
 from aries_nb.store.time_order import TimeOrder
 from aries_nb.store.wide import Ticks
 
@@ -40,7 +48,6 @@ MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _NO_CORRECTIONS = Corrections([], [])
 _ELLIPSIS = "…"
-_INT64 = np.dtype("int64").char  # as `array` names it
 _MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 
@@ -112,42 +119,64 @@ class RollingFrame:
         records wait: then all are published, and the backfills are void (`backfill` inserts nothing for them).
         """
         buffer = self.buffer
-        if self._backfills and len(buffer.codes) <= MAX_PENDING:
+        count = len(buffer)
+        if self._backfills and count <= MAX_PENDING:
             return
         self._backfills.clear()
-        count, width = len(buffer.codes), len(self.columns)
-        received = _receipt_times(buffer.marks, count)  # in us
-        numbers = _arrival_numbers(buffer.runs, count)
         unusual = self._numbers.unusual(buffer)
-        corrected = self._numbers.corrections(unusual, buffer, received, self._published[:3]) if unusual else None
-        done = 0
-        while done < count:
-            slab, start, end, filled, void = self._published
-            if end == slab.capacity:
-                slab, start, end = self._next_slab(slab, start, end)
-            step = min(count - done, slab.capacity - end)
-            self._write(slab, end, range(done, done + step), received, numbers)
-            done += step
-            start = self._first(slab, start, end + step, end)
-            if done == count:
-                filled = buffer.counted["filled"]
-                if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
-                    void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
-            self._published = _PublishedRows(slab, start, end + step, filled, void)
-        for code, at in self._newest_of(received).items():
-            known = self._latest[code]
-            if self._are_events and known is not None and known[0] > buffer.ts[at]:
-                continue
-            values = tuple(buffer.values[at * width : (at + 1) * width])
-            self._latest[code] = (buffer.ts[at], received[at] * 1_000, values)
-        if corrected is not None:
-            self._find_latest({buffer.codes[place] for place in unusual})
+        if unusual or buffer.codes:
+            buffer.in_rows()
+            self._publish_rows(unusual)
+        newest: dict[int, tuple[int, Rows, int]] = {}  # exchange time, rows and the place there
+        for rows in map(Rows.of, buffer.blocks):
+            self._append(rows)
+            for code, at in rows.newest(are_events=self._are_events).items():
+                if not self._are_events or code not in newest or newest[code][0] <= rows.ts[at]:
+                    newest[code] = rows.ts[at], rows, at
+        for code, (_, rows, at) in newest.items():
+            self._set_latest(code, rows, at)
         if count:
             self.lags.published(buffer)
         buffer.clear()
         self._is_backfilling = False
         if count:
             self._observers.notify()
+
+    def _publish_rows(self, unusual: Sequence[int]) -> None:
+        buffer = self.buffer
+        rows = Rows.of_buffer(buffer, len(self.columns))
+        received, written = rows.received, self._published[:3]
+        corrected = self._numbers.corrections(unusual, buffer, received, written) if unusual else None
+        if corrected is not None:
+            rows = Rows.of_buffer(buffer, len(self.columns))  # with the source that they have now
+        self._append(rows, corrected)
+        for code, at in rows.newest(are_events=self._are_events).items():
+            self._set_latest(code, rows, at)
+        if corrected is not None:
+            self._find_latest({buffer.codes[place] for place in unusual})
+
+    def _append(self, rows: Rows, corrected: Corrections | None = None) -> None:
+        """Write rows behind those written so far, and make them visible."""
+        done, count = 0, len(rows.codes)
+        while done < count:
+            slab, start, end, filled, void = self._published
+            if end == slab.capacity:
+                slab, start, end = self._next_slab(slab, start, end)
+            step = min(count - done, slab.capacity - end)
+            self._write(slab, end, rows, slice(done, done + step))
+            done += step
+            start = self._first(slab, start, end + step, end)
+            if done == count:
+                filled = self.buffer.counted["filled"]
+                if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
+                    void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
+            self._published = _PublishedRows(slab, start, end + step, filled, void)
+
+    def _set_latest(self, code: int, rows: Rows, at: int) -> None:
+        known = self._latest[code]
+        if not self._are_events or known is None or known[0] <= rows.ts[at]:
+            values = tuple([column[at] for column in rows.columns])
+            self._latest[code] = (rows.ts[at], rows.received[at] * 1_000, values)
 
     def begin_backfill(self) -> int:
         """Stop publishing until `backfill` is called with the rows that a gap left out; return the number for it.
@@ -394,18 +423,6 @@ class RollingFrame:
 
     # Private.
 
-    def _newest_of(self, received: array[int]) -> dict[int, int]:
-        """Return the place in the buffer of the newest row of each code; `received` has the times of receipt in us."""
-        buffer = self.buffer
-        order: Iterable[int] = range(len(buffer.codes))
-        if buffer.codes and max(buffer.ts) > received[0] * 1_000 + MOST_AHEAD_NS:
-            order = [at for at in order if buffer.ts[at] <= received[at] * 1_000 + MOST_AHEAD_NS]
-        if self._are_events:
-            order = sorted(order, key=buffer.ts.__getitem__)
-        elif isinstance(order, range):
-            return dict(zip(buffer.codes, order, strict=True))  # it keeps the last place of each code
-        return {buffer.codes[at]: at for at in order}
-
     def _find_latest(self, codes: Iterable[int]) -> None:
         """Find the newest row of these symbols in the window anew: it may have been corrected or cancelled."""
         slab, start, end, _, void = self._published
@@ -423,8 +440,9 @@ class RollingFrame:
         slab, start, end, _, void = lender._published
         mine, first, last, *_ = self._published
         own_codes, until = np.full(len(lender.symbols), -1), np.full(len(lender.symbols), np.iinfo("int64").max)
+        self.buffer.in_rows()
         codes_here = self.buffer.codes
-        received = _receipt_times(self.buffer.marks, len(codes_here))
+        received = receipt_times(self.buffer.marks, len(codes_here))
         waiting = dict(zip(codes_here[::-1], received[::-1], strict=True))  # the first of each
         for code, own_code in codes.items():
             own_codes[code] = own_code
@@ -442,6 +460,7 @@ class RollingFrame:
 
     def _insert(self, place: int, rows: Sequence[tuple[int, int, Values]], received: int, seq: int) -> None:
         buffer, count, width = self.buffer, len(rows), len(self.columns)
+        buffer.in_rows()
         buffer.codes[place:place] = [code for code, _, _ in rows]
         buffer.ts[place:place] = [ts for _, ts, _ in rows]
         buffer.values[place * width : place * width] = [value for _, _, values in rows for value in values]
@@ -464,25 +483,22 @@ class RollingFrame:
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
 
-    def _write(self, slab: Slab, at: int, rows: range, received: array[int], numbers: array[int]) -> None:
-        buffer, width = self.buffer, len(self.columns)
-        some = slice(rows.start, rows.stop)
-        values = buffer.values[rows.start * width : rows.stop * width]
-        has_zero = len(rows) > FEW or 0.0 in values  # of few rows one look at all values is quicker
+    def _write(self, slab: Slab, at: int, rows: Rows, some: slice) -> None:
         for place, (name, kind) in enumerate(self.columns):
-            column = values[place::width]
+            column = rows.columns[place][some]
             if kind == "text":
                 slab.write(name, at, self._encoded(slab, name, column, at))
             else:
-                slab.write(name, at, map(_microseconds, column) if kind == "time" else column)
-                if has_zero and place in self._prices and slab.has_zero(name, at, column):
-                    column = [value or nan for value in column]  # a side that is not there
+                slab.write(name, at, map(microseconds, column) if kind == "time" else column)
+                if rows.has_zero and place in self._prices and slab.has_zero(name, at, column):
+                    column = array(FLOAT64, [value or nan for value in column])  # a side that is not there
                     slab.write(name, at, column)
-                    buffer.values[rows.start * width + place : rows.stop * width : width] = column
-        slab.write("symbol", at, buffer.codes[some])
-        slab.write_ts(at, buffer.ts[some])
-        slab.write("received", at, received[some])
-        slab.write("seq", at, numbers[some])
+                    rows.columns[place] = rows.columns[place][:]  # it may be another store's as well
+                    rows.columns[place][some] = column
+        slab.write("symbol", at, rows.codes[some])
+        slab.write_ts(at, rows.ts[some])
+        slab.write("received", at, rows.received[some])
+        slab.write("seq", at, rows.seq[some])
 
     def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
         codes = [self._code(name, str(text)) for text in column]
@@ -557,32 +573,3 @@ def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[in
         return TimeWeightedMean(float(np.average(held[is_number], weights=weights)), touched, unknown)
     numbers = values[~np.isnan(values)]
     return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)
-
-
-def _microseconds(ns: Value) -> int:
-    """Return a time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
-    assert isinstance(ns, int), "times are whole numbers"
-    return ns if ns == NOT_A_TIME else ns // 1_000
-
-
-def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """Return the arrival number of each of `count` records, from runs of (place, number less place); 0 before them."""
-    if len(runs) == 1 and not runs[0][0]:  # most often
-        return array(_INT64, range(runs[0][1], runs[0][1] + count))
-    numbers = array(_INT64, bytes(8 * (runs[0][0] if runs else count)))
-    for (start, offset), (end, _) in pairwise((*runs, (count, 0))):
-        numbers.extend(range(start + offset, end + offset))
-    return numbers
-
-
-def _receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
-    """Return the time of receipt, in us, of each of `count` records.
-
-    `marks` are pairs (number of records so far, time in ns). Raises ValueError where they do not cover all records.
-    """
-    received = array(_INT64)
-    for upto, when in marks:
-        received.extend(array(_INT64, (when // 1_000,)) * (upto - len(received)))
-    if len(received) < count:
-        raise ValueError("records without a time of receipt")
-    return received

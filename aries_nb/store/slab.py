@@ -1,5 +1,7 @@
 """Slab: columns of one length in memory, filled once from start to end, and the DataFrame that shares this memory.
 
+`Rows` are what is on its way from a buffer to a slab.
+
 Rows are never written twice, so a reader may keep a slice of a slab for as long as it likes.
 """
 
@@ -8,19 +10,23 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aries_nb.model import NOT_A_TIME, Column, ColumnType, Value, Values
+from aries_nb.model import INT64, NOT_A_TIME, Column, ColumnType, RecordBuffer, StoreBlock, Value, Values
+from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.store.shared_frame import SharedFrame
 from aries_nb.store.texts import CodedTexts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEW", "Slab", "code_type"]
+    from aries_nb.model import Times
+
+__all__ = ["FEW", "Rows", "Slab", "code_type", "microseconds", "receipt_times"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
@@ -98,7 +104,8 @@ class Slab:
         it takes up to 5 ms to get the lock back, for each column.
         """
         memory, format_ = self._memory[name]
-        piece: array[Any] = values if isinstance(values, array) else array(format_, values)
+        is_ready = isinstance(values, np.ndarray) or (isinstance(values, array) and values.typecode == format_)
+        piece: Any = values if is_ready else array(format_, values)
         memory[at : at + len(piece)] = piece
 
     def text(self, name: str, at: int) -> str:
@@ -185,3 +192,78 @@ def _read_only(array: AnyArray) -> AnyArray:
 def _locked(array: AnyArray) -> AnyArray:
     array.flags.writeable = False
     return array
+
+
+class Rows(NamedTuple):
+    """Rows to be written: codes, exchange times in ns, values by columns, arrival numbers, times of receipt in us.
+
+    `last` has the place of the last row of each code where it is known. `has_zero`: a value may be 0.
+    """
+
+    codes: Sequence[int]
+    ts: Sequence[int]
+    columns: list[Any]
+    seq: Sequence[int] | Times
+    received: Sequence[int]
+    last: Mapping[int, int] | None
+    has_zero: bool
+
+    @classmethod
+    def of(cls, block: StoreBlock) -> Rows:
+        """Return the rows of a block."""
+        received = array(INT64, (block.received // 1_000,)) * len(block.ts)
+        seq = np.arange(block.seq.start, block.seq.stop) if isinstance(block.seq, range) else array(INT64, block.seq)
+        return cls(block.codes, block.ts, list(block.columns), seq, received, block.last, has_zero=True)
+
+    @classmethod
+    def of_buffer(cls, buffer: RecordBuffer, width: int) -> Rows:
+        """Return the rows in the lists of a buffer, each of so many values."""
+        count = len(buffer.codes)
+        columns = [buffer.values[place::width] for place in range(width)]
+        has_zero = count > FEW or 0.0 in buffer.values  # of few rows one look at all values is quicker
+        numbers, received = _arrival_numbers(buffer.runs, count), receipt_times(buffer.marks, count)
+        return cls(buffer.codes, buffer.ts, columns, numbers, received, None, has_zero)
+
+    def newest(self, *, are_events: bool) -> Mapping[int, int]:
+        """Return the place of the newest row of each code: by its time where they are events, else the last.
+
+        One more than five minutes ahead of its receipt has a wrong time, and is none.
+        """
+        codes, ts, received = self.codes, self.ts, self.received
+        order: Iterable[int] = range(len(codes))
+        if codes and (max(ts) if isinstance(ts, list) else np.asarray(ts).max()) > received[0] * 1_000 + MOST_AHEAD_NS:
+            order = [at for at in order if ts[at] <= received[at] * 1_000 + MOST_AHEAD_NS]
+        if are_events:
+            order = sorted(order, key=ts.__getitem__)
+        elif isinstance(order, range):
+            return self.last or dict(zip(codes, order, strict=True))  # it keeps the last place of each code
+        return {codes[at]: at for at in order}
+
+
+def microseconds(ns: Value) -> int:
+    """Return a time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
+    assert isinstance(ns, int), "times are whole numbers"
+    return ns if ns == NOT_A_TIME else ns // 1_000
+
+
+def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """Return the arrival number of each of `count` records, from runs of (place, number less place); 0 before them."""
+    if len(runs) == 1 and not runs[0][0]:  # most often
+        return array(INT64, range(runs[0][1], runs[0][1] + count))
+    numbers = array(INT64, bytes(8 * (runs[0][0] if runs else count)))
+    for (start, offset), (end, _) in pairwise((*runs, (count, 0))):
+        numbers.extend(range(start + offset, end + offset))
+    return numbers
+
+
+def receipt_times(marks: Sequence[tuple[int, int]], count: int) -> array[int]:
+    """Return the time of receipt, in us, of each of `count` records.
+
+    `marks` are pairs (number of records so far, time in ns). Raises ValueError where they do not cover all records.
+    """
+    received = array(INT64)
+    for upto, when in marks:
+        received.extend(array(INT64, (when // 1_000,)) * (upto - len(received)))
+    if len(received) < count:
+        raise ValueError("records without a time of receipt")
+    return received

@@ -14,7 +14,7 @@ from tests.bench.alor_frames import alor_frames
 from tests.bench.decode import RECEIVED, WINDOW
 from tests.bench.frames import MESSAGES_A_FRAME
 from tests.bench.perspective_table import best_form
-from tests.bench.pipelines import A_READ, DECODE, AlorPipeline, reads, values_of
+from tests.bench.pipelines import A_READ, DECODE, AlorPipeline, reads, taken, values_of
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
@@ -79,14 +79,12 @@ def _decode(frames: list[bytes]) -> int:
 
 
 def _ours(pipeline: AlorPipeline, batches: list[list[bytes]]) -> Callable[[], int]:
-    take, publish, tape = pipeline.intake.take, pipeline.intake.publish, pipeline.tape
+    intake, tape = pipeline.intake, pipeline.tape
 
     def turn() -> int:
         before = tape.version
         for batch in batches:
-            for frame in batch:
-                take(frame, RECEIVED)
-            publish()
+            taken(intake, batch, RECEIVED)
         # In the order of arrival: the times of the same frames begin again with each turn.
         assert len(tape.frame_since(0)[0]) == min(tape.version, WINDOW)
         return tape.version - before

@@ -14,7 +14,7 @@ from statistics import median
 from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames
 from tests.bench.perspective_table import best_form
-from tests.bench.pipelines import A_READ, Pipeline, reads
+from tests.bench.pipelines import A_READ, Pipeline, reads, taken
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
 
@@ -88,14 +88,12 @@ def _decode(frames: list[bytes]) -> int:
 
 def _ours(batches: list[list[bytes]], fields: tuple[str, ...] | None = None) -> Callable[[], int]:
     pipeline = Pipeline.of(limit=WINDOW) if fields is None else Pipeline.of(limit=WINDOW, fields=fields)
-    take, publish, tape = pipeline.intake.take, pipeline.intake.publish, pipeline.tape
+    intake, tape = pipeline.intake, pipeline.tape
 
     def turn() -> int:
         before = tape.version
         for batch in batches:
-            for frame in batch:
-                take(frame, RECEIVED)
-            publish()
+            taken(intake, batch, RECEIVED)
         # In the order of arrival: the times of the same frames begin again with each turn.
         assert len(tape.frame_since(0)[0]) == min(tape.version, WINDOW)
         return tape.version - before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from aries_nb.net.websocket import READ_BYTES
 from aries_nb.store import RollingFrame
 from tests.bench.frames import FIELDS, SYMBOLS
 
-__all__ = ["A_READ", "DECODE", "AlorPipeline", "Pipeline", "reads", "values_of"]
+__all__ = ["A_READ", "DECODE", "AlorPipeline", "Pipeline", "reads", "taken", "values_of"]
 
 A_READ = f"a read of {READ_BYTES // 2**20} MiB"  # what the session reads at once when the sender is ahead
 
@@ -40,6 +41,15 @@ def reads(frames: Sequence[bytes], octets: int = READ_BYTES) -> list[list[bytes]
         batches[-1].append(frame)
         size += len(frame)
     return batches
+
+
+def taken(intake: Intake, frames: Sequence[bytes], received: int) -> None:
+    """Take the frames of a read as the session does, and publish their rows."""
+    unread = deque(frames)
+    while unread:
+        for _ in range(intake.take_columns(unread, received)):
+            intake.take(unread.popleft(), received)
+    intake.publish()
 
 
 class Pipeline(NamedTuple):

@@ -4,19 +4,27 @@ import pytest
 
 from aries_nb.brokers.alor import session as alor_session
 from aries_nb.brokers.aries import session as aries_session
+from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.live.account import snapshots
 from aries_nb.net import session
+from aries_nb.net.intake import Intake
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--schedules", type=int, default=None, help="how many schedules of faults, of all brokers together")
+    group.addoption(
+        "--by-message", action="store_true", help="take no frames by columns, however many messages they have"
+    )
     group.addoption("--start", type=int, default=None, help="the seed that the schedules are drawn with")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_time_limits() -> object:
-    """Silence is found within a second, so that a schedule takes about one; the machine may be busy."""
+def short_time_limits(pytestconfig: pytest.Config) -> object:
+    """Silence is found within a second, so that a schedule takes about one; the machine may be busy.
+
+    Frames are taken by columns even where there are few messages, or always by message.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for each in (aries_session, alor_session):
             patch.setattr(each, "PING_SECONDS", 0.5)
@@ -25,4 +33,6 @@ def short_time_limits() -> object:
         patch.setattr(alor_session, "REPLY_SECONDS", 4.0)
         patch.setattr(session, "TICK_SECONDS", 0.05)
         patch.setattr(snapshots, "PAUSES", (0.1, 0.3, 1.0))
+        patch.setattr(AriesMarket, "LEAST_BYTES", 0)
+        patch.setattr(Intake, "IS_BY_COLUMNS", not pytestconfig.getoption("by_message"))
         yield

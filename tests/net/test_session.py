@@ -12,8 +12,9 @@ import pytest
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Subscription
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.gap_tracking import PingBarriers
 from aries_nb.net.intake import Route
-from aries_nb.net.session import Session, _PingBarriers
+from aries_nb.net.session import Session
 from aries_nb.store import RollingFrame
 from tests.net.forward_proxy import papers
 from tests.net.patience import eventually
@@ -630,7 +631,7 @@ def secrets(fetch: Callable[[], str]) -> Any:
 
 def test_an_answered_ping_resolves_what_was_asked_before_it_and_nothing_later() -> None:
     async def resolved() -> list[list[bool]]:
-        barriers = _PingBarriers()
+        barriers = PingBarriers()
         waiting = [barriers.wait_for(number) for number in (1, 2, 3)]
         found = []
         for release in (lambda: barriers.release(2), barriers.release):

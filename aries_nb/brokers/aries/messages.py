@@ -16,6 +16,7 @@ from aries_nb.brokers.parsing import MAX_MS
 from aries_nb.model import ColumnType
 
 __all__ = [
+    "EVENT_FIELDS",
     "GREEKS_FIELDS",
     "OLD_TRADE_FIELDS",
     "QUOTE_FIELDS",
@@ -278,6 +279,9 @@ GREEKS_FIELDS: Mapping[str, str] = {
     "rho": "rho",
     "implied_volatility": "impliedVolatility",
 }
+# The fields of quote, trade and Greeks events; no name is in two of them.
+EVENT_FIELDS: Mapping[str, str] = {**QUOTE_FIELDS, **TRADE_FIELDS, **GREEKS_FIELDS}
+
 # "side" is ours: time and sales do not name the aggressor (`tick` is a direction with an unknown code set).
 TIME_AND_SALES_FIELDS: Mapping[str, str] = {
     "price": "price",
