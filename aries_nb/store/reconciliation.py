@@ -57,6 +57,7 @@ class Reconciliation:
         self._pending_since = 0  # when the newest of these came
         self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
+        self._corrected: set[str] = set()  # instruments of these with executions that were taken back
         self._cleared = ZERO  # by what clearings have changed the cost of positions since the last agreement
         self._moved_at = 0  # when the broker's cash or the cost of what is margined changed
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
@@ -186,6 +187,8 @@ class Reconciliation:
         self._cash -= paid + trade.fee
         contracts = max(abs(fill.quantity), Decimal(1)) if multiplier != 1 else Decimal(1)
         self._add_pending(fill.symbol, abs(paid), MOST_SMALL_FEE * contracts, now)
+        if fill.quantity < 0:
+            self._corrected.add(fill.symbol)
 
     def _add_pending(self, symbol: str, value: Decimal, fee: Decimal, now: int) -> None:
         known_value, known_fee = self._pending.get(symbol, (ZERO, ZERO))
@@ -208,7 +211,7 @@ class Reconciliation:
         in the account's currency (of an option or future 2 a contract) if that is more. Any other is the ending of
         positions, or unexplained, after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from
         the order in which messages arrived. The fee of what is margined may come as long after its fill, as no money
-        comes with it.
+        comes with it, and so may the cash of an execution that was corrected: that of the first report comes before.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
@@ -221,13 +224,12 @@ class Reconciliation:
         if is_small and has_moved and (not rest or is_at_rest or is_over):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
-            late = (
-                {}
-                if now - self._pending_since >= SETTLING_NS
-                else {name: self._pending[name] for name in self._reported.margined & self._pending.keys()}
-            )
+            is_late = now - self._pending_since < SETTLING_NS
+            names = self._reported.margined | self._corrected if is_late else frozenset()
+            late = {name: fees for name, fees in self._pending.items() if name in names}
+            corrected = self._corrected & late.keys()
             self._reset()
-            self._pending = late
+            self._pending, self._corrected = late, corrected
         elif self._differs_since is None:
             self._differs_since = now
         elif is_over and all(map(Decimal.is_finite, (*differences.values(), rest))):
@@ -276,6 +278,7 @@ class Reconciliation:
     def _reset(self) -> None:
         self._cash = self._agreed = _cash_of(self._reported)
         self._pending = {}
+        self._corrected = set()
         self._cleared = ZERO
         self._is_guessed = False
         self._differs_since = None

@@ -383,6 +383,17 @@ def test_a_corrected_execution_leaves_nothing_unexplained() -> None:
     assert account.attribution().contributions == {"MSFT": contribution(price=16, fee="-0.1")}
 
 
+def test_a_correction_that_comes_before_the_cash_of_the_first_report_is_no_loss() -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
+    made, taken_back = fill(10, 10, fee="NaN"), fill(10, 10, fee="NaN")._replace(quantity=Decimal(-10))
+
+    account.take(reported(1000, MSFT=10), at(MSFT=10), [made, taken_back, fill(10, "10.05", fee="NaN")], 1)
+    for now, cash in enumerate(("899.1", "898.6", "898.6"), 2):
+        account.take(reported(cash, MSFT=10), at(MSFT=10), [], now)
+
+    assert account.attribution().contributions == {"MSFT": contribution(price="-0.5", fee="-0.9")}
+
+
 @pytest.mark.parametrize("margin", ["0", "25920"])
 def test_a_future_that_leaves_without_a_fill_is_explained_by_its_variation_margin_once(margin: str) -> None:
     """Four of them, 1.62 a point, bought at 110,000 and worth 114,000: 25,920 were won, and booked or lost."""
