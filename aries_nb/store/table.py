@@ -241,7 +241,7 @@ class Table:
             rows = [(row.ts, row.received, row.account, *row.values) for row in view.rows]
             frame = frame_of((*RECEIPT, *self.columns), rows).set_index(list(self.key) or "account")
             cached = self._frame = (view, frame)
-        return cached[1].copy(deep=False)  # copied when either side is written to
+        return cached[1].copy()  # a shallow copy is no protection: what is written to `.array` reaches all frames
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.

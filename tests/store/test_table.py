@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from aries_nb.model import CLEAR, NOT_A_TIME, ORDER_COLUMNS, POSITION_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.store.log import ChangeLog, RowChange
 from aries_nb.store.table import FetchedRows, Table
+from aries_nb.store.values import frame_of
 
 NOW = 1_772_463_845_000_000_000
 ACCOUNTS = ("ACC-1", "ACC-2")
@@ -305,13 +305,33 @@ def test_a_frame_is_the_readers_own_and_stays_as_it_was() -> None:
     assert table.frame().loc["A", "quantity"] == 2.0
 
 
-def test_a_frame_is_made_once_for_each_version() -> None:
+def test_no_write_reaches_another_frame() -> None:
+    table = Table(ORDER_COLUMNS, ("ACC-1",), key=TABLE_KEYS["orders"])
+    table.buffer.add(0, NOW, (PUT, *blank(ORDER_COLUMNS, order_id="ORD-1", text="mine", price=Decimal(500))))
+    table.buffer.mark(NOW)
+    table.publish()
+    before, mine = table.frame(), table.frame()
+
+    for name in mine.columns:
+        array = mine[name].array
+        array[0] = (
+            pd.Timestamp(0, tz="UTC") if "datetime" in str(array.dtype) else "x" if array.dtype == "str" else -1.0
+        )
+
+    pd.testing.assert_frame_equal(before, table.frame())
+    assert (before.loc["ORD-1", "text"], before.loc["ORD-1", "price"]) == ("mine", 500.0)
+
+
+def test_a_frame_is_made_once_for_each_version(monkeypatch: pytest.MonkeyPatch) -> None:
     table = positions()
     publish(table, put("A", 1))
+    made: list[object] = []
+    monkeypatch.setattr("aries_nb.store.table.frame_of", lambda *columns: made.append(1) or frame_of(*columns))
 
-    first, second = table.frame(), table.frame()
+    for _ in range(2):
+        table.frame()
 
-    assert np.shares_memory(first["quantity"].to_numpy(), second["quantity"].to_numpy())
+    assert len(made) == 1
 
 
 def test_a_reader_on_another_thread_sees_each_publish_whole() -> None:
