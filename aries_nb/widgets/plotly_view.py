@@ -67,7 +67,6 @@ def layout(title: str, height: int, *, has_template: bool = True) -> dict[str, A
         "nticks": 7,
         "exponentformat": "none",
         "separatethousands": True,
-        "tickformatstops": STEP_DECIMALS,
     }
     looks = {
         "height": height,
@@ -175,6 +174,7 @@ class AxisDigits:
         if self._format != shown:
             self._format = shown
             changes[f"{self._axis}_hoverformat"] = self._format
+            changes[f"{self._axis}_tickformatstops"] = STEP_DECIMALS[: decimals + 1]
         length = max(len(grouped(value, decimals)) for value in (values.min(), values.max()))
         margin = LABEL_DIGIT * length + LABEL_SPACE
         if self._side and margin > self._margin:

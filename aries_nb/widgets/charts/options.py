@@ -148,7 +148,7 @@ def _figure(columns: Sequence[str], title: str, height: int) -> LiveFigure:
         }
         figure_layout[f"yaxis{number}"] = {**upwards, "anchor": f"x{number}"}
         if column == PERCENT:
-            figure_layout[f"yaxis{number}"] |= {"tickformat": ".1%", "tickformatstops": (), "hoverformat": ".2%"}
+            figure_layout[f"yaxis{number}"] |= {"tickformat": ".1%", "hoverformat": ".2%"}
         traces += _traces(number, is_first=subplot == 0)
     return LiveFigure(data=traces, layout=figure_layout)
 
