@@ -81,7 +81,7 @@ def layout(title: str, height: int, *, has_template: bool = True) -> dict[str, A
         # Constant: any other value would reset the user's zoom.
         "uirevision": "aries-nb",
         # Labels of times fit next to each other at 800 pixels; plotly would tilt them.
-        "xaxis": {**axis, "nticks": 6, "tickangle": 0},
+        "xaxis": {**axis, "nticks": 4, "tickangle": 0},
         "yaxis": {**axis, "side": "right"},
     }
     template = settings.template if has_template else None

@@ -6,9 +6,12 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from aries_nb.model import BookMarks, RestingOrder
 from aries_nb.widgets import Board, Ladder
+from aries_nb.widgets.panels.chain import Chain
+from tests.widgets.panels.test_chain import Chains
 from tests.widgets.sources import Boards, Books
 
 # What a front end gives to a widget's script: a model with traits, and a place to render into.
@@ -118,6 +121,20 @@ def test_a_symbol_is_never_cut_and_stays_in_sight(page, prices):
 
         assert (cut, hinted) == (0, 1)
         assert 0 <= left < 3
+
+
+def test_a_narrow_chain_shows_that_there_is_more_and_names_both_sides(page):
+    with closing(Chain(Chains())) as chain:
+        start(page, chain)
+        update(page, chain)
+        page.locator(".anb-scroll").evaluate("(node) => (node.scrollLeft = 150)")
+
+        expect(page.locator(".anb-has-right.anb-has-left")).to_have_count(1)
+        seen = page.locator(".anb-scroll").bounding_box()
+        for side in page.locator(".anb-sides span").all():
+            box = side.bounding_box()
+            assert seen["x"] <= box["x"]
+            assert box["x"] + box["width"] <= seen["x"] + seen["width"]
 
 
 def test_only_the_digits_that_changed_flash_and_not_those_of_a_restless_cell(page, prices):

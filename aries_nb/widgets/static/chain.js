@@ -31,7 +31,8 @@ function makeChain(root, clock) {
   const empty = make("div", "anb-empty");
   empty.setAttribute("role", "status");
   scroll.append(table, empty);
-  root.append(bar, scroll);
+  const { frame, showMore } = framed(scroll);
+  root.append(bar, frame);
   // They stand for the rows out of sight.
   const [above, below] = [make("tr"), make("tr")];
   for (const space of [above, below]) {
@@ -59,7 +60,12 @@ function makeChain(root, clock) {
     };
     const middle = heading("Strike", "anb-strike", 1);
     middle.rowSpan = 2;
-    sides.replaceChildren(heading("Calls", "", half), middle, heading("Puts", "", half));
+    const side = (text) => {
+      const cell = heading("", "", half);
+      cell.appendChild(make("span", "", text)); // in sight whatever columns are
+      return cell;
+    };
+    sides.replaceChildren(side("Calls"), middle, side("Puts"));
     const names = next.columns.map((column) => heading(column.label, "anb-number", 1));
     labels.replaceChildren(...names);
     names.splice(half, 0, middle);
@@ -89,6 +95,7 @@ function makeChain(root, clock) {
 
   // Puts the rows in sight into the page; those that come into sight are brought up to date.
   function layOut() {
+    showMore();
     const height = scroll.clientHeight || 420;
     const first = Math.max(0, Math.floor(scroll.scrollTop / ROW_PX) - SPARE_ROWS);
     const last = Math.min(found.length, Math.ceil((scroll.scrollTop + height) / ROW_PX) + SPARE_ROWS);

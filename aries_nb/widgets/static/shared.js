@@ -1,6 +1,20 @@
 // Base of all panels: painting on animation frames, answers to painted frames, reports of visibility. Texts from
 // outside are set by textContent, never as markup.
 
+// Put what scrolls into a frame; `showMore` shows at its edges that there is more.
+function framed(scroll) {
+  const frame = make("div", "anb-frame");
+  const hints = ["below", "right", "left"].map((edge) => make("div", `anb-more anb-more-${edge}`));
+  for (const hint of hints) hint.setAttribute("aria-hidden", "true");
+  frame.append(scroll, ...hints);
+  const showMore = () => {
+    flag(frame, "anb-has-below", scroll.scrollHeight - scroll.clientHeight - scroll.scrollTop > 4);
+    flag(frame, "anb-has-right", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
+    flag(frame, "anb-has-left", scroll.scrollLeft > 0);
+  };
+  return { frame, showMore };
+}
+
 function make(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;

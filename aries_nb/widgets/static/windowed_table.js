@@ -101,7 +101,6 @@ const harmless = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).repla
 function makeWindowedTable(root, store, look) {
   root.classList.add("anb-table", "anb-windowed");
   const id = `anb-${Math.random().toString(36).slice(2)}`;
-  const frame = make("div", "anb-frame");
   const scroll = make("div", "anb-scroll");
   scroll.dataset.lmSuppressShortcuts = "true"; // a notebook binds the arrow keys to its cells
   const all = make("div", "anb-all");
@@ -122,9 +121,7 @@ function makeWindowedTable(root, store, look) {
   empty.setAttribute("role", "status");
   const none = make("tr", "anb-none"); // what an empty table says is its only cell
   none.appendChild(make("td")).appendChild(empty);
-  const [below, right] = [make("div", "anb-more anb-more-below"), make("div", "anb-more anb-more-right")];
-  for (const more of [below, right]) more.setAttribute("aria-hidden", "true");
-  frame.append(scroll, below, right);
+  const { frame, showMore } = framed(scroll);
   const detail = make("div", "anb-detail");
   detail.hidden = true;
 
@@ -331,10 +328,7 @@ function makeWindowedTable(root, store, look) {
   }
 
   function showState() {
-    const hidden = order.length * ROW_PX + head.offsetHeight - scroll.clientHeight - scroll.scrollTop;
-    flag(frame, "anb-has-below", hidden > 4);
-    flag(frame, "anb-has-right", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 4);
-    flag(frame, "anb-has-left", scroll.scrollLeft > 0);
+    showMore();
     put(count, total ? inSight() : "");
     put(empty, order.length ? "" : filter.isSet() && total ? filter.nothingFound() : (total && others) || emptyText);
     none.firstChild.colSpan = columns.length || 1;
