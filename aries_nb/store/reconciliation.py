@@ -40,7 +40,8 @@ class Reconciliation:
     executions) is their fee; it belongs to their instrument, or to `CASH` if the fills are of several. Any other
     difference between the broker's figures and those computed from fills and marks is unexplained. A fill with an
     unknown price counts at the middle of our quotes, else at the mark, as soon as there is one; a difference in cash
-    may then be its price as well as a fee, and is unexplained. Used by one thread.
+    may then be its price as well as a fee, and is unexplained. Where the broker's cash is derived, fills that name
+    their fee have no other. Used by one thread.
     """
 
     def __init__(self, reported: Portfolio, marks: Marks) -> None:
@@ -186,7 +187,10 @@ class Reconciliation:
         self._attribution.take([trade])
         self._cash -= paid + trade.fee
         contracts = max(abs(fill.quantity), Decimal(1)) if multiplier != 1 else Decimal(1)
-        self._add_pending(fill.symbol, abs(paid), MOST_SMALL_FEE * contracts, now)
+        if self._reported.is_cash_derived and fill.fee.is_finite():  # what such money is off by is no fee
+            self._add_pending(fill.symbol, ZERO, ZERO, now)
+        else:
+            self._add_pending(fill.symbol, abs(paid), MOST_SMALL_FEE * contracts, now)
         if fill.quantity < 0:
             self._corrected.add(fill.symbol)
 

@@ -76,6 +76,7 @@ class Portfolio:
     `realized` is before fees; it and `fees` count from when the portfolio was opened. `multipliers` are what one unit
     of quantity stands for, where it is not 1 (100 for most options); NaN where that is not known. `margined` are the
     instruments that are not paid for; `accrued` is the accrued interest of one unit of quantity, where there is any.
+    `is_cash_derived`: the broker names no money, it is what others of its figures leave, which are not of one moment.
     """
 
     cash: Decimal
@@ -85,6 +86,7 @@ class Portfolio:
     multipliers: Mapping[str, Decimal] = field(default_factory=dict)
     margined: frozenset[str] = frozenset()
     accrued: Mapping[str, Decimal] = field(default_factory=dict)
+    is_cash_derived: bool = False
 
     def average_price(self, symbol: str) -> Decimal:
         """Return the average price paid for what is held, as prices are quoted: its cost by quantity and multiplier.

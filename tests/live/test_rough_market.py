@@ -56,7 +56,8 @@ class Scene:
     def has_seen_enough(self) -> bool:
         """Whether there are rows and, on the rough market, what comes with the third trouble of a kind alone."""
         is_rough = len(self.trades.misdated) > 1 and self.extreme_sizes() == EXTREME
-        return len(self.quotes) > 8 and len(self.trades) > 20 and (is_rough or not self.is_rough)
+        counts = len(self.quotes), len(self.trades) / 2, len(self.account.fills) * 5
+        return min(counts) > 8 and (is_rough or not self.is_rough)
 
     def extreme_sizes(self) -> set[float]:
         return EXTREME & set(self.trades.df["size"])
@@ -177,6 +178,14 @@ def test_fills_are_those_that_the_broker_booked(scene: Scene) -> None:
         return seen == {symbol: pytest.approx(each, abs=0.05) for symbol, each in booked.items() if any(each)}
 
     eventually(is_equal)
+
+
+def test_fees_are_those_that_the_fills_name(scene: Scene) -> None:
+    now = scene.account.equity.moment()
+    fees = now.fills.groupby("symbol")["fee"].sum(min_count=1).dropna()
+
+    for symbol, fee in fees.items():
+        assert now.explained.loc[str(symbol), "fee"] == pytest.approx(-fee)
 
 
 def test_views_draw_what_there_is_up_to_now(scene: Scene) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from itertools import permutations
 
@@ -57,6 +58,20 @@ def test_a_fee_that_the_fill_names_is_no_difference() -> None:
     account.take(reported("899.90", MSFT=10), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
 
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
+
+
+@pytest.mark.parametrize(("is_derived", "fee"), [(True, "-0.1"), (False, "-1.6")])
+def test_money_that_is_derived_is_off_without_a_fee(*, is_derived: bool, fee: str) -> None:
+    books = [replace(reported(cash), is_cash_derived=is_derived) for cash in ("1000", "898.40", "899.90")]
+    held = reported(0, MSFT=10).positions
+    account = Reconciliation(books[0], at(MSFT=10))
+
+    account.take(replace(books[1], positions=held), at(MSFT=10), [fill(10, 10, fee="0.1")], 1)
+
+    assert account.attribution().contributions["MSFT"].fee == Decimal(fee)
+    account.take(replace(books[2], positions=held), at(MSFT=10), [], 2)
+    if is_derived:
+        assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
 def test_a_fee_of_fills_in_several_instruments_belongs_to_none_of_them() -> None:

@@ -198,7 +198,7 @@ class EquitySource:
         for symbol in books.margined & positions.keys():
             cost = cost_of(rows[symbol])
             positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
-        return replace(books, positions=positions)
+        return replace(books, positions=positions, is_cash_derived=_is_cash_derived(table))
 
     def missing(self) -> dict[str, str]:
         """Return what makes equity unknown now, and why, in a few words."""
@@ -224,7 +224,7 @@ class EquitySource:
                 found[symbol] = "its accrued interest is that of the newest own execution"
             elif row["quantity"] and not is_bond and rate.is_finite() and rate != 1:  # a share in another currency
                 found[symbol] = f"a unit of its price is worth {rate.normalize():f}, the exchange rate at its purchase"
-        if any("is_currency" in row for row in rows) and not any(map(is_money, rows)):
+        if _is_cash_derived(rows):
             found[CASH] = "the broker's value of the portfolio less that of its positions"
         return found
 
@@ -358,6 +358,11 @@ class EquitySource:
         """Return the broker's newest cash and equity; NaN where it has sent none."""
         rows = self._balances.rows()
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
+
+
+def _is_cash_derived(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether positions, rows of a broker that lists money among them, have none: its cash is what its sums leave."""
+    return any("is_currency" in row for row in rows) and not any(map(is_money, rows))
 
 
 def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
