@@ -35,6 +35,8 @@ from aries_nb.store.time_order import TimeOrder
 from aries_nb.store.wide import Ticks
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aries_nb.model import Numbers, Times
     from aries_nb.store.slab import AnyArray
 
@@ -287,21 +289,20 @@ class RollingFrame:
         return cached[1].frame.copy(deep=False)  # copied when the user writes to it
 
     def tail(self, count: int) -> pd.DataFrame:
-        """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window."""
-        slab, start, end, _, void = self._published
-        newest = self._order.newest(slab, start, end, count + len(void.numbers))
-        return slab.frame.take(void.in_order(slab, newest)[-count:])
+        """Return the `count` newest rows by exchange time, oldest first; the cost does not grow with the window.
+
+        Rows whose time is wrong (`misdated`) are left out.
+        """
+        view = self._published
+        return view.slab.frame.take(self._newest_rows(view, count))
 
     def last(self, span_us: int) -> pd.DataFrame:
-        """Return the rows whose time is at most `span_us` before the newest one, oldest first.
-
-        A time more than five minutes ahead of its receipt is wrong, and is not the newest.
-        """
-        slab, start, end, _, void = self._published
-        few = void.in_order(slab, self._order.newest(slab, start, end, MOST_SAMPLES + len(void.numbers)))
-        believed = few[slab.ts[few] <= slab.received[few] + _MAX_AHEAD_US]
-        newest = int(slab.ts[believed[-1]]) if len(believed) else 0
-        return slab.frame.take(void.in_order(slab, self._order.since(slab, start, end, newest - span_us)))
+        """Return the rows whose time is at most `span_us` before the newest one, oldest first, as `tail` does."""
+        view = self._published
+        slab, start, end, *_ = view
+        newest = self._newest_rows(view, 1)
+        first = int(slab.ts[newest[-1]]) - span_us if len(newest) else 0
+        return slab.frame.take(_credible(view, self._order.since(slab, start, end, first)))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Return the rows from number `first` on that are still in the window, and the number after the newest.
@@ -320,9 +321,9 @@ class RollingFrame:
 
     def ticks(self, name: str) -> Ticks:
         """Return a number column with times and codes, oldest first by exchange time, without times far ahead."""
-        slab, start, end, _, void = self._published
-        chosen = void.in_order(slab, self._order.sorted(slab, start, end))
-        chosen = chosen[slab.ts[chosen] <= slab.received[chosen] + _MAX_AHEAD_US]
+        view = self._published
+        slab = view.slab
+        chosen = _credible(view, self._order.sorted(slab, view.start, view.end))
         return Ticks(slab.ts[chosen], slab.received[chosen], slab.codes[chosen], slab.arrays[name][chosen])
 
     def rows(self, first: int) -> FrameRows:
@@ -422,6 +423,16 @@ class RollingFrame:
         return self._observers.add(callback)
 
     # Private.
+
+    def _newest_rows(self, view: _PublishedRows, count: int) -> NDArray[np.intp]:
+        """Return the positions of the `count` newest rows that count and have a credible time, oldest first."""
+        slab, start, end, _, void = view
+        wanted = count + len(void.numbers)
+        found = _credible(view, self._order.newest(slab, start, end, wanted))
+        while len(found) < count and wanted < end - start:  # times far ahead are newer than all others
+            wanted *= 2
+            found = _credible(view, self._order.newest(slab, start, end, wanted))
+        return found[-count:]
 
     def _find_latest(self, codes: Iterable[int]) -> None:
         """Find the newest row of these symbols in the window anew: it may have been corrected or cancelled."""
@@ -545,6 +556,13 @@ class TimeWeightedMean(NamedTuple):
     mean: float
     gaps: int
     unknown_us: int
+
+
+def _credible(view: _PublishedRows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return those of the positions whose rows count and have no time far ahead of their receipt."""
+    slab = view.slab
+    found = view.void.in_order(slab, positions)
+    return found[slab.ts[found] <= slab.received[found] + _MAX_AHEAD_US]
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:

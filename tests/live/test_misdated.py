@@ -64,6 +64,7 @@ def test_a_message_of_the_future_spoils_nothing(feed_and_symbol: tuple[Feed, str
     assert quotes.wide("bid_price", every="10ms").index[-1] < now
     assert min(quotes.df["bid_price"]) <= quotes.time_weighted_mean("bid_price") <= max(quotes.df["bid_price"])
     assert quotes.last("1h").index[0] == quotes.df.index[0]
+    assert max(quotes.last("1h").index[-1], quotes.tail(2).index[-1]) < now
     for view in (quotes.chart("bid_price"), trades.candles("1s")):
         view.draw()
         shown = np.concatenate([np.asarray(each.x, "float64") for each in view.figure.data[1:]])

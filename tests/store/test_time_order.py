@@ -91,13 +91,25 @@ def test_once_a_late_row_has_left_the_rows_are_shared_again() -> None:
     assert np.shares_memory(rolling.frame()["value"].to_numpy(), rolling._published.slab.arrays["value"])
 
 
-def test_a_time_far_ahead_neither_empties_the_last_seconds_nor_leaves_them() -> None:
+def test_a_time_far_ahead_is_neither_among_the_newest_rows_nor_empties_them() -> None:
     rolling = RollingFrame((Column("value"),), ("A",), limit=100)
 
     put(rolling, [1, 2, 2_600_000, 30])
 
-    assert rows_of(rolling.last(29 * SECOND)) == [(1, 0), (2, 1), (30, 3), (2_600_000, 2)]
-    assert rows_of(rolling.last(5 * SECOND)) == [(30, 3), (2_600_000, 2)]
+    assert rows_of(rolling.last(29 * SECOND)) == [(1, 0), (2, 1), (30, 3)]
+    assert rows_of(rolling.last(5 * SECOND)) == [(30, 3)]
+    assert rows_of(rolling.tail(2)) == [(2, 1), (30, 3)]
+    assert rows_of(rolling.tail(9)) == [(1, 0), (2, 1), (30, 3)]
+    assert len(rolling.frame()) == 4
+
+
+def test_newest_rows_are_found_among_more_times_far_ahead() -> None:
+    rolling = RollingFrame((Column("value"),), ("A",), limit=10_000)
+
+    put(rolling, [1, 2, *range(1_000_000, 1_003_000), 30])
+
+    assert rows_of(rolling.tail(2)) == [(2, 1), (30, 3_002)]
+    assert rows_of(rolling.last(28 * SECOND)) == [(2, 1), (30, 3_002)]
 
 
 def test_a_few_newest_rows_of_many_are_found_without_sorting_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,10 @@ class LiveFrame(StreamedObject):
         return self._tape.frame()
 
     def tail(self, n: int = 5) -> pd.DataFrame:
-        """The `n` newest rows by exchange time, oldest first, whatever the size of the window."""
+        """The `n` newest rows by exchange time, oldest first, whatever the size of the window.
+
+        Rows with a wrong time (`misdated`) are left out, as in `last`; they are in `df`.
+        """
         checked_count(n, "n", "rows")
         self._check_coming()
         return self._tape.tail(n)
@@ -103,8 +106,7 @@ class LiveFrame(StreamedObject):
     def last(self, span: str) -> pd.DataFrame:
         """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first.
 
-        A row with a wrong time (`misdated`) is among them, but is not the newest. Raises UsageError for an invalid
-        span.
+        Rows with a wrong time (`misdated`) are left out. Raises UsageError for an invalid span.
         """
         span_us = checked_span_ns(span, "span") // 1_000
         self._check_coming()
@@ -114,8 +116,8 @@ class LiveFrame(StreamedObject):
     def misdated(self) -> pd.DataFrame:
         """The rows in the window whose exchange time is wrong, more than five minutes ahead of their receipt.
 
-        They are in `df` and count in `received`, but are in no chart, candle, bar, mean, `latest` or `wide`, and move
-        no window. Index and columns as in `df`, in the order of arrival.
+        They are in `df` and count in `received`, but are in no chart, candle, bar, mean, `latest`, `tail`, `last` or
+        `wide`, and move no window. Index and columns as in `df`, in the order of arrival.
         """
         self._check_coming()
         return self._tape.misdated()
