@@ -312,7 +312,7 @@ class ListingChannel(InstrumentChannel):
                 stamp * objects.NS_PER_MS, trade.price, trade.size // self.security.lot, trade.side
             )
             report = Report(made.price, made.size, trade.side, made.number, "", stamp)
-            for each in rough.reports(report, partial(self._free_number, made)):
+            for each in rough.reports(report, listing, partial(self._free_number, made)):
                 self._push_report(each)
             if self._subscriptions["bars"]:
                 self._publish_bars(made)

@@ -218,7 +218,7 @@ class ListingChannel(SymbolChannel):
         self._last_trade = stamp
         for listener in self._on_trade:
             listener(self.symbol, stamp * data.NS_PER_MS, trade.price, trade.size)
-        return rough.reports(Report(*trade, stamp), self._free_number)
+        return rough.reports(Report(*trade, stamp), self.listing, self._free_number)
 
     def _free_number(self) -> int:
         self.listing.number += 1

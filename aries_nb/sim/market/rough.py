@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aries_nb.sim.market.listings import Quote
+    from aries_nb.sim.market.listings import Listing, Quote
     from aries_nb.sim.market.troubles import Roughness
 
 __all__ = ["Form", "Phase", "Report", "RoughQuote", "RoughSymbol", "rough_sides"]
@@ -29,8 +29,8 @@ HOUR_MS = 3_600_000
 AHEAD_MS = (HOUR_MS, 24 * HOUR_MS, 30 * 24 * HOUR_MS)
 #: A part of a share, less than six decimals show, and a size of which a browser by itself writes the first digits only.
 EXTREME_SIZES = (0.375, 0.00000012, 2**60)
-#: Share by which the first report of a corrected trade is off, and that of a cancelled one.
-CORRECTED, CANCELLED = 1.004, 1.05
+#: Share of the price by which the first report of a corrected trade is off, and that of a cancelled one.
+CORRECTED, CANCELLED = 0.004, 0.05
 #: A trade is late by these shares of the mean interval between troubles; a correction comes as late.
 LATENESS = (0.05, 0.15)
 
@@ -132,8 +132,8 @@ class RoughSymbol:
         self.shown = RoughQuote(quote, missing, form, sent)
         return self.shown
 
-    def reports(self, made: Report, free_number: Callable[[], int]) -> list[Report]:
-        """Return the reports to send now for a trade of the market.
+    def reports(self, made: Report, listing: Listing, free_number: Callable[[], int]) -> list[Report]:
+        """Return the reports to send now for a trade of the market, in `listing`.
 
         `free_number` returns the number of a trade that never was.
         """
@@ -142,13 +142,13 @@ class RoughSymbol:
         if self._sizes.is_due(now):
             made = made._replace(size=next(self._next_size))
         if self._cancelled.is_due(now):
-            wrong = made._replace(price=round(made.price * CANCELLED, 12), number=free_number())
+            wrong = made._replace(price=_off(made.price, CANCELLED, listing), number=free_number())
             found.append(wrong)
             self._wait(wrong._replace(size=0, is_repeat=True), now)
         if self._late.is_due(now):
             self._wait(made._replace(is_repeat=True), now)
         elif self._corrected.is_due(now):
-            found.append(made._replace(price=round(made.price * CORRECTED, 12)))
+            found.append(made._replace(price=_off(made.price, CORRECTED, listing)))
             self._wait(made._replace(is_repeat=True), now)
         else:
             is_in_seconds = self._in_seconds["trade"].is_due(now)
@@ -168,6 +168,12 @@ class RoughSymbol:
 
     def _ahead_of(self, kind: str, stamp: int) -> int:
         return stamp + self._rng.choice(AHEAD_MS) if self._ahead[kind].is_due(stamp / 1000) else stamp
+
+
+def _off(price: float, share: float, listing: Listing) -> float:
+    """Return a price that is higher by a share of it, in whole ticks, one at least."""
+    ticks = max(1, round(abs(price) * share * listing.scale))
+    return listing.rounded(price + ticks / listing.scale)
 
 
 def rough_sides(shown: RoughQuote, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:

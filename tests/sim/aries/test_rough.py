@@ -120,7 +120,7 @@ def test_corrected_print_has_the_number_of_the_first_and_another_price():
     counts = Counter(each["tradeSeq"] for each in prints)
     twice = [[float(each["price"]) for each in prints if each["tradeSeq"] == n] for n, k in counts.items() if k > 1]
     assert twice
-    assert all(wrong == pytest.approx(1.004 * right) for wrong, right in twice)
+    assert all(wrong == round(wrong, 2) == pytest.approx(1.004 * right, abs=0.01) for wrong, right in twice)
 
 
 def test_cancelled_print_is_withdrawn_with_size_zero():
