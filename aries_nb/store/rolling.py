@@ -299,10 +299,10 @@ class RollingFrame:
     def last(self, span_us: int) -> pd.DataFrame:
         """Return the rows whose time is at most `span_us` before the newest one, oldest first, as `tail` does."""
         view = self._published
-        slab, start, end, *_ = view
+        slab, start, end, _, void = view
         newest = self._newest_rows(view, 1)
         first = int(slab.ts[newest[-1]]) - span_us if len(newest) else 0
-        return slab.frame.take(_credible(view, self._order.since(slab, start, end, first)))
+        return slab.frame.take(void.credible(slab, self._order.since(slab, start, end, first)))
 
     def frame_since(self, first: int) -> tuple[pd.DataFrame, int]:
         """Return the rows from number `first` on that are still in the window, and the number after the newest.
@@ -321,9 +321,8 @@ class RollingFrame:
 
     def ticks(self, name: str) -> Ticks:
         """Return a number column with times and codes, oldest first by exchange time, without times far ahead."""
-        view = self._published
-        slab = view.slab
-        chosen = _credible(view, self._order.sorted(slab, view.start, view.end))
+        slab, start, end, _, void = self._published
+        chosen = void.credible(slab, self._order.sorted(slab, start, end))
         return Ticks(slab.ts[chosen], slab.received[chosen], slab.codes[chosen], slab.arrays[name][chosen])
 
     def rows(self, first: int) -> FrameRows:
@@ -428,10 +427,10 @@ class RollingFrame:
         """Return the positions of the `count` newest rows that count and have a credible time, oldest first."""
         slab, start, end, _, void = view
         wanted = count + len(void.numbers)
-        found = _credible(view, self._order.newest(slab, start, end, wanted))
+        found = void.credible(slab, self._order.newest(slab, start, end, wanted))
         while len(found) < count and wanted < end - start:  # times far ahead are newer than all others
             wanted *= 2
-            found = _credible(view, self._order.newest(slab, start, end, wanted))
+            found = void.credible(slab, self._order.newest(slab, start, end, wanted))
         return found[-count:]
 
     def _find_latest(self, codes: Iterable[int]) -> None:
@@ -556,13 +555,6 @@ class TimeWeightedMean(NamedTuple):
     mean: float
     gaps: int
     unknown_us: int
-
-
-def _credible(view: _PublishedRows, positions: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return those of the positions whose rows count and have no time far ahead of their receipt."""
-    slab = view.slab
-    found = view.void.in_order(slab, positions)
-    return found[slab.ts[found] <= slab.received[found] + _MAX_AHEAD_US]
 
 
 def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
