@@ -93,19 +93,20 @@ class SplitWatch:
     ) -> dict[str, tuple[_Known, str, Fraction]]:
         known = self._known
         found = {}
-        for symbol, each in held.items():
-            price = prices.get(symbol, UNKNOWN)
-            if each.quantity.is_finite() and each.quantity:
-                found[symbol] = _step(known.get(symbol), each, price if price.is_finite() else None, now)
-            elif each.quantity.is_nan() and symbol in known:
-                found[symbol] = known[symbol], "", Fraction(1)
+        with exactly():
+            for symbol, each in held.items():
+                price = prices.get(symbol, UNKNOWN)
+                if each.quantity.is_finite() and each.quantity:
+                    found[symbol] = _step(known.get(symbol), each, price if price.is_finite() else None, now)
+                elif each.quantity.is_nan() and symbol in known:
+                    found[symbol] = known[symbol], "", Fraction(1)
         return found
 
 
 def _step(known: _Known | None, held: Held, price: Decimal | None, now: int) -> tuple[_Known, str, Fraction]:
     """Return what is known from now on, why the price is doubtful ("" if it is not), and the ratio of a split, else 1.
 
-    `price` is None where it is unknown.
+    `price` is None where it is unknown. To be called within `exactly()`.
     """
     if known is None:
         return _Known(held, price), "", Fraction(1)
@@ -141,10 +142,9 @@ def _ratio(before: Held, now: Held) -> Fraction:
     old, new = Fraction(before.quantity), Fraction(now.quantity)
     if old * new < 0 or before.cost * now.cost < 0:
         return Fraction(1)
-    with exactly():
-        tolerance = max(abs(before.cost) * SAME_COST, abs(now.quantity) * HALF_STEP)
-        if abs(before.cost - now.cost) <= tolerance:
-            return new / old
+    tolerance = max(abs(before.cost) * SAME_COST, abs(now.quantity) * HALF_STEP)
+    if abs(before.cost - now.cost) <= tolerance:
+        return new / old
     ratio = Fraction(before.cost) / old / (Fraction(now.cost) / new)
     near = _near(ratio) if ratio > 1 else 1 / _near(1 / ratio)
     is_split = abs(near / ratio - 1) < SAME_RATIO and max(near, 1 / near) >= LEAST_RATIO

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
 
 import pytest
@@ -141,6 +141,19 @@ def test_reading_takes_nothing() -> None:
     for _ in range(2):
         state = {"AAPL": held("10", "100")}, {"AAPL": Decimal(55)}
         assert watched.watch.doubtful(*state, watched.now + SETTLING_NS) == {"AAPL": PRICE_AHEAD}
+
+
+def test_the_decimal_context_of_the_user_changes_nothing() -> None:
+    watched = Watched()
+    watched.take(held("10.000001", "100"), "110.0007")
+
+    with localcontext(Context(prec=3, traps=[Inexact])):
+        after = Held(Decimal("20.000002"), Decimal("1000.0001"), is_share=True)
+        doubtful = watched.watch.doubtful({"AAPL": after}, {"AAPL": Decimal("110.0007")}, 2)
+        found = watched.take(after, "55.00077")
+
+    assert doubtful == {"AAPL": QUANTITY_AHEAD}
+    assert found == ("", [Fraction(2)])
 
 
 def test_a_split_says_what_became_of_what() -> None:

@@ -195,7 +195,7 @@ def cost_of(row: Mapping[str, Any]) -> Decimal | None:
     if not isinstance(cost, Decimal) or not (cost.is_finite() and quantity.is_finite()) or not cost:
         return None
     is_negative = (quantity < 0) != (price.is_finite() and price < 0)
-    return -abs(cost) if is_negative else abs(cost)
+    return cost.copy_abs().copy_negate() if is_negative else cost.copy_abs()
 
 
 def holdings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Held]:

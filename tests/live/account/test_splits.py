@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 
 import pytest
 
@@ -132,6 +132,18 @@ def test_a_price_that_stays_where_it_jumped_to_is_a_loss(
     eventually(lambda: is_worth(account, 100_550))  # no other message follows
     assert account.equity.explained.loc[SYMBOL, "price_move"] == -550
     assert account.positions.df.loc[SYMBOL, "mark_price"] == 55
+
+
+def test_the_decimal_context_of_the_user_changes_nothing(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+    books.position(7, "99.99")
+    eventually(lambda: account.positions.df.loc[SYMBOL, "quantity"] == 7)
+
+    with localcontext(Context(prec=3, traps=[Inexact])):
+        rows, held = account.positions.df, account.equity.books()
+
+    assert rows.loc[SYMBOL, "mark_pnl"] == pytest.approx(70.07)
+    assert held.positions[SYMBOL].cost == Decimal("699.93")
 
 
 def buy(books: Books, quantity: int, price: int) -> None:
