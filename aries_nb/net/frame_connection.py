@@ -98,7 +98,9 @@ class FrameConnection(ClientConnection):
                 self.unread.append(b"".join(self._fragments))
                 self._fragments.clear()
         elif self._closing is None:
-            self._closing = asyncio.create_task(self.close(CloseCode.MESSAGE_TOO_BIG, "too many fragments"))
+            self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            super().data_received(b"")  # sends the close frame
+            self._closing = asyncio.create_task(self.close())  # waits for the server, but not for long
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End `deliver`, unless messages are unread: the last of them ends it."""

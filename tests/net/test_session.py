@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import socket
 import threading
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.frames import Frame, Opcode
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Subscription
@@ -321,6 +324,44 @@ def test_when_it_is_live_again_everything_is_running_again(serve: Serve, open_se
 
     assert before == sim.subscriptions()
     assert [gap.reason for gap in gaps(session)] == ["the connection was cut"]
+
+
+def test_a_read_that_takes_long_is_published_in_between_and_each_message_has_its_own_time(
+    open_session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 200
+    update = {"action": "update", "type": "quote", "symbol": "AAPL", "timestamp": 1, "data": {"bidPrice": 1}}
+    message = json.dumps({"type": "event", "payload": update}).encode()
+    may_send = threading.Event()
+
+    async def burst(server: RudeServer, connection: ServerConnection) -> None:
+        await server.log_in(connection)
+        await answer_pings(connection, 2)
+        await asyncio.to_thread(may_send.wait, 10)
+        connection.transport.write(Frame(Opcode.TEXT, message).serialize(mask=False) * count)  # one read of the client
+        await connection.wait_closed()
+
+    with RudeServer(burst) as server:
+        session = open_session(server.url)
+        session.wait_open(5)
+        tape, routes = quotes("AAPL")
+        session.subscribe(routes).result(5)
+        take, visible, looks = session.intake.take, [], []
+
+        def slow(frame: bytes, received: int) -> Any:
+            time.sleep(0.002)
+            return take(frame, received)
+
+        monkeypatch.setattr(session.intake, "take", slow)
+        monkeypatch.setattr(session.read_monitor, "in_burst", lambda socket, now: looks.append(len(socket.unread)))
+        tape.watch(lambda: visible.append(tape.version))
+        may_send.set()
+        eventually(lambda: tape.version == count)
+
+    received = tape.frame_since(0)[0]["received"]
+    assert len(visible) >= 0.002 * count / 0.1  # a tenth of a second at most, also on a busy machine
+    assert [count - version for version in visible[:-1]] == looks
+    assert received.is_unique
 
 
 def test_accept_then_kick_is_not_hammered(open_session: Open) -> None:
