@@ -9,9 +9,10 @@ import json
 import math
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "RequestRefused",
     "SymbolSpellings",
     "decimal",
+    "each_field",
     "excerpt",
     "integer",
     "is_unknown_symbol",
@@ -319,6 +321,13 @@ class SymbolSpellings:
             return ""
         alike = self._alike.get(_letters(spelling), ())
         return next(iter(alike)) if len(alike) == 1 else ""
+
+
+@cache
+def each_field(name: str) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return a function that returns a field of each of many structs. `name` is one of ours, never a server's."""
+    # With the name in the code, a comprehension takes half the time of `attrgetter`.
+    return eval(f"lambda structs: [each.{name} for each in structs]", {})  # type: ignore[no-any-return]  # noqa: S307
 
 
 def _letters(symbol: str) -> str:

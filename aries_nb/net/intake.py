@@ -232,7 +232,10 @@ class Intake:
                 self._targets_of.clear()
             self._targets_of[id(known)] = known, targets
         seq = block.numbers
-        seq = range(first, first + len(seq)) if isinstance(seq, range) else [first + number for number in seq]
+        if isinstance(seq, range):
+            seq = range(first + seq.start, first + seq.stop, seq.step)
+        else:
+            seq = [first + number for number in seq]
         for sink, code_of in targets:
             codes = [code_of[place] for place in block.which]
             last = {code_of[place]: at for place, at in block.last.items()}

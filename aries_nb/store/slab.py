@@ -212,8 +212,9 @@ class Rows(NamedTuple):
     def of(cls, block: StoreBlock) -> Rows:
         """Return the rows of a block."""
         received = array(INT64, (block.received // 1_000,)) * len(block.ts)
-        seq = np.arange(block.seq.start, block.seq.stop) if isinstance(block.seq, range) else array(INT64, block.seq)
-        return cls(block.codes, block.ts, list(block.columns), seq, received, block.last, has_zero=True)
+        seq = block.seq
+        numbers = np.arange(seq.start, seq.stop, seq.step) if isinstance(seq, range) else array(INT64, seq)
+        return cls(block.codes, block.ts, list(block.columns), numbers, received, block.last, has_zero=True)
 
     @classmethod
     def of_buffer(cls, buffer: RecordBuffer, width: int) -> Rows:

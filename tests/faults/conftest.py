@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aries_nb.brokers.alor import session as alor_session
+from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.aries import session as aries_session
 from aries_nb.brokers.aries.market import AriesMarket
 from aries_nb.live.account import snapshots
@@ -34,5 +35,6 @@ def short_time_limits(pytestconfig: pytest.Config) -> object:
         patch.setattr(session, "TICK_SECONDS", 0.05)
         patch.setattr(snapshots, "PAUSES", (0.1, 0.3, 1.0))
         patch.setattr(AriesMarket, "LEAST_BYTES", 0)
+        patch.setattr(AlorMarket, "LEAST_FRAMES", 1)
         patch.setattr(Intake, "IS_BY_COLUMNS", not pytestconfig.getoption("by_message"))
         yield

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aries_nb.brokers.alor.market import AlorMarket
+from aries_nb.brokers.alor.streams import key_of
+from aries_nb.model import QUOTE_COLUMNS, Subscription
+from tests.brokers.alor import lines
+from tests.brokers.alor.lines import MS, SECONDS
+from tests.columns.streams import Client, assert_equal
+
+if TYPE_CHECKING:
+    from tests.brokers.alor.lines import Format
+
+USUAL = tuple(column.name for column in QUOTE_COLUMNS)
+CHOICES = (
+    USUAL,
+    USUAL,
+    ("bid_price", "ask_price"),
+    ("last_price", "open_interest", "instrument_type", "lot_size", "quote_timestamp"),
+    ("bid_price", "currency"),  # in another message format
+)
+RECEIVED = MS * 1_000_000 + 5_000_000
+TAKEN: dict[int, tuple[int, int]] = {}  # records by columns, and all, by seed
+
+
+class Market:
+    """What a server sends to a client's streams."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.symbols = [f"S{number}" for number in range(self.random.choice((1, 3, 30)))]
+        self.ms = MS
+        self.latest: list[bytes] = []  # frames, which a snapshot repeats
+        self.trade_id = 0
+
+    def read(self, client: Client) -> list[bytes]:
+        """The frames of a read, for the streams that the client has."""
+        source = self.random
+        oddity = source.choice((0.0, 0.0, 0.0, 0.02, 0.2))
+        streams = list(client.protocol._streams.values())
+        if source.random() < 0.8:
+            streams = [stream for stream in streams if stream.key.kind == "quotes"]
+        if not streams:
+            return [self.odd("quotes-1")]
+        frames = [self.frame(source.choice(streams), oddity) for _ in range(source.randrange(1, 60))]
+        repeated = source.choice((0, 0, 1, 3))
+        snapshot, self.latest = self.latest[-repeated:] if repeated else [], frames
+        return [*snapshot, *frames]
+
+    def frame(self, stream: Any, oddity: float) -> bytes:
+        source = self.random
+        self.ms += source.randrange(3)
+        if source.random() < oddity:
+            return self.odd(stream.guid)
+        if stream.key.kind == "trades":
+            self.trade_id += source.choice((1, 1, 1, 0))
+            return lines.data(stream.guid, lines.trade(self.trade_id, ms=self.ms))
+        return lines.data(stream.guid, self.quote(stream.key.format))
+
+    def quote(self, form: Format, **other: Any) -> dict[str, Any]:
+        source = self.random
+        bid, ask, time, last = {
+            "slim": ("bid", "ask", "tso", "c"),
+            "simple": ("bid", "ask", "ob_ms_timestamp", "last_price"),
+            "heavy": ("bid", "ask", "obMsTimestamp", "lastPrice"),
+        }[form]
+        price = source.choice((0, None, source.randrange(1, 90_000) / 100, source.randrange(1, 90_000) / 100))
+        said = {bid: price, ask: source.randrange(1, 900), time: self.ms, last: source.random(), **other}
+        return lines.quote(form, **said)
+
+    def odd(self, guid: str) -> bytes:
+        source = self.random
+        return source.choice((
+            b"rubbish",
+            lines.data(guid, self.quote("slim", tso=None)),
+            lines.data(guid, self.quote("slim", tso=SECONDS)),
+            lines.data(guid, self.quote("slim", tso=self.ms + 86_400_000)),
+            lines.data(guid, self.quote("slim", bid="12.5")),
+            lines.data(guid, self.quote("slim", bid="none")),
+            lines.data(guid, lines.quote("heavy")),
+            lines.data("quotes-99", self.quote("slim")),
+            lines.data(guid, []),
+            lines.reply(guid, 400, "no such instrument"),
+            lines.data(guid, self.quote("slim")) + b"\n" + lines.data(guid, self.quote("slim")),
+            lines.data(guid, self.quote("slim"))[:40],
+            b"{}",
+        ))  # fmt: skip
+
+
+def clients() -> tuple[Client, Client]:
+    by_columns, by_message = (Client(AlorMarket(), is_by_columns=is_by_columns) for is_by_columns in (True, False))
+    return by_columns, by_message
+
+
+def answer(client: Client) -> None:
+    """What the server answers to requests."""
+    for request in lines.sent(client.protocol):
+        if request["opcode"] != "ping":
+            client.intake.take(lines.reply(request["guid"]), RECEIVED)
+
+
+def opened(client: Client) -> None:
+    client.protocol.open(0.0)
+    client.protocol.authenticate("token-1", 0.0)
+    answer(client)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_by_columns_comes_what_comes_by_message(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AlorMarket, "LEAST_FRAMES", 1)
+    source, market = random.Random(seed), Market(seed)
+    both = clients()
+    kinds = [
+        (source.choice(CHOICES), source.randrange(1, len(market.symbols) + 1)) for _ in range(source.choice((1, 1, 3)))
+    ]
+    has_trades = source.random() < 0.3
+    routes: list[list[Any]] = []
+    for client in both:
+        opened(client)
+        limit = {} if seed % 3 else {"limit": 50}
+        chosen = [[Subscription("quotes", symbol, fields) for symbol in market.symbols[:few]] for fields, few in kinds]
+        routes.append([client.add(each, **limit) for each in chosen])
+        if has_trades:
+            client.add([lines.trades(symbol) for symbol in market.symbols])
+        answer(client)
+
+    for number in range(source.randrange(4, 16)):
+        event, received, is_published = source.random(), RECEIVED + number * 3_000_000, source.random() < 0.7
+        for client, own in zip(both, routes, strict=True):
+            if event < 0.1:
+                opened(client)
+            elif event < 0.2:
+                fields = (*USUAL, ("high_price", "low_price", "open_price")[number % 3])
+                own.append(client.add([Subscription("quotes", symbol, fields) for symbol in market.symbols]))
+            elif event < 0.25 and len(own) > 1:
+                client.remove(own.pop())
+            answer(client)
+        frames = market.read(both[0])
+        for client in both:
+            client.read(frames, received)
+            if is_published:
+                client.publish()
+    for client in both:
+        client.publish()
+
+    assert_equal(*both)
+    for stream, again in zip(*(client.protocol._streams.values() for client in both), strict=True):
+        assert (stream.guid, stream.has_received, stream.latest) == (again.guid, again.has_received, again.latest)
+        assert repr(vars(stream).get("_emitted")) == repr(vars(again).get("_emitted"))
+    TAKEN[seed] = both[0].by_columns, both[0].intake.records
+
+
+def test_much_of_it_is_taken_by_columns() -> None:
+    assert sum(taken for taken, _ in TAKEN.values()) >= 0.3 * sum(records for _, records in TAKEN.values())
+
+
+def test_few_frames_are_taken_by_message() -> None:
+    client, _ = clients()
+    opened(client)
+    subscription = Subscription("quotes", "SBER", USUAL)
+    client.add([subscription])
+    answer(client)
+    guid = client.protocol._streams[key_of(subscription)].guid
+    client.read([lines.data(guid, lines.quote())], RECEIVED)  # the first, which may repeat an earlier one
+
+    client.read([lines.data(guid, lines.quote(bid=float(price))) for price in range(11)], RECEIVED)
+    few = client.by_columns
+    client.read([lines.data(guid, lines.quote(bid=float(price))) for price in range(12)], RECEIVED)
+
+    assert (few, client.by_columns, client.intake.records) == (0, 12, 24)
