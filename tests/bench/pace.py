@@ -1,6 +1,7 @@
 """How fast messages come through a socket, and what each costs: rates are partly the server's, CPU time is ours alone.
 
-`by_message` forces the path by message: what our own reader of frames saves is the ratio of two turns of one run.
+`by_message` forces the path by message: the ratio of two turns of one run is what our reader of frames and decoding by
+columns save.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from websockets.asyncio.client import ClientConnection
 
 from aries_nb.live import Feed
 from aries_nb.net.frame_connection import FrameConnection
+from aries_nb.net.intake import Intake
 from tests.bench.frames import SYMBOLS
 
 __all__ = ["Meter", "Pace", "busy_loop", "by_message", "cpu_ratio", "in_turns", "middle", "ours", "queued_seconds"]
@@ -75,8 +77,11 @@ def busy_loop(count: int) -> int:
 
 @contextmanager
 def by_message() -> Iterator[None]:
-    """Context manager: connections opened in its block parse each frame with websockets."""
-    with patch.object(FrameConnection, "_cut", ClientConnection.data_received):
+    """Context manager: connections opened in its block parse each frame with websockets and decode it by itself."""
+    with (
+        patch.object(FrameConnection, "_cut", ClientConnection.data_received),
+        patch.object(Intake, "IS_BY_COLUMNS", False),
+    ):
         yield
 
 
