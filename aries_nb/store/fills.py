@@ -57,7 +57,7 @@ class Fill(NamedTuple):
     the middle of our own quotes at `ts`, NaN where it was not looked up or there was no quote; set by the code that
     values fills. `multiplier` is what one unit of the price is worth for one unit of quantity, None for that of the
     position, NaN where only that of the position, when it comes, can say. `accrued` is the accrued interest paid in
-    addition to the price, in all.
+    addition to the price, in all. `is_currency`: money was exchanged for money, of which there is no position.
     """
 
     ts: int
@@ -74,6 +74,7 @@ class Fill(NamedTuple):
     mid: Decimal = UNKNOWN
     multiplier: Decimal | None = None
     accrued: Decimal = ZERO
+    is_currency: bool = False
 
     @property
     def signed(self) -> Decimal:
@@ -468,6 +469,7 @@ def _reported_fill(change: RowChange, value: Mapping[str, Value]) -> Fill | None
         source="list" if change.is_snapshot else "stream",
         multiplier=_fill_multiplier(value, quantity, price, accrued),
         accrued=accrued,
+        is_currency=value.get("is_currency") == "true",
     )
 
 

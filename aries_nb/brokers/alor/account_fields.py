@@ -61,6 +61,7 @@ _FILLS = {  # §7.4
     "board": "board b board",
     "exchange": "exchange ex exchange",
     "repo": "repoSpecificFields r repoSpecificFields",
+    "is_currency": "-",  # by its board
 }
 _POSITIONS = {  # §7.5; no price: it is computed from `market_value`, which is at the current price
     "symbol": "symbol sym symbol",

@@ -39,6 +39,9 @@ from aries_nb.model.prices import is_price_column
 
 __all__ = ["InstrumentStream", "PortfolioStream", "multiplier_of", "price_of"]
 
+# Boards of the currency market (assumed): what is bought there is money, and among the positions as money.
+CURRENCY_BOARDS = frozenset({"CETS", "CNGD"})
+
 TableRow: TypeAlias = dict[str, Value]
 TRADING: frozenset[Kind] = frozenset({"orders", "stop_orders", "fills"})
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
@@ -231,6 +234,8 @@ class PortfolioStream(_TableStream):
         code = str(row.get("symbol", ""))
         if "symbol" in row and row.get("is_currency") != "true":
             row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.exchange)
+        if self.kind == "fills":
+            row["is_currency"] = "true" if row.get("board") in CURRENCY_BOARDS else "false"
         if self.kind == "positions":
             if row.get("average_price") == 0:
                 row["average_price"] = Decimal("NaN")  # of a closed position: there is none

@@ -337,7 +337,7 @@ class EquitySource:
         price is that of before or after a split: of the instruments `unmeasured`. The instruments of fills without a
         price are added to `unpriced`.
         """
-        counted = [fill for fill in fills if self._is_counted(fill)]
+        counted = [_fee_alone(fill) if fill.is_currency else fill for fill in fills if self._is_counted(fill)]
         unpriced = (fill.symbol for fill in counted if not fill.price.is_finite())
         self.unpriced = tuple(dict.fromkeys((*self.unpriced, *unpriced)))
         return [
@@ -363,6 +363,11 @@ class EquitySource:
 def _is_cash_derived(rows: Sequence[Mapping[str, Any]]) -> bool:
     """Whether positions, rows of a broker that lists money among them, have none: its cash is what its sums leave."""
     return any("is_currency" in row for row in rows) and not any(map(is_money, rows))
+
+
+def _fee_alone(fill: Fill) -> Fill:
+    """Return the fee of an exchange of money, whose amounts are both in the cash."""
+    return fill._replace(quantity=ZERO, fee=fill.fee if fill.fee.is_finite() else ZERO)
 
 
 def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:

@@ -187,7 +187,7 @@ TABLES = {
 NAMES = {
     "trades": "id id id, orderno eid orderNo, symbol sym symbol, exchange ex exchange, date d date, "
     "qtyUnits q qtyUnits, price px price, accruedInt ai accruedInt, side s side, commission cms commission, "
-    "volume v volume, existing h existing",
+    "volume v volume, board b board, existing h existing",
     "positions": "volume v volume, currentVolume cv currentVolume, symbol sym symbol, exchange ex exchange, "
     "avgPrice pxavg avgPrice, qtyUnits q qtyUnits, isCurrency cur isCurrency, existing h existing",
     "summaries": "portfolioLiquidationValue plv portfolioLiquidationValue, portfolioEvaluation pe portfolioEvaluation",

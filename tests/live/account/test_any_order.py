@@ -324,12 +324,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"aries_nb.{name}.SETTLING_NS", 300_000_000)
 
 
+# The threads of the feed draw random numbers while examples are made, which are independent of them.
+unrelated = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 # Without shrinking: each failing example waits for what does not come.
 once = settings(
     max_examples=EXAMPLES, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
+@unrelated
 @once
 @given(scenario=scenarios("aries"))
 def test_equity_of_aries_is_the_plain_one_in_any_order(
@@ -369,6 +372,7 @@ def test_equity_of_aries_is_the_plain_one_in_any_order(
     account.close()
 
 
+@unrelated
 @once
 @given(scenario=scenarios("alor"))
 def test_equity_of_alor_is_the_plain_one_in_any_order(alor: tuple[ScriptedAlor, anb.Feed], scenario: Scenario) -> None:

@@ -149,3 +149,22 @@ def test_money_of_several_currencies_is_the_sum_of_their_values() -> None:
         equity = feed.account("D1").equity.wait()
 
         assert equity.df["equity"].iloc[-1] == 131_250
+
+
+def test_currency_that_is_bought_is_money_and_costs_its_fee() -> None:
+    with ScriptedAlor() as server, connected("alor", server.url) as feed:
+        server.open("G1", CASH, ())
+        account = feed.account("G1")
+        assert len(account.fills) == 0
+        equity = account.equity.wait()
+
+        said = {"price": 80, "volume": 80_000, "accruedInt": 0, "commission": 5, "date": iso(time.time_ns())}
+        server.trade("G1", "1", "USD000UTSTOM", Decimal(1000), **said, board="CETS")
+        dollars = {**server.money_row(Decimal(1000)), "symbol": "USD", "volume": 80_000, "currentVolume": 80_000}
+        server.tell("positions", "G1", dollars)
+        server.money("G1", CASH - 80_005)
+
+        eventually(lambda: equity.explained["total"].get("total") == -5)
+        assert equity.df["equity"].iloc[-1] == CASH - 5
+        assert equity.explained["unexplained"].abs().sum() == 0
+        assert account.fills.df["amount"].tolist() == [80_000]
