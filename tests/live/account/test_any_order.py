@@ -28,7 +28,8 @@ from tests.net.patience import eventually
 CASH = Decimal(1_000_000)
 FEE = Decimal("1.30")
 EXAMPLES = int(os.environ.get("ANY_ORDER_EXAMPLES", "12"))  # of each broker; `tests/soak/any_order.py` runs more
-NUMBERS = itertools.count(100)
+NUMBERS = itertools.count(100)  # of instruments
+ACCOUNTS = itertools.count(100)
 
 
 @dataclass
@@ -127,7 +128,7 @@ def symbol_of(name: str, number: int) -> str:
 @pytest.fixture(scope="module")
 def aries() -> Iterator[tuple[ScriptedAries, anb.Feed]]:
     with ExitStack() as stack:
-        server = stack.enter_context(ScriptedAries(f"ACC-{number}" for number in range(100, 9999)))
+        server = stack.enter_context(ScriptedAries(f"ACC-{number}" for number in range(100, 200 + 2 * EXAMPLES)))
         yield server, stack.enter_context(connected("aries", server.url))
 
 
@@ -339,7 +340,7 @@ def test_equity_of_aries_is_the_plain_one_in_any_order(
     aries: tuple[ScriptedAries, anb.Feed], scenario: Scenario
 ) -> None:
     server, feed = aries
-    rng, name = random.Random(scenario.seed), f"ACC-{next(NUMBERS)}"
+    rng, name = random.Random(scenario.seed), f"ACC-{next(ACCOUNTS)}"
     books = scenario.opening()
     server.open(name, CASH, [(s, q, books.average(s, scenario.kinds[s])) for s, q in books.quantity.items()])
     for symbol, kind in scenario.kinds.items():
@@ -377,7 +378,7 @@ def test_equity_of_aries_is_the_plain_one_in_any_order(
 @given(scenario=scenarios("alor"))
 def test_equity_of_alor_is_the_plain_one_in_any_order(alor: tuple[ScriptedAlor, anb.Feed], scenario: Scenario) -> None:
     server, feed = alor
-    rng, name = random.Random(scenario.seed), f"D{next(NUMBERS)}"
+    rng, name = random.Random(scenario.seed), f"D{next(ACCOUNTS)}"
     books = scenario.opening()
     held = [(s, q, books.average(s, scenario.kinds[s]), books.cost[s]) for s, q in books.quantity.items()]
     server.open(name, CASH, held)
