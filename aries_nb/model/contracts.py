@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 __all__ = [
     "OPTION_MULTIPLIER",
+    "OPTION_SYMBOL",
     "OptionTerms",
     "implied_multiplier",
     "is_option_symbol",

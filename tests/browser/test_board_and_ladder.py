@@ -275,3 +275,18 @@ def test_a_ladder_says_that_its_book_is_empty(page):
 
         assert page.locator(".anb-nothing").text_content() == "empty: no bid and no ask"
         assert set(page.evaluate(PRICES)) == {""}
+
+
+def test_what_an_empty_ladder_says_is_not_written_over_the_prices_round_the_last_trade(page):
+    book = Books()
+    book.marks = lambda: BookMarks(100.0, 7.0, (), "")
+    with closing(Ladder(book, depth=4)) as ladder:
+        start(page, ladder)
+
+        book.bids = book.asks = np.empty((0, 2))
+        book.integrity = "empty"
+        update(page, ladder)
+
+        assert any(page.evaluate(PRICES))
+        assert page.locator(".anb-nothing").text_content() == ""
+        assert "empty: no bid and no ask" in page.locator(".anb-foot").text_content()

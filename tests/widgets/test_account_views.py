@@ -237,7 +237,7 @@ def test_long_symbols_are_labels_of_several_lines():
 
     chart.draw()
 
-    assert list(chart.figure.data[3].x) == ["AAPL261218C<br>00270000", "MSFT<br>500<br>call"]
+    assert list(chart.figure.data[3].x) == ["AAPL<br>261218C<br>00270000", "MSFT<br>500<br>call"]
     chart.close()
 
 

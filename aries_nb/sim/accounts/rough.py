@@ -70,7 +70,8 @@ class RoughTrading:
         self._spreads = roughness.occurrences("multi_leg_orders", "accounts")
         self._clearings = roughness.occurrences("margined_futures", "accounts")
         self._splits = roughness.occurrences("splits", "accounts")
-        self._is_spread_open = self._is_split = False
+        self._is_spread_open = False
+        self._split: set[str] = set()
 
     def advance(self, now: float) -> None:
         """Do what is due at `now` (Unix s)."""
@@ -83,10 +84,18 @@ class RoughTrading:
             for symbol in self._futures:
                 self._brokerage.settle(symbol, now=now)
         if self._splits.is_due(now):
-            self._is_split = not self._is_split
-            ratio = Decimal(2) if self._is_split else Decimal("0.5")
             for symbol in self._split_shares():
-                self._brokerage.split(symbol, ratio, now=now)
+                self._change_split(symbol, now)
+
+    def _change_split(self, symbol: str, now: float) -> None:
+        """Split a share 2 for 1, or back where that leaves no part of a share to any account."""
+        ledgers = [self._brokerage.ledger(account) for account in self._brokerage.terms]
+        if symbol not in self._split:
+            self._split.add(symbol)
+            self._brokerage.split(symbol, Decimal(2), now=now)
+        elif all(ledger.quantity(symbol) % 2 == 0 for ledger in ledgers):
+            self._split.remove(symbol)
+            self._brokerage.split(symbol, Decimal("0.5"), now=now)
 
     def _split_shares(self) -> set[str]:
         """Return one share of each account that has any: of those that it held at the start the last."""

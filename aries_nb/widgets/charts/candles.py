@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_SHOWN", "BarCandles", "Candles"]
 
+# Digits of such volumes would not fit beside the axis, and a number that is cut is another one.
+HUGE_VOLUMES = [{"dtickrange": [1e12, None], "value": "~e"}]
 MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
 
 
@@ -187,6 +189,7 @@ def _figure(title: str, height: int, *, has_volume: bool) -> LiveFigure:
     if has_volume:
         figure_layout["yaxis"]["domain"] = [0.26, 1]
         figure_layout["yaxis2"] = {**figure_layout["yaxis"], "domain": [0, 0.2], "nticks": 3, "rangemode": "tozero"}
+        figure_layout["yaxis2"]["tickformatstops"] = HUGE_VOLUMES
         figure_layout["xaxis"]["anchor"] = "y2"
         traces.append(
             go.Bar(name="volume", yaxis="y2", marker={"color": "rgba(128,128,128,0.5)", "line": {"width": 0}})

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import plotly.graph_objects as go
 
-from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, shapes, spans_of, title_with_gaps, with_breaks
-from aries_nb.widgets.charts.line_points import thinned
+from aries_nb.model.contracts import OPTION_SYMBOL
+from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, samples_line, shapes, spans_of, title_with_gaps
 from aries_nb.widgets.number_format import column_label
 from aries_nb.widgets.plotly_view import TIME_AXIS, FigureView, layout, time_anchor
 from aries_nb.widgets.static_chart import line_chart
@@ -19,8 +19,7 @@ from aries_nb.widgets.widget_model import LiveFigure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aries_nb.model import EquityData, Numbers
-    from aries_nb.widgets.charts.gap_bands import GapBand
+    from aries_nb.model import EquityData
     from aries_nb.widgets.sources import EquitySource
 
 __all__ = ["EquityChart", "bars_of"]
@@ -67,7 +66,7 @@ class EquityChart(FigureView):
         spans = spans_of(self._equity_source)
         shown = (data.ts[0] / 1e6, data.ts[-1] / 1e6) if len(data.ts) else (0.0, 0.0)
         bands = bands_between(spans, *shown)
-        lines = [_line(data.ts, y, POINTS_A_LINE, bands) for y in (data.ours, data.theirs)]
+        lines = [samples_line(data.ts, y, POINTS_A_LINE, bands) for y in (data.ours, data.theirs)]
         changes: dict[int, dict[str, Any]] = {}
         content = tuple(array.tobytes() for line in lines for array in line)
         if content != self._shown:
@@ -87,7 +86,7 @@ class EquityChart(FigureView):
         data = self._equity_source.equity()
         bands = bands_between(spans_of(self._equity_source), -np.inf, np.inf)
         lines = [
-            (label, colour, *_line(data.ts, y, STATIC_POINTS, bands))
+            (label, colour, *samples_line(data.ts, y, STATIC_POINTS, bands))
             for label, colour, y in ((OURS, BLUE, data.ours), (THEIRS, GREY, data.theirs))
         ]
         chart = line_chart(self._title, lines)
@@ -113,16 +112,15 @@ def bars_of(data: EquityData) -> CauseBars:
     return [*(pair for pair in known if pair in large), ("others", others)]
 
 
-def _line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> tuple[Numbers, Numbers]:
-    is_finite = np.isfinite(y)
-    x, y = ts[is_finite] / 1e6, y[is_finite]
-    keep = thinned(x, y, count)
-    x, y = x[keep], y[keep]
-    return with_breaks(x, y, np.searchsorted(x, [band.last for band in bands]))
-
-
 def _lines(symbol: str) -> list[str]:
-    """Return the parts of a name that are lines of a label: its words, and long ones, as of options, in pieces."""
+    """Return the parts of a name that are lines of a label: its words, and long ones in pieces.
+
+    That of an option is its root, its expiry with the right, and its strike.
+    """
+    option = OPTION_SYMBOL.fullmatch(symbol)
+    if option is not None:
+        root, expiry, right, strike = option.groups()
+        return [root, f"{expiry}{right}", strike]
     return [word[at : at + LABEL_SIGNS] for word in symbol.split(" ") for at in range(0, len(word) or 1, LABEL_SIGNS)]
 
 

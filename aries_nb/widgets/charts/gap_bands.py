@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aries_nb.model.settings import settings
+from aries_nb.widgets.charts.line_points import thinned
 from aries_nb.widgets.sources import GapSource
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aries_nb.model import FrameRows, GapSpan, Numbers
+    from aries_nb.model import FrameRows, GapSpan, Numbers, Times
     from aries_nb.widgets.sources import VersionedSource
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "bands_between",
     "gap_note",
     "over_candles",
+    "samples_line",
     "shapes",
     "spans_of",
     "title_with_gaps",
@@ -232,3 +234,16 @@ def _band(first: float, last: float, cause: str) -> GapBand:
     else:
         lasted = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return GapBand(first / 1e6, last / 1e6, cause, lasted)
+
+
+def samples_line(ts: Times, y: Numbers, count: int, bands: Sequence[GapBand]) -> tuple[Numbers, Numbers]:
+    """Return the line of samples at `ts` (ns), thinned to `count` points, times in epoch milliseconds.
+
+    It is interrupted at the end of each band, and where samples are NaN: between the known ones lies what is unknown.
+    """
+    is_known = np.isfinite(y)
+    times = ts / 1e6
+    x, y = times[is_known], y[is_known]
+    keep = thinned(x, y, count)
+    x, y = x[keep], y[keep]
+    return with_breaks(x, y, np.searchsorted(x, [*times[~is_known], *(band.last for band in bands)]))

@@ -11,8 +11,7 @@ from aries_nb.model.settings import settings
 from aries_nb.widgets.charts.chart import STATIC_POINTS, lines_picture
 from aries_nb.widgets.charts.frame_candles import FrameCandles
 from aries_nb.widgets.charts.frame_lines import FrameLines
-from aries_nb.widgets.charts.gap_bands import bands_between, gap_note, over_candles, spans_of, with_breaks
-from aries_nb.widgets.charts.line_points import thinned
+from aries_nb.widgets.charts.gap_bands import bands_between, gap_note, over_candles, samples_line, spans_of
 from aries_nb.widgets.light_view import LightContent, LightView
 from aries_nb.widgets.number_format import Decimals, column_kind, column_label, decimals_of_rows
 from aries_nb.widgets.sources import FillsOverlaySource, trading_state
@@ -216,7 +215,7 @@ class LightEquity:
         data = self._source.equity()
         spans = spans_of(self._source)
         bands = bands_between(spans, *((data.ts[0] / 1e6, data.ts[-1] / 1e6) if len(data.ts) else (0.0, 0.0)))
-        blocks: list[Block] = [_equity_line(data.ts, y, MOST_POINTS, bands) for y in (data.ours, data.theirs)]
+        blocks: list[Block] = [samples_line(data.ts, y, MOST_POINTS, bands) for y in (data.ours, data.theirs)]
         _grow(self._decimals, np.round(blocks[0][1], 2))
         lines = [("equity", BLUE, False), ("broker's figure", THEIRS_COLOUR, True)]
         description = {
@@ -236,16 +235,8 @@ class LightEquity:
         data = self._source.equity()
         bands = bands_between(spans_of(self._source), -np.inf, np.inf)
         drawn = (("equity", BLUE, data.ours), ("broker's figure", THEIRS_COLOUR, data.theirs))
-        lines = [(label, colour, *_equity_line(data.ts, y, STATIC_POINTS, bands)) for label, colour, y in drawn]
+        lines = [(label, colour, *samples_line(data.ts, y, STATIC_POINTS, bands)) for label, colour, y in drawn]
         return line_chart(self.title, lines)
-
-
-def _equity_line(ts: np.ndarray, y: Numbers, count: int, bands: Sequence[GapBand]) -> tuple[Numbers, Numbers]:
-    is_finite = np.isfinite(y)
-    x, y = ts[is_finite] / 1e6, y[is_finite]
-    keep = thinned(x, y, count)
-    x, y = x[keep], y[keep]
-    return with_breaks(x, y, np.searchsorted(x, [band.last for band in bands]))
 
 
 def _description(

@@ -130,10 +130,11 @@ function makeLadder(root, clock) {
     put(badge, next.state);
     grid.setAttribute("aria-label", `Order book of ${next.symbol}`);
     flag(root, "anb-doubt", next.is_doubtful);
-    put(nothing, levels.bids.size + levels.asks.size ? "" : next.reason || "no levels");
     paintSpread(data[5], data[6]);
     paintBalance(data[7]);
     lay();
+    // Not over prices: those round the last trade stay, and the foot has the reason.
+    put(nothing, lines.length ? "" : next.reason || "no levels");
     if (isFollowing) follow();
     render();
     before = levels;

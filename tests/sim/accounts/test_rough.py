@@ -255,6 +255,20 @@ def test_a_split_changes_quantity_and_price_and_not_the_equity():
     check_sums(accounts.figures("ACC-1"))
 
 
+def test_splits_leave_whole_shares_and_are_undone():
+    accounts, _ = aries_accounts("splits")
+    brokerage = accounts.brokerage
+    marks, quantities = set(), set()
+
+    for turn in range(400):
+        accounts.advance(0.1, NOW + 200 + turn / 10)
+        marks.add(round(brokerage.mark("TSLA") / 200))
+        quantities |= {brokerage.ledger(account).quantity("TSLA") % 1 for account in accounts.names}
+
+    assert marks == {1, 2}
+    assert quantities == {0}
+
+
 def portfolio_sample(trouble, rate=10.0):
     """Objects of a portfolio of the simulated ALOR, by opcode, with the accounts behind it."""
     sample = AlorSample(rough=trouble, orders_per_s=rate)

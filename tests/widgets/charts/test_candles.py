@@ -209,6 +209,15 @@ def test_more_bars_than_a_browser_can_draw_are_refused(most):
         BarCandles(ReadyBars(5), title="AAPL", most=most)
 
 
+def test_volumes_too_large_for_their_axis_are_powers_of_ten():
+    candles = BarCandles(ReadyBars(5), title="AAPL")
+
+    (huge,) = candles.figure.layout.yaxis2.tickformatstops
+
+    assert (huge.dtickrange, huge.value) == ((1e12, None), "~e")
+    candles.close()
+
+
 def test_bars_without_volume_have_no_axis_for_it():
     candles = BarCandles(ReadyBars(5, has_volume=False), title="P&L <ACC-1>")
 

@@ -255,6 +255,25 @@ def test_the_equity_line_is_interrupted_with_a_band_in_a_gap():
     view.close()
 
 
+def test_the_equity_line_is_interrupted_where_equity_is_unknown():
+    class Unknown(Equities):
+        def equity(self) -> EquityData:
+            ours = np.array([1.0, np.nan, np.nan, 2.0, 3.0])
+            return EquityData(np.arange(1, 6) * 10**9, ours, np.full(5, 1.5))
+
+        def gap_spans(self):
+            return ()
+
+    view = EquityChart(Unknown())
+
+    view.draw()
+
+    assert np.isnan(view.figure.data[1].y).tolist() == [False, True, False, False]
+    assert not np.isnan(view.figure.data[2].y).any()
+    assert pieces_of_lines(view._picture())[0] == 2
+    view.close()
+
+
 @pytest.mark.parametrize(("places", "count"), [([], 4), ([0], 4), ([4], 4), ([2], 5), ([2, 2, 3], 6)])
 def test_a_hole_has_points_on_both_sides(places, count):
     x, y = with_breaks(np.arange(4.0), np.arange(4.0), np.array(places, "int64"))
