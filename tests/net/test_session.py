@@ -10,20 +10,24 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.server import serve
 from websockets.frames import Frame, Opcode
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
-from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Subscription
+from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Secret, Subscription
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.gap_tracking import PingBarriers
 from aries_nb.net.intake import Route
 from aries_nb.net.session import Session
+from aries_nb.net.websocket import connected
 from aries_nb.store import RollingFrame
 from tests.net.forward_proxy import papers
 from tests.net.patience import eventually
 from tests.net.rude import RudeListener, RudeServer, answer_pings, say
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -250,6 +254,33 @@ def test_tls_that_makes_no_sense_is_named_so(open_session: Open) -> None:
 
         with pytest.raises(ConnectError, match="certificate or TLS is not acceptable"):
             session.wait_open(5)
+
+
+def test_messages_through_tls_are_whole_and_in_order_although_some_of_each_read_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, trusted = 20_000, papers(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted.authority))
+    messages: list[bytes] = []
+
+    async def flood(connection: ServerConnection) -> None:
+        for number in range(count):
+            await connection.send(str(number))
+
+    def take(unread: deque[bytes]) -> None:
+        for _ in range(min(len(unread), 100)):
+            messages.append(unread.popleft())
+
+    async def read() -> None:
+        async with asyncio.timeout(60), serve(flood, "127.0.0.1", 0, compression=None, ssl=trusted.tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connected(Secret(f"wss://127.0.0.1:{port}")) as socket:
+                await socket.deliver(take)
+
+    with pytest.raises(ConnectionLostError, match="1000"):
+        asyncio.run(read())
+
+    assert messages == [b"%d" % number for number in range(count)]
 
 
 def test_a_certificate_without_a_trusted_issuer_is_refused(open_session: Open, tmp_path: Path) -> None:
