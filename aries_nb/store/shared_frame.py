@@ -43,14 +43,15 @@ class SharedFrame:
             for name, column in columns.items()
         }
         own = [now - then for now, then in zip(_references(arrays), before, strict=True)]
-        self.frame = pd.DataFrame(self._series, copy=False)
+        # The index is named: else pandas looks for the union of those of the columns, which takes longer than the rest.
+        self.frame = pd.DataFrame(self._series, index=index, copy=False)
         # Last: the parts of an object end in this order, and what is left then is shared with a user.
         self._end = _shared.keep_after(_Columns(self._series, arrays, own))
 
     def replace(self, name: str, texts: CodedTexts) -> None:
         """Put another column of texts in the place of one; DataFrames made before stay as they are."""
         self._series[name] = pd.Series(texts, index=self.frame.index, copy=False)
-        self.frame = pd.DataFrame(self._series, copy=False)
+        self.frame = pd.DataFrame(self._series, index=self.frame.index, copy=False)
 
 
 class _Columns(NamedTuple):

@@ -31,6 +31,7 @@ ROWS = {
     "frames": "socket_frames",
     "latency": "visible_latency",
     "snapshot": "snapshot",
+    "late": "late_rows",
     "chart": "chart_frame",
     "memory": "memory",
     "cell": "busy_cell",
