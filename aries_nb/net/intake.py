@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
 from math import nan
 from statistics import median
 from typing import ClassVar, NamedTuple, TypeAlias
@@ -52,7 +53,7 @@ LAG_SAMPLES = 256
 KEPT_TARGETS = 64
 # Of frames that are decoded together: with more, their rows leave the processor's cache, and are more than the 500 of
 # which numpy releases the interpreter lock.
-PIECE_BYTES = 2**16
+PIECE_BYTES, MOST_FRAMES = 2**16, 500
 ROUTES_A_TURN = 100  # added or removed between two turns of the loop, which thousands at once would hold up
 _NO_CODES: Sequence[int] = ()
 # A sink, and of each subscription of a block the symbol's code there, `_NO_CODE` where it has no route to the sink.
@@ -192,21 +193,21 @@ class Intake:
         The same as `take` of one after the other, and faster if they have many messages. `received` is in ns since the
         epoch. Returns how many are to be given to `take`, because they are unusual or few: 0 if they were taken.
         """
-        frames: list[bytes] = []
-        size = 0
-        for frame in unread:
-            size += len(frame)
-            if size > PIECE_BYTES and frames:
-                size -= len(frame)
-                break
-            frames.append(frame)
+        # As many as there are if all are as long as the first.
+        frames = list(islice(unread, min(PIECE_BYTES // (len(unread[0]) + 1) + 1, MOST_FRAMES)))
+        size = sum(map(len, frames))
+        while size > PIECE_BYTES and len(frames) > 1:
+            size -= len(frames.pop())
         # A large frame may have too many lines.
         is_tried = not self.is_unfinished and max(map(len, frames)) <= MOST_LINES
         found = self._by_columns.receive_columns(frames, received) if self._by_columns and is_tried else None
         if found is None:
             return len(frames)
-        for _ in frames:
-            unread.popleft()
+        if len(frames) == len(unread):
+            unread.clear()
+        else:
+            for _ in frames:
+                unread.popleft()
         blocks, notices, messages = found
         self.frames += len(frames)
         self.messages += messages

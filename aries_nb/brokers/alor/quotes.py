@@ -27,11 +27,13 @@ from aries_nb.model import (
     Record,
     Subscription,
     Value,
+    ValueColumn,
 )
 
 __all__ = ["QuoteColumns", "QuoteStream"]
 
 _EARLIEST_MS = SECONDS_AS_MS_NS // 1_000_000
+_BLANKS: Mapping[FieldType, Value] = {"number": math.nan, "integer": 0}  # "" for the others
 _FORMATS: Mapping[FieldType, str] = {"number": FLOAT64, "integer": INT64, "millis": INT64, "seconds": INT64}
 _TIMES: tuple[FieldType, ...] = ("millis", "seconds")
 # A subscription, the getter of its fields from a quote, and whether there are times among them.
@@ -50,7 +52,7 @@ class QuoteStream(ShapedStream):
         super().__init__(key, exchange)
         self._ts = 0
         self._emitted: list[Record] = []
-        self._is_first = True
+        self.is_first = True
         self._readers: tuple[_Reader, ...] = ()
 
     def body(self) -> dict[str, Any]:
@@ -92,7 +94,7 @@ class QuoteStream(ShapedStream):
         """
         super().forget()
         self.latest = b""
-        self._is_first = True
+        self.is_first = True
 
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401
         """Return one record per subscription for the quote `data`, received at `received` (ns since the epoch).
@@ -109,12 +111,7 @@ class QuoteStream(ShapedStream):
         self._ts = ts
         records = self._records(data, ts, self._readers)
         emitted, self._emitted = self._emitted, records
-        return self._news(records, emitted) if self._is_first else records
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the next quote is the connection's first, which may repeat the last one before a break."""
-        return self._is_first
+        return self._news(records, emitted) if self.is_first else records
 
     def keep(self, frame: bytes, records: list[Record]) -> None:
         """Note the newest of several frames, and the records made of it."""
@@ -128,7 +125,7 @@ class QuoteStream(ShapedStream):
 
         `emitted` are the latter. The records left out are counted as duplicated.
         """
-        self._is_first = False
+        self.is_first = False
         before = {record[0]: record for record in emitted}
         news = [record for record in records if before.get(record[0]) != record]
         self.notes += [Counted(each[0], "duplicated") for each in records if each not in news]
@@ -187,10 +184,6 @@ class QuoteColumns:
                 fields: _columns(quotes if share.which is which else [quotes[at] for at in share.frames], fields)
                 for fields, share in shares.items()
             }
-            columns = {
-                fields: [array(format_, column) if format_ else column for format_, column in lists]
-                for fields, lists in read.items()
-            }
         except (MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError, OverflowError):
             return None
         last = dict(zip(which, range(len(which)), strict=True))
@@ -200,16 +193,14 @@ class QuoteColumns:
         newest: dict[tuple[str, ...], dict[int, int]] = {}
         for fields, share in shares.items():
             times: Sequence[int] = ts if share.which is which else [ts[at] for at in share.frames]
-            newest[fields] = dict(zip(share.which, range(len(times)), strict=True))
-            table = self._tables[fields]
-            blocks.append(
-                Block(table, share.which, array(INT64, times), columns[fields], share.numbers, newest[fields])
-            )
+            own = last if share.which is which else dict(zip(share.which, range(len(times)), strict=True))
+            newest[fields], columns = own, [made for _, made in read[fields]]
+            blocks.append(Block(self._tables[fields], share.which, array(INT64, times), columns, share.numbers, own))
         for place, at in last.items():
             records: list[Record] = []
             for fields, number in self._subscribed[place]:
                 row = newest[fields][number]
-                values = tuple([column[row] for _, column in read[fields]])
+                values = tuple([column[row] for column, _ in read[fields]])
                 records.append((self._tables[fields][number], ts[at], values))
             self._streams[place].keep(frames[at], records)
         return ReceivedColumns(blocks, (), len(frames))
@@ -259,19 +250,29 @@ def _times(quotes: Sequence[Any]) -> list[int]:
     return [ms * 1_000_000 for ms in times]
 
 
-def _columns(quotes: Sequence[Any], fields: Sequence[str]) -> list[tuple[str, list[Any]]]:
-    """Return the values of each field, and the type code of its array, "" for texts."""
-    found: list[tuple[str, list[Any]]] = []
+def _columns(quotes: Sequence[Any], fields: Sequence[str]) -> list[tuple[list[Any], ValueColumn]]:
+    """Return the values of each field, as read and as a block has them, with missing values for None."""
+    found: list[tuple[list[Any], ValueColumn]] = []
     for name in fields:
         type_ = MARKET_FIELDS["quotes"][name].type
         column = each_field(name)(quotes)
         if type_ in _TIMES:
             column = [ns_of(value) or NOT_A_TIME for value in column]
-        elif None in column:
-            blank = math.nan if type_ == "number" else 0 if type_ == "integer" else ""
+        try:
+            found.append((column, _made(type_, column)))
+        except TypeError:
+            blank = _BLANKS.get(type_, "")
             column = [blank if value is None else value for value in column]
-        found.append((_FORMATS.get(type_, ""), column))
+            found.append((column, _made(type_, column)))
     return found
+
+
+def _made(type_: FieldType, column: list[Any]) -> ValueColumn:
+    """Return the values of a field as a block has them. Raises TypeError if any is None."""
+    if type_ in _FORMATS:
+        return array(_FORMATS[type_], column)
+    "".join(column)
+    return column
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:
