@@ -18,7 +18,7 @@ from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.results import Effort
 from tests.bench.rounds import interleaved
 
-__all__ = ["Read", "best_form"]
+__all__ = ["Read", "best_form", "by_arrow"]
 
 Row = tuple[Any, ...]
 Read = Callable[[list[bytes]], list[Row]]
@@ -49,6 +49,11 @@ def best_form(
     )
     best = max(forms, key=lambda name: median(trials[name]))
     return best, _competitor(forms[best], batches, limit, reader)
+
+
+def by_arrow(batches: list[list[bytes]], *, limit: int, read: Read | None = None) -> Callable[[], int]:
+    """A turn of a round that gives these batches as Arrow, for which Perspective is made."""
+    return _competitor(_as_arrow, batches, limit, read or _rows)
 
 
 def _competitor(

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.messages import shape_for
 from aries_nb.brokers.aries.market import AriesMarket
-from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Subscription
 from aries_nb.net.intake import Intake, Route
 from aries_nb.net.websocket import READ_BYTES
-from aries_nb.store import RollingFrame
+from aries_nb.store import OrderBook, RollingFrame
 from tests.bench.frames import FIELDS, SYMBOLS
 
 __all__ = ["A_READ", "DECODE", "AlorPipeline", "Pipeline", "reads", "taken", "values_of"]
@@ -43,11 +43,11 @@ def reads(frames: Sequence[bytes], octets: int = READ_BYTES) -> list[list[bytes]
     return batches
 
 
-def taken(intake: Intake, frames: Sequence[bytes], received: int) -> None:
-    """Take the frames of a read as the session does, and publish their rows."""
+def taken(intake: Intake, frames: Sequence[bytes], received: int, *, is_by_columns: bool = True) -> None:
+    """Take the frames of a read as the session does, or all by message, and publish their rows."""
     unread = deque(frames)
     while unread:
-        for _ in range(intake.take_columns(unread, received)):
+        for _ in range(intake.take_columns(unread, received) if is_by_columns else len(unread)):
             intake.take(unread.popleft(), received)
     intake.publish()
 
@@ -59,15 +59,17 @@ class Pipeline(NamedTuple):
     tape: RollingFrame
 
     @classmethod
-    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> Pipeline:
-        """A subscribed market session whose rows end in a tape of `limit` rows."""
+    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS, symbols: Sequence[str] = SYMBOLS) -> Pipeline:
+        """A subscribed market session whose quotes end in a tape of `limit` rows; it has trades and books as well."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
-        tape = RollingFrame(columns, SYMBOLS, limit=limit)
+        tape, trades = RollingFrame(columns, symbols, limit=limit), RollingFrame(TRADE_COLUMNS, symbols, limit=limit)
         protocol = AriesMarket()
         protocol.open(0.0)
         intake = Intake(protocol)
-        names = tuple(column.name for column in columns)
-        streams = [Route(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        names, prints = tuple(column.name for column in columns), tuple(column.name for column in TRADE_COLUMNS)
+        streams = [Route(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(symbols)]
+        streams += [Route(Subscription("trades", symbol, prints), trades, code) for code, symbol in enumerate(symbols)]
+        streams += [Route(Subscription("book", symbol), OrderBook(symbol), 0) for symbol in symbols]
         protocol.subscribe(intake.attach(streams))
         return cls(intake, tape)
 

@@ -15,7 +15,7 @@ from msgspec import MsgspecError
 
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType
 from aries_nb.brokers.alor.streams import Key, ShapedStream, frequency_of, instrument_body, ns_of, reader_of
-from aries_nb.brokers.parsing import MAX_MS, SECONDS_AS_MS_NS, each_field
+from aries_nb.brokers.parsing import MAX_MS, SECONDS_AS_MS_NS, each_field, rows_at
 from aries_nb.model import (
     FLOAT64,
     INT64,
@@ -190,18 +190,17 @@ class QuoteColumns:
         if any(self._streams[place].is_first for place in last):
             return None
         blocks: list[Block] = []
-        newest: dict[tuple[str, ...], dict[int, int]] = {}
+        newest: dict[tuple[str, ...], dict[int, tuple[Any, ...]]] = {}
         for fields, share in shares.items():
             times: Sequence[int] = ts if share.which is which else [ts[at] for at in share.frames]
             own = last if share.which is which else dict(zip(share.which, range(len(times)), strict=True))
-            newest[fields], columns = own, [made for _, made in read[fields]]
+            rows = rows_at([column for column, _ in read[fields]], own.values())
+            newest[fields], columns = dict(zip(own, rows, strict=True)), [made for _, made in read[fields]]
             blocks.append(Block(self._tables[fields], share.which, array(INT64, times), columns, share.numbers, own))
         for place, at in last.items():
             records: list[Record] = []
             for fields, number in self._subscribed[place]:
-                row = newest[fields][number]
-                values = tuple([column[row] for column, _ in read[fields]])
-                records.append((self._tables[fields][number], ts[at], values))
+                records.append((self._tables[fields][number], ts[at], newest[fields][number]))
             self._streams[place].keep(frames[at], records)
         return ReceivedColumns(blocks, (), len(frames))
 

@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from aries_nb.brokers.aries.messages import EVENT_FIELDS, GreeksUpdate, Payload, QuoteUpdate, TradeUpdate
 from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES, FieldsPart, MarketStream, StreamPart
-from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, each_field
+from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, each_field, rows_at
 from aries_nb.model import (
     FLOAT64,
     INT64,
@@ -173,9 +173,10 @@ class _Group:
                 before = {place: values[field] for place, values in known.items()}
                 read[field] = _filled(read.get(field), share.which, before)
                 made[field] = _made(type_, read[field])
-        for place, newest in last.items():
+        rows = rows_at([read[field] for field in range(len(self._types))], last.values())
+        for (place, newest), row in zip(last.items(), rows, strict=True):
             stream = self.streams[place]
-            stream.values = tuple([read[field][newest] for field in range(len(self._types))])
+            stream.values = row
             stream.parts[at].ts = ts[newest]
         return [made[field] for field in range(len(self._types))]
 
