@@ -34,7 +34,7 @@ ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOO
 MOST_CELLS = 25
 CELL_SECONDS = 60
 WIDGET = "application/vnd.jupyter.widget-view+json"
-#: As docs/charts.md says: nbconvert shows a view by a script that it loads from elsewhere, or else, with this, its picture.
+#: As docs/charts.md says: of a view its picture, not a script that nbconvert loads from elsewhere.
 PICTURES = Config({"NbConvertBase": {"display_data_priority": ["text/html", "image/png", "text/plain"]}})
 FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
 
