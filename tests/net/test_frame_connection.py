@@ -27,7 +27,7 @@ START = 20_261_129
 TEXT, BEGIN, MORE, END = 0x81, 0x01, 0x00, 0x80  # first bytes of frames
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_random_streams_give_what_websockets_gives(count: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "websockets")  # it logs with a traceback what some of them do
 
