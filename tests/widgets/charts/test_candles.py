@@ -214,7 +214,7 @@ def test_volumes_too_large_for_their_axis_are_powers_of_ten():
 
     (huge,) = candles.figure.layout.yaxis2.tickformatstops
 
-    assert (huge.dtickrange, huge.value) == ((1e12, None), "~e")
+    assert (huge.dtickrange, huge.value) == ((1e12, None), "~g")
     candles.close()
 
 
