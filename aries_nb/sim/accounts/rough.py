@@ -98,8 +98,9 @@ class RoughTrading:
             self._brokerage.split(symbol, Decimal("0.5"), now=now)
 
     def _split_shares(self) -> set[str]:
-        """Return one share of each account that has any: of those that it held at the start the last."""
-        shares = self._brokerage.market.shares.keys() - set(self._futures)
+        """Return one share of each account that has any: of those that it held at the start the last, and no bond."""
+        worth = self._brokerage.worth
+        shares = {name for name in self._brokerage.market.shares if not worth(name).accrued} - set(self._futures)
         held = ([name for name, _ in terms.holdings if name in shares] for terms in self._brokerage.terms.values())
         return {names[-1] for names in held if names}
 

@@ -285,6 +285,14 @@ def portfolio_sample(trouble, rate=10.0):
     return sample.server.portfolios.accounts, sent
 
 
+def test_a_bond_is_not_split():
+    _, sent = portfolio_sample("bonds,splits", rate=0.0)
+
+    held = [each for each in sent["PositionsGetAndSubscribeV2"] if each["symbol"] == "SU26238RMFS4"]
+    assert len({each["qty"] for each in held}) == 1
+    assert len({each["qty"] for each in sent["PositionsGetAndSubscribeV2"] if each["symbol"] == "LKOH"}) > 1
+
+
 def test_a_bond_is_paid_in_percent_of_its_face_value_with_accrued_interest():
     accounts, sent = portfolio_sample("bonds")
 
