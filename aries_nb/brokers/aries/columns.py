@@ -1,4 +1,4 @@
-"""Quotes of an Aries market connection by columns: what many updates say, in a list of values for each field.
+"""Quotes and trades of an Aries connection by columns: what many updates say, in a list of values for each field.
 
 It makes the records that `market.AriesMarket` makes of the same updates one by one, in less time. Both ways leave the
 same values in the streams (`streams.MarketStream`), so that either may take the next updates.
@@ -6,25 +6,35 @@ same values in the streams (`streams.MarketStream`), so that either may take the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, compress
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import UNSET
 
-from aries_nb.brokers.aries.messages import EVENT_FIELDS, GreeksUpdate, Payload, QuoteUpdate, TradeUpdate
+from aries_nb.brokers.aries.messages import (
+    EVENT_FIELDS,
+    GreeksUpdate,
+    Payload,
+    QuoteUpdate,
+    TimeAndSalesUpdate,
+    TradeUpdate,
+)
+from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
 from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES, FieldsPart, MarketStream, StreamPart
-from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, each_field, rows_at
+from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, each_field, millis, rows_at
 from aries_nb.model import (
     FLOAT64,
     INT64,
     Block,
     ColumnType,
     Counted,
+    CountedAs,
     ReceivedColumns,
     Subscription,
     ValueColumn,
@@ -37,9 +47,17 @@ _TIME_OF: Mapping[type[Payload], Callable[[Any], Any]] = {
     QuoteUpdate: attrgetter("data.quoteTimestamp"),
     TradeUpdate: attrgetter("data.tradeTimestamp"),
     GreeksUpdate: lambda _: UNSET,
+    TimeAndSalesUpdate: lambda update: millis(update.data.tradeTimestamp) or UNSET,
 }
 _EARLIEST_MS = SECONDS_AS_MS_NS // 1_000_000
-_FORMATS: Mapping[ColumnType, str] = {"number": FLOAT64, "time": INT64}  # of arrays; texts are in lists
+_FORMATS: Mapping[ColumnType, str] = {
+    "number": FLOAT64,
+    "time": INT64,
+    "integer": INT64,
+}  # of arrays; texts are in lists
+
+
+_Counted: TypeAlias = Counter[tuple[int, CountedAs]]  # updates without a record, by the place of their stream
 
 
 class _UnusualError(Exception):
@@ -62,24 +80,29 @@ class ColumnReader:
         # The streams that an update goes to, by its kind and symbol; without those of which one takes more than values.
         self._places = {
             kind: {
-                symbol: [self._place(part.stream) for part in routed]
+                symbol: [self._place(part) for part in routed]
                 for symbol, routed in by_symbol.items()
-                if all(type(part) is FieldsPart and not part.times for part in routed)
+                if all(_is_usual(part) for part in routed)
             }
             for kind, by_symbol in parts.items()
         }
+        # Most often all updates of a kind go to one group, and one stream a symbol: no need to deal them out.
+        self._only: dict[type[Payload], tuple[_Group, dict[str, int]]] = {}
+        for kind, places in self._places.items():
+            groups = list({group for found in places.values() for group, _ in found})
+            if len(groups) == 1 and all(len(found) == 1 for found in places.values()):
+                only = groups[0], {symbol: found[0][1] for symbol, found in places.items()}
+                self._only[kind] = next((known for known in self._only.values() if known == only), only)
         for group in self._groups.values():
             group.subscriptions = tuple(stream.subscription for stream in group.streams)
-        # Most often there is one group, and one stream a symbol: no need to deal out updates one by one.
-        self._only = next(iter(self._groups.values())) if len(self._groups) == 1 else None
-        own = [self._places[kind] for kind in self._only.kinds] if self._only else []
-        is_simple = all(each == own[0] and all(len(found) == 1 for found in each.values()) for each in own)
-        self._place_of = {symbol: found[0][1] for symbol, found in own[0].items()} if own and is_simple else {}
 
-    def _place(self, stream: MarketStream) -> tuple[_Group, int]:
-        fields = stream.subscription.fields
-        group = self._groups.get(fields) or self._groups.setdefault(fields, _Group(stream))
-        return group, group.place(stream)
+    def _place(self, part: StreamPart) -> tuple[_Group, int]:
+        kind, fields = part.stream.subscription.kind, part.stream.subscription.fields
+        group = self._groups.get((kind, *fields))
+        if group is None:
+            group = _Prints() if isinstance(part, PrintPart) else _Quotes(part.stream)
+            self._groups[kind, *fields] = group
+        return group, group.place(part.stream)
 
     def read(self, updates: Sequence[Any]) -> ReceivedColumns | None:
         """Return the records of updates, and notices that count those without one; None if anything is unusual."""
@@ -90,17 +113,18 @@ class ColumnReader:
         blocks: list[Block] = []
         notices: list[Counted] = []
         for group, share, ts in shares:
-            block, rowless = group.block(share, ts)
-            notices += [Counted(group.subscriptions[place], "rowless", count) for place, count in rowless.items()]
+            block, counted = group.block(share, ts)
+            notices += [Counted(group.subscriptions[at], what, count) for (at, what), count in counted.items()]
             if block is not None:
                 blocks.append(block)
         return ReceivedColumns(_renumbered(blocks) if notices else blocks, notices, len(updates))
 
     def _shares(self, updates: Sequence[Any]) -> Iterable[tuple[_Group, _Share]]:
         """Deal updates out to the groups; raises KeyError if one is for no stream, or for one that is left out."""
-        if self._only and self._place_of and self._only.kinds >= set(map(type, updates)):
-            which = [self._place_of[update.symbol] for update in updates]
-            return [(self._only, _Share(updates, which, range(len(updates))))]
+        only = [self._only.get(kind) for kind in set(map(type, updates))]
+        if only[0] is not None and all(each is only[0] for each in only):
+            group, place_of = only[0]
+            return [(group, _Share(updates, [place_of[update.symbol] for update in updates], range(len(updates))))]
         shares: dict[_Group, tuple[list[Any], list[int], list[int]]] = {}
         number = 0
         for update in updates:
@@ -113,19 +137,13 @@ class ColumnReader:
         return [(group, _Share(*share)) for group, share in shares.items()]
 
 
-class _Group:
-    """All streams of quotes with the same fields."""
+class _Group(ABC):
+    """All streams of a kind with the same fields."""
 
-    def __init__(self, first: MarketStream) -> None:
+    def __init__(self) -> None:
         self.streams: list[MarketStream] = []
         self.subscriptions: tuple[Subscription, ...] = ()
         self._known: dict[int, int] = {}  # places of streams, by their ids
-        # By kind, the part of a stream's row that it fills: its place among the parts, and that of the first stream.
-        self._parts = {part.update: (at, part) for at, part in enumerate(first.parts) if isinstance(part, FieldsPart)}
-        self.kinds = self._parts.keys()
-        fields = first.subscription.fields
-        self._types = [QUOTE_COLUMN_TYPES[field] for field in fields]
-        self._columns = [each_field(EVENT_FIELDS[field]) for field in fields]
 
     def place(self, stream: MarketStream) -> int:
         """Return the place of a stream in `streams`, to which it is added where it is new."""
@@ -134,26 +152,70 @@ class _Group:
             self.streams.append(stream)
         return place
 
-    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, Counter[int]]:
-        """Return the records of a share, None without any, and the number of updates without one by their stream.
+    @abstractmethod
+    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+        """Return the records of a share, None without any, and the numbers of updates without one.
 
         The streams get their newest values; `ts` are the times of the updates, in ns.
         """
+
+    def _made(self, share: _Share, ts: Sequence[int], columns: Sequence[ValueColumn]) -> Block | None:
+        if not ts:
+            return None
+        last = dict(zip(share.which, range(len(ts)), strict=True))
+        return Block(self.subscriptions, share.which, array(INT64, ts), columns, share.numbers, last)
+
+
+class _Prints(_Group):
+    """Streams of trades, of which each update is one: made one by one, as any may repeat or correct an earlier one."""
+
+    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+        """Return the records of prints, as any group does."""
+        counted: _Counted = Counter()
+        rows: list[Values] = []
+        has_row: list[bool] = []
+        for update, place, ns in zip(share.updates, share.which, ts, strict=True):
+            (part,) = self.streams[place].parts
+            values = part.merge(update.data)
+            is_repeated = values is not None and part.repeats(ns, values)
+            has_row.append(values is not None and not is_repeated)
+            if values is None or is_repeated:
+                counted[place, "duplicated" if is_repeated else "rowless"] += 1
+                continue
+            part.ts, part.stream.values = ns, values
+            rows.append(values)
+        if counted:
+            share, ts = _Share(*([*compress(each, has_row)] for each in share)), [*compress(ts, has_row)]
+        types = [PRINT_COLUMN_TYPES[field] for field in self.subscriptions[0].fields]
+        columns = [_made(*each) for each in zip(types, zip(*rows, strict=True), strict=True)] if rows else []
+        return self._made(share, ts, columns), counted
+
+
+class _Quotes(_Group):
+    """Streams of quotes."""
+
+    def __init__(self, first: MarketStream) -> None:
+        super().__init__()
+        # By kind, the part of a stream's row that it fills: its place among the parts, and that of the first stream.
+        self._parts = {part.update: (at, part) for at, part in enumerate(first.parts) if isinstance(part, FieldsPart)}
+        fields = first.subscription.fields
+        self._types = [QUOTE_COLUMN_TYPES[field] for field in fields]
+        self._columns = [each_field(EVENT_FIELDS[field]) for field in fields]
+
+    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+        """Return the records of quotes, as any group does."""
         kinds = set(map(type, share.updates))
-        rowless: Counter[int] = Counter()
+        counted: _Counted = Counter()
         columns = self._by_field(share, ts, *kinds) if len(kinds) == 1 else []
         if not columns:
             rows = self._merged(share, ts)
             if None in rows:
-                rowless.update(place for place, row in zip(share.which, rows, strict=True) if row is None)
+                counted.update((place, "rowless") for place, row in zip(share.which, rows, strict=True) if row is None)
                 has_row = [row is not None for row in rows]
                 share, ts = _Share(*([*compress(each, has_row)] for each in share)), [*compress(ts, has_row)]
             transposed = zip(*filter(None, rows), strict=True)
             columns = [_made(type_, column) for type_, column in zip(self._types, transposed, strict=False)]
-        if not ts:
-            return None, rowless
-        last = dict(zip(share.which, range(len(ts)), strict=True))
-        return Block(self.subscriptions, share.which, array(INT64, ts), columns, share.numbers, last), rowless
+        return self._made(share, ts, columns), counted
 
     def _by_field(self, share: _Share, ts: Sequence[int], kind: type[Payload]) -> list[ValueColumn]:
         """Return by columns the values of updates of one kind; [] if any makes no record."""
@@ -215,6 +277,11 @@ def _filled(column: Sequence[Any] | None, which: Sequence[int], known: dict[int,
             filled.append(value)
             known[place] = value
     return filled
+
+
+def _is_usual(part: StreamPart) -> bool:
+    """Whether rows of a part take no more than the values of updates."""
+    return isinstance(part, PrintPart) or (type(part) is FieldsPart and not part.times)
 
 
 def _made(type_: ColumnType, column: Sequence[Any]) -> ValueColumn:
