@@ -58,6 +58,7 @@ LARGEST_NS = MAX_MS * 1_000_000
 # A Unix time below this number is in the unit of so many ns. A larger one than 10¹¹ is not in s (protocol page §4.2).
 _UNITS = ((1_000_000_000, 10**11), (1_000_000, 10**14), (1_000, 10**17), (1, math.inf))
 SECONDS_AS_MS_NS = 10**17  # a number of seconds that was read as ms gives a time before this, in March 1973
+_NUMERIC = (int, float, str, Decimal)  # once: `int | float` is a new object at each evaluation
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET = re.compile(r'("[^"]*(?:token|secret|password|authorization)[^"]*"\s*:\s*)"[^"]*("|$)', re.IGNORECASE)
 _JWT = re.compile(r"eyJ[\w-]{8,}[\w.-]*")
@@ -145,7 +146,7 @@ def number(value: object) -> float | None:
     """
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     if isinstance(value, str) and ("_" in value or not value.isascii()):
         return None  # Python reads 1_000 and full-width digits; no broker writes them
@@ -209,7 +210,7 @@ def decimal(value: object) -> Decimal | None:
 
     None as well for more than 60 digits, or an exponent of ten beyond ±60.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     if isinstance(value, str) and (len(value) > MOST_CHARACTERS or "_" in value or not value.isascii()):
         return None
@@ -232,7 +233,7 @@ def integer(value: object) -> int | None:
 
 def text(value: object) -> str | None:
     """Return `value`, text or a number, as text; None for anything else, including true and false."""
-    is_text = isinstance(value, str | int | float | Decimal) and not isinstance(value, bool)
+    is_text = isinstance(value, _NUMERIC) and not isinstance(value, bool)
     return writable(str(value)) if is_text else None
 
 

@@ -33,7 +33,7 @@ class PrintPart(StreamPart):
     first one by it.
     """
 
-    __slots__ = ("_fields", "_id", "_newest", "_recent")
+    __slots__ = ("_fields", "_id", "_newest", "_recent", "_size")
 
     def __init__(self, stream: MarketStream) -> None:
         names = stream.subscription.fields
@@ -41,7 +41,7 @@ class PrintPart(StreamPart):
         missing = tuple(_DEFAULTS.get(name, MISSING[PRINT_COLUMN_TYPES[name]]) for name in names)
         super().__init__(stream, TimeAndSalesUpdate, missing)
         self._fields = tuple(zip((TIME_AND_SALES_FIELDS[name] for name in names), kinds, strict=True))
-        self._id = names.index("trade_id") if "trade_id" in names else None
+        self._id, self._size = (names.index(name) if name in names else None for name in ("trade_id", "size"))
         self._newest = missing  # the newest trade: neither a cancellation nor a correction of an earlier one
         # What was emitted under each number, the oldest number first.
         self._recent: dict[Value, tuple[tuple[int, Values], ...]] = {}
@@ -90,11 +90,14 @@ class PrintPart(StreamPart):
             if kind == "number":
                 values.append(before if value is UNSET else _float(value))
             elif kind == "integer":
-                values.append(0 if value is UNSET else _integer(value))
+                values.append(number)  # the only one
             else:
                 values.append(before if value is UNSET else value)
         row = tuple(values)
-        is_cancelled = sale.size is not UNSET and _float(sale.size) == 0
+        if sale.size is UNSET:
+            is_cancelled = False
+        else:
+            is_cancelled = (_float(sale.size) if self._size is None else row[self._size]) == 0
         if not is_cancelled and (not known or number == next(reversed(self._recent))):
             self._newest = row
         return row
