@@ -71,6 +71,10 @@ class _Share(NamedTuple):
     which: Sequence[int]
     numbers: Sequence[int]
 
+    def chosen(self, is_chosen: Sequence[bool]) -> _Share:
+        """Return those of the updates that are chosen."""
+        return _Share(*([*compress(each, is_chosen)] for each in self))
+
 
 class ColumnReader:
     """Makes records of updates by columns, for the streams of these parts; made anew where one is added or removed."""
@@ -159,11 +163,10 @@ class _Group(ABC):
         The streams get their newest values; `ts` are the times of the updates, in ns.
         """
 
-    def _made(self, share: _Share, ts: Sequence[int], columns: Sequence[ValueColumn]) -> Block | None:
-        if not ts:
-            return None
-        last = dict(zip(share.which, range(len(ts)), strict=True))
-        return Block(self.subscriptions, share.which, array(INT64, ts), columns, share.numbers, last)
+    def _made(
+        self, share: _Share, ts: Sequence[int], last: Mapping[int, int], columns: Sequence[ValueColumn]
+    ) -> Block | None:
+        return Block(self.subscriptions, share.which, array(INT64, ts), columns, share.numbers, last) if ts else None
 
 
 class _Prints(_Group):
@@ -185,10 +188,11 @@ class _Prints(_Group):
             part.ts, part.stream.values = ns, values
             rows.append(values)
         if counted:
-            share, ts = _Share(*([*compress(each, has_row)] for each in share)), [*compress(ts, has_row)]
+            share, ts = share.chosen(has_row), [*compress(ts, has_row)]
         types = [PRINT_COLUMN_TYPES[field] for field in self.subscriptions[0].fields]
         columns = [_made(*each) for each in zip(types, zip(*rows, strict=True), strict=True)] if rows else []
-        return self._made(share, ts, columns), counted
+        last = dict(zip(share.which, range(len(ts)), strict=True))
+        return self._made(share, ts, last, columns), counted
 
 
 class _Quotes(_Group):
@@ -206,19 +210,26 @@ class _Quotes(_Group):
         """Return the records of quotes, as any group does."""
         kinds = set(map(type, share.updates))
         counted: _Counted = Counter()
-        columns = self._by_field(share, ts, *kinds) if len(kinds) == 1 else []
+        last = dict(zip(share.which, range(len(ts)), strict=True))
+        columns = self._by_field(share, ts, last, *kinds) if len(kinds) == 1 else []
         if not columns:
             rows = self._merged(share, ts)
             if None in rows:
                 counted.update((place, "rowless") for place, row in zip(share.which, rows, strict=True) if row is None)
                 has_row = [row is not None for row in rows]
-                share, ts = _Share(*([*compress(each, has_row)] for each in share)), [*compress(ts, has_row)]
+                share, ts = share.chosen(has_row), [*compress(ts, has_row)]
             transposed = zip(*filter(None, rows), strict=True)
             columns = [_made(type_, column) for type_, column in zip(self._types, transposed, strict=False)]
-        return self._made(share, ts, columns), counted
+            last = dict(zip(share.which, range(len(ts)), strict=True))
+        return self._made(share, ts, last, columns), counted
 
-    def _by_field(self, share: _Share, ts: Sequence[int], kind: type[Payload]) -> list[ValueColumn]:
-        """Return by columns the values of updates of one kind; [] if any makes no record."""
+    def _by_field(
+        self, share: _Share, ts: Sequence[int], last: Mapping[int, int], kind: type[Payload]
+    ) -> list[ValueColumn]:
+        """Return by columns the values of updates of one kind; [] if any makes no record.
+
+        `last` has the place of each stream's newest update.
+        """
         at, part = self._parts[kind]
         events, fields = [update.data for update in share.updates], range(part.start, part.stop)
         read = {field: self._columns[field](events) for field in fields}
@@ -228,7 +239,6 @@ class _Quotes(_Group):
                 made[field] = _made(self._types[field], column)
         if not made and (UNSET,) * len(fields) in zip(*read.values(), strict=True):
             return []
-        last = dict(zip(share.which, range(len(ts)), strict=True))
         known = {place: self.streams[place].values for place in last}
         for field, type_ in enumerate(self._types):
             if field not in made:
@@ -294,10 +304,9 @@ def _made(type_: ColumnType, column: Sequence[Any]) -> ValueColumn:
 
 def _times(updates: Sequence[Any]) -> list[int]:
     """Return the exchange times of updates in ns since the epoch. Raises _UnusualError for one that is none in ms."""
-    kinds = set(map(type, updates))
-    if kinds == {QuoteUpdate}:
+    try:
         times = [update.data.quoteTimestamp for update in updates]
-    else:
+    except AttributeError:  # others than quotes
         times = [_TIME_OF[update.__class__](update) for update in updates]
     if not all(times):
         times = [ms or update.timestamp for ms, update in zip(times, updates, strict=True)]
