@@ -6,19 +6,20 @@ columns save.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 from unittest.mock import patch
 
 from websockets.asyncio.client import ClientConnection
 
 from aries_nb.live import Feed
-from aries_nb.net.frame_connection import FrameConnection
+from aries_nb.net.frame_connection import FrameConnection, Take
 from aries_nb.net.intake import Intake
 from tests.bench.frames import SYMBOLS
 
@@ -77,12 +78,26 @@ def busy_loop(count: int) -> int:
 
 @contextmanager
 def by_message() -> Iterator[None]:
-    """Context manager: connections opened in its block parse each frame with websockets and decode it by itself."""
+    """Context manager: connections opened in its block have websockets parse each frame and put it into its queue.
+
+    A task takes the messages out of that queue, and each is decoded by itself.
+    """
     with (
         patch.object(FrameConnection, "_cut", ClientConnection.data_received),
+        patch.object(FrameConnection, "process_event", ClientConnection.process_event),
+        patch.object(FrameConnection, "deliver", _deliver_from_queue),
         patch.object(Intake, "IS_BY_COLUMNS", False),
     ):
         yield
+
+
+async def _deliver_from_queue(self: FrameConnection, take: Take) -> NoReturn:
+    while True:
+        self.unread.append(await self.recv(decode=False))
+        if not len(self.recv_messages.frames):  # what is queued is taken in one go, and published once
+            while self.unread:
+                take(self.unread)
+                await asyncio.sleep(0)
 
 
 def in_turns(turns: Mapping[str, Callable[[], Pace]], rounds: int) -> dict[str, list[Pace]]:
