@@ -38,9 +38,9 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
     Connecting and closing happen on another thread, so that the event loop is not held up. Nor do `feed.quotes`,
     `trades`, `book`, `instruments` and the tables of an account hold it up: called on this loop they return at once,
     and a refusal is raised by what is awaited next. Calls that request something over HTTP, or connect, block until the
-    server answers, on a simulated market for milliseconds. With a real broker await them on another thread, as in
-    `await asyncio.to_thread(feed.bars, "AAPL")`: so `account`, `accounts`, `options`, what `reference` looks up,
-    histories of orders and fills, and the first call with `endpoint="charts"`.
+    server answers: await them on another thread, as in `await asyncio.to_thread(feed.bars, "AAPL")`. These are `bars`,
+    `account`, `accounts`, `options`, what `reference` looks up, histories of orders and fills, and the first call with
+    `endpoint="charts"`.
     """
     opening = asyncio.ensure_future(asyncio.to_thread(_connect, broker, arguments))
     try:
@@ -73,13 +73,11 @@ def run(work: Coroutine[object, object, T]) -> T:
 
 
 def _connect(broker: str | Broker, arguments: dict[str, Any]) -> Feed:
-    from aries_nb.live import connect, warm_up
+    from aries_nb.live import connect
     from aries_nb.store import RollingFrame
 
     RollingFrame((), ("",)).frame()  # pandas imports modules at the first DataFrame
-    feed = connect(broker, **arguments)
-    warm_up(feed)
-    return feed
+    return connect(broker, **arguments)
 
 
 def _close_later(opening: asyncio.Future[Feed]) -> None:

@@ -1,7 +1,7 @@
 """The objects that a user has in a notebook: the feed, live frames, order books, tables and accounts."""
 
 from aries_nb.live.account.account import Account
-from aries_nb.live.connect import connect, warm_up
+from aries_nb.live.connect import connect
 from aries_nb.live.feed import Feed
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
@@ -24,5 +24,4 @@ __all__ = [
     "oauth",
     "oauth_client",
     "oauth_login",
-    "warm_up",
 ]

@@ -6,30 +6,27 @@ import atexit
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from weakref import WeakValueDictionary
 
-from aries_nb.brokers import BROKERS, Broker, broker_named
-from aries_nb.errors import FeedError, TokenError, UsageError
+from aries_nb.brokers import Broker, broker_named
+from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.connection_errors import enough_resources
-from aries_nb.net.http_client import http_base, new_client
+from aries_nb.net.http_client import http_base
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.oauth import OAuthToken, oauth
 from aries_nb.net.token_endpoint import OAuthEndpoints
 from aries_nb.net.tokens import FunctionToken, TokenSource, hide_token, token_from
 from aries_nb.net.urls import checked_url
 
-__all__ = ["connect", "warm_up"]
-
-WARM_UP_SECONDS = 5.0
+__all__ = ["connect"]
 
 
 class _OpenFeeds:
@@ -230,17 +227,6 @@ def _warm_up() -> None:
     """
     if "ipykernel" in sys.modules and "jsonschema" not in sys.modules:
         run_on_thread(partial(import_module, "jsonschema"), name="aries-nb-warm-up")
-
-
-def warm_up(feed: Feed) -> None:
-    """Do what takes up to a second where a feed does it first, so that a later call does not: imports for HTTP.
-
-    The simulator does its own with the first request, for which this waits 5 s at most.
-    """
-    new_client("http://127.0.0.1").close()
-    if feed.name in BROKERS and BROKERS[feed.name].simulates:
-        with suppress(FeedError, FutureTimeoutError):
-            run_on_thread(lambda: feed._http.get("/"), name="aries-nb-warm-up").result(WARM_UP_SECONDS)  # noqa: SLF001
 
 
 def _takes(broker: Broker) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -33,9 +30,7 @@ class SlowFeed:
     """Opens and closes only once the event loop has had its turn."""
 
     def __init__(self, turn: threading.Event) -> None:
-        self.name = "sim"
         self._loops: set[object] = set()
-        self._http = SimpleNamespace(get=lambda path: b"")
         self.turn = turn
         self.is_closed = threading.Event()
 
@@ -99,34 +94,6 @@ def test_a_feed_closes_with_the_block() -> None:
         return feed
 
     assert asyncio.run(main()).state == "closed"
-
-
-FIRST_CALLS = """
-import asyncio, sys
-import aries_nb as anb
-from aries_nb.net.http_client import HttpClient
-
-get, requested = HttpClient.get, []
-HttpClient.get = lambda self, path, params=None: (requested.append(path), get(self, path, params))[1]
-
-async def main():
-    async with anb.connecting("sim") as feed:
-        before, served = set(sys.modules), len(requested)
-        account = feed.account("ACC-1")
-        account.equity, account.orders, feed.bars("AAPL"), feed.reference.details("AAPL")
-        options = feed.options("AAPL")
-        feed.options("AAPL", options.expiries[0])
-        print(sorted(set(sys.modules) - before), served > 0)
-
-asyncio.run(main())
-"""
-
-
-def test_what_takes_long_at_its_first_use_is_done_while_the_feed_is_opened() -> None:
-    """Imports here, and in the simulator those of its first HTTP request, would hold up the loop for a second."""
-    done = subprocess.run([sys.executable, "-c", FIRST_CALLS], capture_output=True, text=True, check=False, timeout=60)
-
-    assert (done.stdout.strip(), done.stderr) == ("[] True", "")
 
 
 class SlowServer:
