@@ -125,39 +125,32 @@ class RollingFrame:
         if self._backfills and count <= MAX_PENDING:
             return
         self._backfills.clear()
-        unusual = self._numbers.unusual(buffer)
-        if unusual or buffer.codes:
-            buffer.in_rows()
-            self._publish_rows(unusual)
-        newest: dict[int, tuple[int, Rows, int]] = {}  # exchange time, rows and the place there
-        for rows in map(Rows.of, buffer.blocks):
-            self._append(rows)
-            for code, at in rows.newest(are_events=self._are_events).items():
-                if not self._are_events or code not in newest or newest[code][0] <= rows.ts[at]:
-                    newest[code] = rows.ts[at], rows, at
-        for code, (_, rows, at) in newest.items():
-            self._set_latest(code, rows, at)
         if count:
+            self._publish(buffer)
             self.lags.published(buffer)
         buffer.clear()
         self._is_backfilling = False
         if count:
             self._observers.notify()
 
-    def _publish_rows(self, unusual: Sequence[int]) -> None:
-        buffer = self.buffer
-        rows = Rows.of_buffer(buffer, len(self.columns))
-        received, written = rows.received, self._published[:3]
-        corrected = self._numbers.corrections(unusual, buffer, received, written) if unusual else None
-        if corrected is not None:
-            rows = Rows.of_buffer(buffer, len(self.columns))  # with the source that they have now
+    def _publish(self, buffer: RecordBuffer) -> None:
+        unusual = self._numbers.unusual(buffer)
+        corrected = None
+        if unusual:
+            buffer.in_rows()
+            received, written = receipt_times(buffer.marks, len(buffer)), self._published[:3]
+            corrected = self._numbers.corrections(unusual, buffer, received, written)
+        rows = Rows.of(buffer, len(self.columns))
         self._append(rows, corrected)
         for code, at in rows.newest(are_events=self._are_events).items():
-            self._set_latest(code, rows, at)
+            known = self._latest[code]
+            if not self._are_events or known is None or known[0] <= rows.ts[at]:
+                values = tuple([column[at] for column in rows.columns])
+                self._latest[code] = (rows.ts[at], rows.received[at] * 1_000, values)
         if corrected is not None:
             self._find_latest({buffer.codes[place] for place in unusual})
 
-    def _append(self, rows: Rows, corrected: Corrections | None = None) -> None:
+    def _append(self, rows: Rows, corrected: Corrections | None) -> None:
         """Write rows behind those written so far, and make them visible."""
         done, count = 0, len(rows.codes)
         while done < count:
@@ -173,12 +166,6 @@ class RollingFrame:
                 if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
                     void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
             self._published = _PublishedRows(slab, start, end + step, filled, void)
-
-    def _set_latest(self, code: int, rows: Rows, at: int) -> None:
-        known = self._latest[code]
-        if not self._are_events or known is None or known[0] <= rows.ts[at]:
-            values = tuple([column[at] for column in rows.columns])
-            self._latest[code] = (rows.ts[at], rows.received[at] * 1_000, values)
 
     def begin_backfill(self) -> int:
         """Stop publishing until `backfill` is called with the rows that a gap left out; return the number for it.
@@ -503,7 +490,6 @@ class RollingFrame:
                 if rows.has_zero and place in self._prices and slab.has_zero(name, at, column):
                     column = array(FLOAT64, [value or nan for value in column])  # a side that is not there
                     slab.write(name, at, column)
-                    rows.columns[place] = rows.columns[place][:]  # it may be another store's as well
                     rows.columns[place][some] = column
         slab.write("symbol", at, rows.codes[some])
         slab.write_ts(at, rows.ts[some])

@@ -24,7 +24,6 @@ from aries_nb.store.texts import CodedTexts
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aries_nb.model import Times
 
 __all__ = ["FEW", "Rows", "Slab", "code_type", "microseconds", "receipt_times"]
 
@@ -197,33 +196,51 @@ def _locked(array: AnyArray) -> AnyArray:
 class Rows(NamedTuple):
     """Rows to be written: codes, exchange times in ns, values by columns, arrival numbers, times of receipt in us.
 
-    `last` has the place of the last row of each code where it is known. `has_zero`: a value may be 0.
+    `latest` is the latest exchange time. `last` has the place of the last row of each code where it is known.
+    `has_zero`: a value may be 0.
     """
 
     codes: Sequence[int]
     ts: Sequence[int]
     columns: list[Any]
-    seq: Sequence[int] | Times
+    seq: Sequence[int]
     received: Sequence[int]
+    latest: int
     last: Mapping[int, int] | None
     has_zero: bool
 
     @classmethod
-    def of(cls, block: StoreBlock) -> Rows:
-        """Return the rows of a block."""
-        received = array(INT64, (block.received // 1_000,)) * len(block.ts)
-        seq = block.seq
-        numbers = np.arange(seq.start, seq.stop, seq.step) if isinstance(seq, range) else array(INT64, seq)
-        return cls(block.codes, block.ts, list(block.columns), numbers, received, block.last, has_zero=True)
-
-    @classmethod
-    def of_buffer(cls, buffer: RecordBuffer, width: int) -> Rows:
-        """Return the rows in the lists of a buffer, each of so many values."""
+    def of(cls, buffer: RecordBuffer, width: int) -> Rows:
+        """Return the rows in a buffer, each of so many values; at least one."""
+        if buffer.blocks:
+            return cls._of_blocks(*buffer.blocks)
         count = len(buffer.codes)
         columns = [buffer.values[place::width] for place in range(width)]
         has_zero = count > FEW or 0.0 in buffer.values  # of few rows one look at all values is quicker
-        numbers, received = _arrival_numbers(buffer.runs, count), receipt_times(buffer.marks, count)
-        return cls(buffer.codes, buffer.ts, columns, numbers, received, None, has_zero)
+        seq, received = _arrival_numbers(buffer.runs, count), receipt_times(buffer.marks, count)
+        return cls(buffer.codes, buffer.ts, columns, seq, received, max(buffer.ts), None, has_zero)
+
+    @classmethod
+    def _of_blocks(cls, first: StoreBlock, *others: StoreBlock) -> Rows:
+        codes, ts, columns = list(first.codes), first.ts[:], [column[:] for column in first.columns]
+        for block in others:
+            codes += block.codes
+            ts.extend(block.ts)
+            for column, more in zip(columns, block.columns, strict=True):
+                column.extend(more)
+        seq, received = array(INT64), array(INT64)
+        last: dict[int, int] = {}
+        latest = 0
+        for block in (first, *others):
+            start, own = len(received), block.seq
+            received.extend(array(INT64, (block.received // 1_000,)) * len(block.ts))
+            last.update((code, start + at) for code, at in block.last.items())
+            latest = max(latest, int(np.asarray(block.ts).max()))
+            if isinstance(own, range):
+                seq.frombytes(np.arange(own.start, own.stop, own.step).tobytes())
+            else:
+                seq.extend(own)
+        return cls(codes, ts, columns, seq, received, latest, last, has_zero=True)
 
     def newest(self, *, are_events: bool) -> Mapping[int, int]:
         """Return the place of the newest row of each code: by its time where they are events, else the last.
@@ -232,7 +249,7 @@ class Rows(NamedTuple):
         """
         codes, ts, received = self.codes, self.ts, self.received
         order: Iterable[int] = range(len(codes))
-        if codes and (max(ts) if isinstance(ts, list) else np.asarray(ts).max()) > received[0] * 1_000 + MOST_AHEAD_NS:
+        if self.latest > received[0] * 1_000 + MOST_AHEAD_NS:
             order = [at for at in order if ts[at] <= received[at] * 1_000 + MOST_AHEAD_NS]
         if are_events:
             order = sorted(order, key=ts.__getitem__)
