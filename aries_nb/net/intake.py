@@ -50,6 +50,7 @@ MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
+MOST_LAGS = 32  # that a piece of a read adds
 KEPT_TARGETS = 64
 # Of frames that are decoded together: with more, their rows leave the processor's cache, and are more than the 500 of
 # which numpy releases the interpreter lock.
@@ -219,7 +220,9 @@ class Intake:
             self._add(block, first, received)
         if count:
             self.records += count
-            self._lag(received - max(blocks, key=lambda block: block.numbers[-1]).ts[-1])
+            newest = max(blocks, key=lambda block: block.numbers[-1]).ts
+            for ns in newest[-min(len(frames), MOST_LAGS) :]:
+                self._lag(received - ns)
         for notice in notices:
             self._count(notice)
         return 0
@@ -368,8 +371,8 @@ class Intake:
     def new_lags(self) -> list[float]:
         """Return the lags (exchange time to receipt, in seconds) of the frames taken since the last call.
 
-        One lag per frame that has records, or per piece of a read that was taken by columns, that of its last record;
-        the newest 256 at most.
+        One lag per frame that has records, that of its last record; of frames that were taken by columns as many of
+        their newest records, at most 32. The newest 256 at most.
         """
         count, self._lags_seen = self._lags_taken - self._lags_seen, self._lags_taken
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
