@@ -52,7 +52,7 @@ def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
             account.fills  # noqa: B018 - the first use subscribes
             account.equity.wait()
             watch = account.positions._marks._splits
-            eventually(lambda: watch._known[SYMBOL].price == 110)
+            eventually(lambda: SYMBOL in watch._known and watch._known[SYMBOL].price == 110)
             yield books, account
 
 
