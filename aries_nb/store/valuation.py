@@ -51,12 +51,14 @@ Marks: TypeAlias = Mapping[str, Decimal]
 class Mark(NamedTuple):
     """The price at which an instrument is valued; NaN with the reason where there is none, "" otherwise.
 
-    `accrued` is the accrued interest of one unit of quantity, NaN where the quotes have none.
+    `accrued` is the accrued interest of one unit of quantity, NaN where the quotes have none. `is_last`: the price is
+    that of the last trade, not the middle of the sides.
     """
 
     price: Decimal
     reason: str = ""
     accrued: Decimal = UNKNOWN
+    is_last: bool = False
 
 
 class Position(NamedTuple):
@@ -124,7 +126,7 @@ def mark_of(bid: float, ask: float, last: float, *, is_fresh: bool = False) -> M
         return Mark(UNKNOWN, f"{quote}, no last price")
     low, high = bid if is_price(bid) else -math.inf, ask if is_price(ask) else math.inf
     if is_fresh or min(low, high) <= last <= max(low, high):
-        return Mark(Decimal(repr(last)))
+        return Mark(Decimal(repr(last)), is_last=True)
     return Mark(UNKNOWN, f"{quote}, the last price is outside")
 
 

@@ -21,9 +21,17 @@ class Watched:
         self.watch = SplitWatch()
         self.now = 0
 
-    def take(self, position: Held, price: str, after: int = 1) -> tuple[str, list[Fraction]]:
+    def take(
+        self, position: Held, price: str, after: int = 1, *, is_last: bool = False, traded: str | None = None
+    ) -> tuple[str, list[Fraction]]:
         self.now += after
-        doubtful, splits = self.watch.take({"AAPL": position}, {"AAPL": Decimal(price)}, self.now)
+        doubtful, splits = self.watch.take(
+            {"AAPL": position},
+            {"AAPL": Decimal(price)},
+            self.now,
+            lasts={"AAPL"} if is_last else (),
+            traded=None if traded is None else {"AAPL": Decimal(traded)},
+        )
         return doubtful.get("AAPL", ""), [split.ratio for split in splits]
 
 
@@ -118,6 +126,95 @@ def test_a_trade_is_no_split(after: Held) -> None:
 
     assert watched.take(after, "60") == ("", [])
     assert watched.take(after, "61") == ("", [])
+
+
+SMALL_TRADES = {
+    "one of many": ("10000", "200", "10001", "200"),
+    "one sold": ("5001", "30", "5000", "30"),
+    "a low price": ("100000", "0.005", "100900", "0.005"),
+    "the lowest price": ("300", "0.0001", "400", "0.0001"),
+    "a quarter more for nothing": ("10000", "200", "12345", "162.0090"),
+}
+
+
+@pytest.mark.parametrize("trade", SMALL_TRADES.values(), ids=SMALL_TRADES)
+def test_a_trade_that_hardly_changes_the_cost_is_no_split(trade: tuple[str, str, str, str]) -> None:
+    old, average, new, average_after = trade
+    watched = Watched()
+    watched.take(held(old, average), average)
+
+    assert watched.take(held(new, average_after), average) == ("", [])
+    lower = str(Decimal(average) * Decimal(old) / Decimal(new))
+    assert watched.take(held(new, average_after), lower)[1] == []
+
+
+def test_a_quantity_before_the_first_price_is_no_split() -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "NaN")
+    watched.take(held("20", "50"), "NaN")
+
+    assert watched.take(held("20", "50"), "55") == ("", [])
+
+
+WHEN_FILLED = {"with it": ("0", "10", "0"), "before": ("10", "0", "0"), "after": ("0", "0", "10")}
+
+
+@pytest.mark.parametrize("traded", WHEN_FILLED.values(), ids=WHEN_FILLED)
+def test_what_a_fill_explains_is_no_split(traded: tuple[str, str, str]) -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "0.01")
+
+    watched.take(held("10", "100"), "0.01", traded=traded[0])
+    reason, splits = watched.take(held("20", "50.005"), "0.01", traded=traded[1])
+
+    assert (reason, splits) == (QUANTITY_AHEAD if traded[2] != "0" else "", [])
+    assert watched.take(held("20", "50.005"), "0.01", traded=traded[2]) == ("", [])
+
+
+def test_a_fill_that_is_old_explains_no_split() -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "110", traded="0")
+    watched.take(held("10", "100"), "110", traded="10")  # of what was held before
+
+    assert watched.take(held("20", "50"), "110", SETTLING_NS, traded="0") == (QUANTITY_AHEAD, [])
+    assert watched.take(held("20", "50"), "55", SETTLING_NS, traded="0") == ("", [Fraction(2)])
+
+
+def test_the_last_price_is_not_compared_with_the_middle() -> None:
+    watched = Watched()
+
+    found = [
+        watched.take(held("100", "0.75"), "0.50" if is_last else "0.75", 10**9, is_last=is_last)
+        for is_last in [False, True] * 5
+    ]
+
+    assert found == [("", [])] * 10
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_split_is_found_whatever_kind_of_price_comes_after_it(*, is_last: bool) -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "110")
+    watched.take(held("10", "100"), "55")
+
+    assert watched.take(held("10", "100"), "55", is_last=is_last) == (PRICE_AHEAD, [])
+    assert watched.take(held("20", "50"), "56", is_last=is_last) == ("", [Fraction(2)])
+
+
+@pytest.mark.parametrize("price", ["60", "90", "170", "230"])
+def test_a_price_that_no_split_explains_is_true_at_once(price: str) -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "100")
+
+    assert watched.take(held("10", "100"), price) == ("", [])
+
+
+def test_the_quantity_of_what_is_no_share_is_traded() -> None:
+    watched = Watched()
+    watched.take(held("10", "100", is_share=False), "110")
+
+    assert watched.take(held("20", "50", is_share=False), "110") == ("", [])
+    assert watched.take(held("20", "50", is_share=False), "55") == ("", [])
 
 
 def test_a_price_of_what_is_no_share_may_jump() -> None:

@@ -239,6 +239,7 @@ def test_a_mark_is_the_middle_or_the_last_price_or_unknown_with_a_reason(bid: fl
     mark = mark_of(bid, ask, last)
 
     assert mark.price.is_nan() == bool(mark.reason)
+    assert mark.is_last == (mark.price.is_finite() and middle_of(bid, ask).is_nan())
     if mark.price.is_finite() and middle_of(bid, ask).is_nan():
         assert mark.price == Decimal(repr(last)) != 0
         beyond = [is_price(bid) and last < bid, is_price(ask) and last > ask]

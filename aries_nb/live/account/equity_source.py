@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.marks import without
+from aries_nb.live.account.marks import prices_of, with_bonds, without
 from aries_nb.live.account.positions import LivePositions, cost_of, holdings, is_margined, is_money, multiplier_of
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
@@ -278,8 +278,9 @@ class EquitySource:
         self._learn(fills)
         rows, ts = self._positions.rows(), self._clock.now_ns()
         every = self.marks.quoted()  # read once: a quote in between would leave a missing mark without its reason
-        prices = {symbol: mark.price for symbol, mark in every.items()}
-        doubtful, splits = self._splits.take(holdings(rows), prices, ts)
+        prices, lasts = prices_of(every)
+        held, traded = with_bonds(holdings(rows), every), self._traded(fills)
+        doubtful, splits = self._splits.take(held, prices, ts, lasts=lasts, traded=traded)
         self._wake_after(SETTLING_NS / 1e9 if PRICE_AHEAD in doubtful.values() else None)
         every = without(every, doubtful)
         marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
@@ -346,6 +347,15 @@ class EquitySource:
             else fill._replace(mid=self.marks.at(fill.symbol, fill.ts))
             for fill in counted
         ]
+
+    def _traded(self, fills: Sequence[Fill]) -> dict[str, Decimal]:
+        """Return by how much fills change the quantity held of each instrument."""
+        sums: dict[str, Decimal] = {}
+        with exactly():
+            for fill in fills:
+                if self._is_counted(fill) and not fill.is_currency:
+                    sums[fill.symbol] = sums.get(fill.symbol, ZERO) + fill.signed
+        return sums
 
     def _is_counted(self, fill: Fill) -> bool:
         """Return whether a fill counts in the attribution; the broker's lists of all fills have older ones too.

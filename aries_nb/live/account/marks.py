@@ -26,7 +26,7 @@ from aries_nb.store import UNKNOWN, Held, Mark, SplitWatch, mark_of, middle_of
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
-__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes", "without"]
+__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes", "prices_of", "with_bonds", "without"]
 
 PRICES = ("bid_price", "ask_price", "last_price")
 QUOTE_NAMES = tuple(column.name for column in QUOTE_COLUMNS)
@@ -96,8 +96,9 @@ class LiveMarks:
         There is none while the price does not belong to the quantity held, as in a split.
         """
         marks = self.quoted()
-        prices = {symbol: mark.price for symbol, mark in marks.items()}
-        return without(marks, self._splits.doubtful(self._held(), prices, self._clock.now_ns()))
+        prices, lasts = prices_of(marks)
+        held = with_bonds(self._held(), marks)
+        return without(marks, self._splits.doubtful(held, prices, self._clock.now_ns(), lasts=lasts))
 
     def quoted(self) -> dict[str, Mark]:
         """The mark of each instrument by its quotes alone, or the reason why it has none.
@@ -227,9 +228,22 @@ class LiveMarks:
         self._observers.notify()
 
     def _watch_splits(self) -> None:
-        prices = {symbol: mark.price for symbol, mark in self.quoted().items()}
-        self._splits.take(self._held(), prices, self._clock.now_ns())
+        marks = self.quoted()
+        prices, lasts = prices_of(marks)
+        self._splits.take(with_bonds(self._held(), marks), prices, self._clock.now_ns(), lasts=lasts)
         time.sleep(WATCH_SECONDS)
+
+
+def prices_of(marks: Mapping[str, Mark]) -> tuple[dict[str, Decimal], frozenset[str]]:
+    """Return the price of each mark, and the instruments of which it is the price of the last trade."""
+    lasts = frozenset(symbol for symbol, mark in marks.items() if mark.is_last)
+    return {symbol: mark.price for symbol, mark in marks.items()}, lasts
+
+
+def with_bonds(held: Mapping[str, Held], marks: Mapping[str, Mark]) -> dict[str, Held]:
+    """Return what is held, where that is no share if its quotes have accrued interest."""
+    bonds = {symbol for symbol, mark in marks.items() if mark.accrued.is_finite() and mark.accrued}
+    return {symbol: each._replace(is_share=False) if symbol in bonds else each for symbol, each in held.items()}
 
 
 def without(marks: Mapping[str, Mark], reasons: Mapping[str, str]) -> dict[str, Mark]:

@@ -206,7 +206,8 @@ def holdings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Held]:
         if cost is None:
             with exactly():
                 cost = quantity * row["average_price"]
-        is_share = not (is_margined(row) or is_option_symbol(str(row["symbol"])))
+        is_other = is_margined(row) or is_option_symbol(str(row["symbol"]))
+        is_share = not is_other and str(row.get("security_type", "")).upper() in ("", "EQUITY")
         if not is_money(row):
             found[str(row["symbol"])] = Held(quantity, cost, is_share)
     return found

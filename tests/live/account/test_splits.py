@@ -10,6 +10,9 @@ from decimal import Context, Decimal, Inexact, localcontext
 import pytest
 
 from aries_nb.live import Account
+from aries_nb.live.account.marks import with_bonds
+from aries_nb.live.account.positions import holdings
+from aries_nb.store import Mark
 from tests.live.account.scripted import ScriptedAlor, ScriptedAries, connected, iso
 from tests.net.patience import eventually
 
@@ -115,8 +118,9 @@ def test_shares_bought_after_a_split_are_explained(opened: tuple[Books, Account]
     books.quote(56)
 
     eventually(lambda: is_worth(account, 101_130))
+    eventually(lambda: account.equity.explained.loc[SYMBOL, "unexplained"] == 0)
     row = account.equity.explained.loc[SYMBOL]
-    assert (row["price_move"] + row["trade"], row["unexplained"]) == pytest.approx((30, 0))
+    assert row["price_move"] + row["trade"] == pytest.approx(30)
 
 
 def test_a_price_that_stays_where_it_jumped_to_is_a_loss(
@@ -155,3 +159,34 @@ def buy(books: Books, quantity: int, price: int) -> None:
         said = {"price": price, "volume": quantity * price, "accruedInt": 0, "commission": 0}
         books.server.trade("D1", "1", SYMBOL, signed, **said, date=iso(time.time_ns()))
     books.server.money("D1", cash)
+
+
+def test_a_side_that_comes_and_goes_leaves_equity_known(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+
+    for bid, worth in [(0, 100_550), (55, 101_100)] * 3:
+        books.server.quote(SYMBOL, bid, 165, 55)
+        eventually(lambda worth=worth: is_worth(account, worth))
+
+    assert not account.equity.df["equity"].iloc[1:].isna().any()
+
+
+ROW = {"symbol": "X", "quantity": Decimal(10), "average_price": Decimal(100), "multiplier": Decimal(1)}
+KINDS = {
+    "a share": (ROW | {"security_type": "EQUITY"}, "NaN", True),
+    "a share of a broker without types": (ROW, "0", True),
+    "a future": (ROW | {"security_type": "FUTURE"}, "NaN", False),
+    "what is margined": (ROW | {"is_margined": "true"}, "0", False),
+    "an option": (ROW | {"symbol": "MSFT261218C00500000"}, "NaN", False),
+    "a bond": (ROW, "12.5", False),
+}
+
+
+@pytest.mark.parametrize(("row", "accrued", "is_share"), KINDS.values(), ids=KINDS)
+def test_only_shares_are_split(row: dict[str, object], accrued: str, *, is_share: bool) -> None:
+    symbol = str(row["symbol"])
+    marks = {symbol: Mark(Decimal(100), accrued=Decimal(accrued))}
+
+    found = with_bonds(holdings([row]), marks)
+
+    assert found[symbol].is_share == is_share
