@@ -17,7 +17,6 @@ __all__ = [
     "OptionTerms",
     "implied_multiplier",
     "is_option_symbol",
-    "option_multiplier",
     "option_root",
     "option_terms",
 ]
@@ -25,6 +24,7 @@ __all__ = [
 # OSI: root, date, right, strike. The root of a contract that was adjusted, as after a split, ends in a digit, that of a
 # FLEX option begins with one. Some tools pad a root to 6 characters.
 OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])([A-Z\d.]{1,6}) *(\d{6})([CP])(\d{8})")
+# An adjusted contract is quoted per share as well: its price counts 100 times, whatever it delivers (OCC).
 OPTION_MULTIPLIER = Decimal(100)
 WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known,
 WIDEST_OF_TEN = Decimal("0.1")  # except a power of ten
@@ -63,14 +63,6 @@ def option_terms(symbol: str) -> OptionTerms | None:
     except ValueError:
         return None
     return OptionTerms(root, expiry, "C" if right == "C" else "P", Decimal(strike).scaleb(-3))
-
-
-def option_multiplier(symbol: str) -> Decimal:
-    """Return 100 for the symbol of a listed option in OSI's form, 1 for any other.
-
-    An adjusted contract is quoted per share as well: its price counts 100 times, whatever it delivers (OCC).
-    """
-    return OPTION_MULTIPLIER if is_option_symbol(symbol) else Decimal(1)
 
 
 def implied_multiplier(value: Decimal, quantity: Decimal, price: Decimal, *, is_exact: bool = False) -> Decimal:

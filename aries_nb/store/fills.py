@@ -8,7 +8,7 @@ An order with several legs has the fills of its legs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal, NamedTuple, TypeAlias
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, Column, Value
-from aries_nb.model.contracts import implied_multiplier, is_option_symbol, option_multiplier
+from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
 from aries_nb.store.log import LOG_LIMIT, Log, RowChange, TableRow
 from aries_nb.store.values import MOST_DIGITS, RECEIPT, UNKNOWN, ZERO, exactly, frame_of, is_usable
 
@@ -88,7 +88,8 @@ class OrderState(NamedTuple):
     `ts` is in ns since the epoch; of two states of one order the one with the later `ts` is the later state if
     `is_timed`, the order's own time. `replaces` is the id of the order that this one replaced, "" for none. `side` is
     the broker's text; `average_price` is NaN where the broker gave none, `quantity` (ordered) as well. `is_done`: by
-    its status it is filled entirely. `leg` is the symbol of the leg, "" of an order without legs.
+    its status it is filled entirely. `leg` is the symbol of the leg, "" of an order without legs. `security_type`
+    is the broker's text, "" for none.
     """
 
     ts: int
@@ -103,6 +104,7 @@ class OrderState(NamedTuple):
     is_timed: bool = True
     is_done: bool = False
     leg: str = ""
+    security_type: str = ""
 
     @property
     def key(self) -> OrderKey:
@@ -142,7 +144,7 @@ def fill_between(before: OrderState | None, now: OrderState, *, is_combined: boo
         fee=UNKNOWN,  # an order has none
         is_combined=is_combined,
         source=source,
-        multiplier=_option_multiplier(now.symbol),
+        multiplier=_usual_multiplier(now.symbol, now.security_type),
     )
 
 
@@ -168,7 +170,27 @@ def _corrected_between(before: OrderState, now: OrderState) -> Sequence[Fill]:
 
 
 class FillLog(Log[tuple[Fill, int]]):
-    """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch."""
+    """The newest fills (own executions) in the order of arrival, each with its receipt in ns since the epoch.
+
+    It remembers the multipliers of instruments, so that those of a fill stay when a position is closed.
+    """
+
+    def __init__(self, limit: int = LOG_LIMIT) -> None:
+        super().__init__(limit)
+        self._traded: dict[str, Decimal] = {}  # multipliers by fills
+        self._held: dict[str, Decimal] = {}  # by positions; NaN only where none is known
+
+    def extend(self, entries: Iterable[tuple[Fill, int]]) -> None:
+        """Append fills, remember their multipliers, and make them visible to readers; the writer's thread only."""
+        new = list(entries)
+        own = {fill.symbol: fill.multiplier for fill, _ in new if fill.multiplier is not None}
+        self._traded |= {symbol: each for symbol, each in own.items() if each.is_finite()}
+        super().extend(new)
+
+    def learn(self, multipliers: Mapping[str, Decimal]) -> None:
+        """Remember the multipliers of positions, by symbol; NaN where unknown. Any thread."""
+        known = self._held
+        self._held |= {symbol: each for symbol, each in multipliers.items() if each.is_finite() or symbol not in known}
 
     def frame(self, multipliers: Mapping[str, Decimal] | None = None, *, first: int = 0) -> pd.DataFrame:
         """Return one row a fill (own execution) from number `first` on, in the order of arrival.
@@ -183,24 +205,28 @@ class FillLog(Log[tuple[Fill, int]]):
         the row may be several executions of that order. `source`: reported as it happened ("stream"), in a list of all
         fills or orders ("list"), or by a request for past fills ("history"). The frame belongs to the caller.
 
-        `multipliers` are those of positions, by symbol; they count where a fill does not show its own.
+        `multipliers` are those of positions, by symbol, and are remembered; they count where a fill does not show its
+        own.
         """
-        entries, end = self.entries()
-        own = ((fill.symbol, fill.multiplier) for fill, _ in entries if fill.multiplier is not None)
-        known = {symbol: each for symbol, each in own if each.is_finite()}
-        held = (multipliers or {}).items()
-        known |= {symbol: each for symbol, each in held if each.is_finite() or symbol not in known}
+        self.learn(multipliers or {})
+        entries, end = self.entries(first)
         rows = []
         with exactly():
-            for fill, received in entries[max(first - end + len(entries), 0) :]:
-                multiplier = Decimal(1) if fill.multiplier is None else fill.multiplier
-                if fill.multiplier is None or not multiplier.is_finite():
-                    multiplier = known.get(fill.symbol, multiplier)
+            for fill, received in entries:
+                multiplier = self._multiplier(fill)
                 amount = fill.quantity * fill.price * multiplier + fill.accrued if fill.quantity else ZERO
                 row = (fill.ts, received, fill.account, fill.symbol, fill.side, fill.quantity, fill.price)
                 rows.append((*row, multiplier, amount, fill.fee, fill.order_id, fill.is_combined, fill.source))
         frame = frame_of((*RECEIPT, *FILL_COLUMNS), rows).astype({"is_combined": "bool"})
         return frame.set_index(pd.RangeIndex(end - len(rows), end))
+
+    def _multiplier(self, fill: Fill) -> Decimal:
+        """Return the multiplier of a fill: its own, else that of the position, else that of other fills."""
+        own = Decimal(1) if fill.multiplier is None else fill.multiplier
+        if fill.multiplier is not None and own.is_finite():
+            return own
+        held = self._held.get(fill.symbol, own)
+        return held if fill.symbol in self._held and held.is_finite() else self._traded.get(fill.symbol, held)
 
 
 class ReportedFillLog(FillLog):
@@ -394,12 +420,14 @@ class DerivedFillLog(FillLog):
             quantity=quantity if is_usable(quantity) else UNKNOWN,
             is_timed=isinstance(updated, int) and NOT_A_TIME < updated < row.received + MOST_AHEAD_NS,
             is_done=str(value.get("status", "")).lower() == "filled",
+            security_type=str(value.get("security_type", "")),
         )
         legs = _legs(str(value.get("legs", "")))
         if legs:
             yield from (_leg_state(state, leg, is_only=len(legs) == 1) for leg in legs)
         elif legs is None or str(value.get("category", "")).upper() == "MULTI_LEG":
-            yield state._replace(symbol=COMBINATION.format(state.symbol), average_price=UNKNOWN)
+            symbol = COMBINATION.format(state.symbol)
+            yield state._replace(symbol=symbol, average_price=UNKNOWN, security_type="")
         else:
             yield state
 
@@ -437,6 +465,7 @@ def _leg_state(order: OrderState, leg: _Leg, *, is_only: bool) -> OrderState:
             symbol=leg.symbol,
             side=leg.side,
             leg=leg.symbol,
+            security_type="",  # that of the order, which a leg may not have
             filled=order.filled * leg.ratio,
             quantity=order.quantity * leg.ratio,
             average_price=order.average_price if is_only and leg.average_price.is_nan() else leg.average_price,
@@ -478,8 +507,12 @@ def _is_same_execution(one: Fill, other: Fill) -> bool:
     return one.side == other.side and one.quantity == other.quantity and (is_same_price or not one.quantity)
 
 
-def _option_multiplier(symbol: str) -> Decimal | None:
-    return option_multiplier(symbol) if is_option_symbol(symbol) else None
+def _usual_multiplier(symbol: str, security_type: str = "") -> Decimal | None:
+    """Return 100 for an option, None for a share, NaN for any other type of security, which only a position tells."""
+    kind = security_type.upper()
+    if kind == "OPTION" or is_option_symbol(symbol):
+        return OPTION_MULTIPLIER
+    return None if kind in ("", "EQUITY") else UNKNOWN
 
 
 def _fill_multiplier(value: Mapping[str, Value], quantity: Decimal, price: Decimal, accrued: Decimal) -> Decimal | None:
@@ -489,7 +522,7 @@ def _fill_multiplier(value: Mapping[str, Value], quantity: Decimal, price: Decim
     counts (assumed).
     """
     if "fill_value" not in value:
-        return _option_multiplier(str(value["symbol"]))
+        return _usual_multiplier(str(value["symbol"]), str(value.get("security_type", "")))
     amount = abs(Decimal(value["fill_value"]))
     if not (is_usable(amount) and is_usable(price)):
         return UNKNOWN

@@ -8,24 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.model.contracts import implied_multiplier, is_option_symbol, option_multiplier
+from aries_nb.model.contracts import implied_multiplier, is_option_symbol
 
 
 @pytest.mark.parametrize(
     ("symbol", "expected"),
     [
-        ("MSFT261218C00500000", 100),
-        ("BABA2261218P00090000", 100),
-        ("BRK.B261218C00500000", 100),
-        ("MSFT", 1),
-        ("2SPX261218P06000000", 100),
-        ("12345261218C00500000", 1),
-        ("", 1),
+        ("MSFT261218C00500000", True),
+        ("BABA2261218P00090000", True),
+        ("BRK.B261218C00500000", True),
+        ("MSFT", False),
+        ("2SPX261218P06000000", True),
+        ("12345261218C00500000", False),
+        ("", False),
     ],
 )
-def test_an_option_is_known_by_its_symbol(symbol: str, expected: int) -> None:
-    assert option_multiplier(symbol) == expected
-    assert is_option_symbol(symbol) is (expected == 100)
+def test_an_option_is_known_by_its_symbol(symbol: str, *, expected: bool) -> None:
+    assert is_option_symbol(symbol) is expected
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from aries_nb.model import CLEAR, ORDER_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.model import FILL_COLUMNS as TOLD_FILL_COLUMNS
 from aries_nb.store import fills as fills_module
-from aries_nb.store.fills import DerivedFillLog, Fill, OrderState, ReportedFillLog, fill_between
+from aries_nb.store.fills import DerivedFillLog, Fill, FillLog, OrderState, ReportedFillLog, fill_between
 from aries_nb.store.log import TableRow
 from aries_nb.store.table import Table
 
 NOW = 1_772_463_845_000_000_000
-COLUMNS = (*ORDER_COLUMNS, Column("replaces", "text"), Column("category", "text"), Column("legs", "text"))
+COLUMNS = (*ORDER_COLUMNS, *(Column(name, "text") for name in ("replaces", "category", "legs", "security_type")))
 BLANK: dict[str, Any] = {"text": "", "time": NOW, "decimal": Decimal("NaN")}
 CENT = Decimal("0.01")
 
@@ -421,6 +421,59 @@ def test_the_amount_of_a_fill_is_in_money() -> None:
     assert frame["amount"].tolist()[:3] == [20.0, 2000.0, 50.0]
     assert frame[["multiplier", "amount"]].iloc[3].isna().all()
     assert frame[["quantity", "amount"]].iloc[4].tolist() == [-1.0, -500.0]
+
+
+def test_the_multiplier_of_a_position_stays_when_it_is_closed() -> None:
+    table, log = orders()
+    publish(table, order("2", "5000", symbol="CRATE"))
+
+    while_held, closed, unknown = (
+        log.frame({"CRATE": Decimal(50)}),
+        log.frame({}),
+        log.frame({"CRATE": Decimal("NaN")}),
+    )
+
+    assert {frame["amount"].item() for frame in (while_held, closed, unknown)} == {500_000}
+
+
+TYPES = {("ES", "FUTURE"): "nan", ("ES", "EQUITY"): "5", ("ES", ""): "5", ("CALL", "OPTION"): "500"}
+
+
+@pytest.mark.parametrize(("symbol", "security_type", "amount"), [(*kind, worth) for kind, worth in TYPES.items()])
+def test_the_amount_is_unknown_of_what_is_neither_share_nor_option(
+    symbol: str, security_type: str, amount: str
+) -> None:
+    table, log = orders()
+    publish(table, order("1", "5", symbol=symbol, security_type=security_type))
+
+    assert str(log.frame()["amount"].item()) == str(float(amount))
+    assert log.frame({symbol: Decimal(50)})["amount"].item() == {"nan": 250, "5": 250}.get(amount, 500)
+
+
+def test_the_type_of_an_order_is_not_that_of_its_legs() -> None:
+    table, log = orders()
+    legs = json.dumps([{"symbol": "MSFT", "side": "BUY", "avgPrice": "5"}])
+    publish(table, order("1", "5", security_type="OPTION", legs=legs))
+
+    assert log.frame()["amount"].item() == 5
+
+
+def test_the_frame_of_a_new_fill_reads_no_older_ones() -> None:
+    class Counting(list[Any]):
+        def __getitem__(self, place: Any) -> Any:
+            read.append(place)
+            return super().__getitem__(place)
+
+    read: list[slice] = []
+    log = FillLog()
+    made = Fill(NOW, "ACC-1", "CRATE", "buy", Decimal(1), Decimal(5), "ORD-1")
+    log.extend([(made._replace(multiplier=Decimal(2)), NOW), *[(made, NOW)] * 99])
+    log._published = Counting(log._published[0]), *log._published[1:]
+
+    frame = log.frame(first=99)
+
+    assert read == [slice(99, 100)]
+    assert frame["amount"].tolist() == [10]
 
 
 def test_an_empty_frame_of_fills_has_its_types() -> None:

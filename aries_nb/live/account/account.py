@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Callable, Collection
 from datetime import date
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -18,7 +17,7 @@ from aries_nb.live.account.equity import LiveEquity
 from aries_nb.live.account.fills import FillsSource, LiveFills
 from aries_nb.live.account.marks import MarkQuotes
 from aries_nb.live.account.pnl import INTERVALS, CandleSource, DerivedCandles, LivePnl, ReportedCandles
-from aries_nb.live.account.positions import LivePositions, multiplier_of
+from aries_nb.live.account.positions import LivePositions, SeenMultipliers
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_interval, checked_moment, checked_period, rfc3339
 from aries_nb.live.callbacks import Callbacks
@@ -65,6 +64,7 @@ class Account(BoundToProcess):
         self._tables: dict[Kind, LiveTable] = {}
         self._log: DerivedFillLog | None = None
         self._fills: LiveFills | None = None
+        self._multipliers = SeenMultipliers(link.table_columns("positions"))
         self._candles: dict[str, CandleSource] = {}  # by interval
         # Those in use by interval and start; the newest of an interval is kept, so that its cell can run again.
         self._pnl: WeakValueDictionary[tuple[str, int], LivePnl] = WeakValueDictionary()
@@ -290,7 +290,9 @@ class Account(BoundToProcess):
                 self._fills = None
             orders = self._table("orders", self._log)
             if self._fills is None or not self._is_usable(self._fills):
-                self._fills = LiveFills(self._link, self._callbacks, orders, self._log, multipliers=self._multipliers)
+                self._fills = LiveFills(
+                    self._link, self._callbacks, orders, self._log, multipliers=self._multipliers.now
+                )
             return orders, self._fills
 
     def _reported_fills(self) -> LiveFills:
@@ -303,14 +305,9 @@ class Account(BoundToProcess):
                 table = self._table("fills", log)
                 past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
                 self._fills = LiveFills(
-                    self._link, self._callbacks, table, log, past=past, multipliers=self._multipliers
+                    self._link, self._callbacks, table, log, past=past, multipliers=self._multipliers.now
                 )
             return self._fills
-
-    def _multipliers(self) -> dict[str, Decimal]:
-        """Return the multipliers of the positions by symbol, NaN where unknown; {} while positions are not in use."""
-        positions = self._tables.get("positions")
-        return {} if positions is None else {str(row["symbol"]): multiplier_of(row) for row in positions.rows()}
 
     def _span(self, start: str | date, end: str | date | None) -> tuple[int, int]:
         """Return two times in ns since the epoch; `end` None means now.
@@ -341,6 +338,8 @@ class Account(BoundToProcess):
             if table is None or not self._is_usable(table):
                 self._check_open()
                 type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
+                if kind == "positions":
+                    listeners = (*listeners, self._multipliers)
                 made = type_(self._link, self._callbacks, kind, self.name, listeners=listeners)
                 table = self._tables[kind] = self._snapshots.keep(made, *listeners)
             return table

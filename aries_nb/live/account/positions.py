@@ -20,10 +20,12 @@ from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
 from aries_nb.store import UNKNOWN, ZERO, Held, exactly
+from aries_nb.store.log import RowChange
 
 __all__ = [
     "LivePositions",
     "PositionsSource",
+    "SeenMultipliers",
     "cost_of",
     "holdings",
     "is_margined",
@@ -159,6 +161,26 @@ class PositionsSource(TableSource):
         marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
         rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
+
+
+class SeenMultipliers:
+    """The multipliers of positions with these columns, also of those that were closed; listens to their table."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._names = [column.name for column in columns]
+        self._known: dict[str, Decimal] = {}
+
+    def take(self, changes: Sequence[RowChange]) -> None:
+        """Remember the multipliers of changed rows; the table's thread."""
+        for change in changes:
+            row = dict(zip(self._names, change.row.values, strict=True))
+            symbol, multiplier = str(row["symbol"]), multiplier_of(row)
+            if multiplier.is_finite() or symbol not in self._known:
+                self._known[symbol] = multiplier
+
+    def now(self) -> dict[str, Decimal]:
+        """Return the newest known multiplier of each instrument, NaN where none is known; any thread."""
+        return dict(self._known)
 
 
 def is_money(row: Mapping[str, object]) -> bool:
