@@ -33,8 +33,10 @@ BUSY_STEPS = ((30.0, 0.0), (45.0, 0.2), (60.0, 0.5), (math.inf, 1.0))
 # subshell. More than the second in which one comes while all is well.
 BUSY_PATIENCE_S = 1.2
 
-# While no cell runs: seconds to the first retry (an answer can be lost with its tab), and between all later ones.
+# While no cell runs: seconds to the first retry (an answer can be lost with its tab; that of a view which comes into
+# sight may wait for its script), and between all later ones.
 FIRST_RETRY_S = 1.0
+STARTING_RETRY_S = 3.0
 RETRY_S = 5.0
 
 
@@ -138,8 +140,8 @@ def next_frame_at(pace: FramePacing, now: float, busy_since: float | None) -> fl
     if pace.unanswered < (1 if is_starting else pace.in_flight) or pace.waiting_since is None:
         return pace.due
     if busy_since is None:
-        is_first_retry = pace.last_sent - pace.waiting_since < FIRST_RETRY_S
-        return pace.last_sent + (FIRST_RETRY_S if is_first_retry else RETRY_S)
+        first = STARTING_RETRY_S if is_starting else FIRST_RETRY_S
+        return pace.last_sent + (first if pace.last_sent - pace.waiting_since < first else RETRY_S)
     unanswered_s = now - pace.waiting_since
     if pace.last_report >= busy_since and unanswered_s < BUSY_PATIENCE_S:
         return pace.waiting_since + BUSY_PATIENCE_S

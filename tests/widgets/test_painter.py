@@ -165,7 +165,7 @@ def test_a_view_recovers_when_its_source_does(painter, clock, caplog):
     board.watch(painter)
     painter.step()
     source.board = good
-    clock.now += 2
+    clock.now += 4
 
     painter.step()
 
