@@ -15,6 +15,7 @@ __all__ = [
     "OPTION_MULTIPLIER",
     "OPTION_SYMBOL",
     "OptionTerms",
+    "expiry_month",
     "implied_multiplier",
     "is_option_symbol",
     "option_root",
@@ -26,6 +27,10 @@ __all__ = [
 OPTION_SYMBOL = re.compile(r"(?![\d.]+[CP])([A-Z\d.]{1,6}) *(\d{6})([CP])(\d{8})")
 # An adjusted contract is quoted per share as well: its price counts 100 times, whatever it delivers (OCC).
 OPTION_MULTIPLIER = Decimal(100)
+# Futures and options on futures: SiZ6, Si92500BL6 (calls from A, puts from M on), Si-12.26.
+_SHORT_FUTURE = re.compile(r"[A-Za-z][A-Za-z0-9]([FGHJKMNQUVXZ])(\d{1,2})")
+_SHORT_OPTION = re.compile(r"[A-Z][A-Za-z0-9]-?\d+(?:\.\d+)?[A-C]([A-X])(\d)[A-E]?")
+_LONG_FUTURE = re.compile(r"[A-Za-z]\w*-(\d{1,2})\.(\d{2})\S*")
 WIDEST = Decimal("0.005")  # a multiplier that the amounts do not determine to this share is not known,
 WIDEST_OF_TEN = Decimal("0.1")  # except a power of ten
 _UNKNOWN = Decimal("NaN")
@@ -63,6 +68,24 @@ def option_terms(symbol: str) -> OptionTerms | None:
     except ValueError:
         return None
     return OptionTerms(root, expiry, "C" if right == "C" else "P", Decimal(strike).scaleb(-3))
+
+
+def expiry_month(symbol: str, today: date) -> date | None:
+    """Return the first day of the month in which a future, or an option on one, expires, by its code; None of others.
+
+    A year of one digit is the one nearest to `today`.
+    """
+    if found := _LONG_FUTURE.fullmatch(symbol):
+        month, year = int(found[1]), found[2]
+    elif found := _SHORT_FUTURE.fullmatch(symbol):
+        month, year = "FGHJKMNQUVXZ".index(found[1]) + 1, found[2]
+    elif found := _SHORT_OPTION.fullmatch(symbol):
+        month, year = "ABCDEFGHIJKLMNOPQRSTUVWX".index(found[1]) % 12 + 1, found[2]
+    else:
+        return None
+    cycle = 10 ** len(year)
+    years = range(today.year - cycle // 2, today.year + cycle - cycle // 2)
+    return date(next(each for each in years if each % cycle == int(year)), month, 1) if 1 <= month <= 12 else None
 
 
 def implied_multiplier(value: Decimal, quantity: Decimal, price: Decimal, *, is_exact: bool = False) -> Decimal:

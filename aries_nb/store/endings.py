@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import NamedTuple
 
-from aries_nb.model.contracts import OPTION_MULTIPLIER, OptionTerms, option_terms
+from aries_nb.model.contracts import OPTION_MULTIPLIER, OptionTerms, expiry_month, option_terms
 from aries_nb.store.values import ZERO
 
 __all__ = ["Ended", "Ending", "endings_of", "plain"]
@@ -20,6 +20,8 @@ __all__ = ["Ended", "Ending", "endings_of", "plain"]
 MOST_ENDED = 6  # positions that ended at once; of more, three to the power of them would have to be tried
 # How far the last price may be from that of the settlement, as a share of the value held.
 SETTLED_NEAR = Decimal("0.03")
+# An option is traded on the day of its expiry, until 13:00 in New York at least (assumed).
+LAST_TRADES = time(17, tzinfo=UTC)
 # Fees of an exercise, as a share of what was paid at the strike, and per contract.
 MOST_FEE_SHARE, MOST_CONTRACT_FEE = Decimal("0.001"), Decimal(1)
 
@@ -27,14 +29,15 @@ MOST_FEE_SHARE, MOST_CONTRACT_FEE = Decimal("0.001"), Decimal(1)
 class Ended(NamedTuple):
     """A position that is gone without a trade: its `quantity`, and in the account's currency what it was last worth.
 
-    `value` is its part of equity, `notional` the value of the quantity. `is_settled_in_cash`: a future, or a bond.
+    `value` is its part of equity, `notional` the value of the quantity. `is_margined`: a future, or an option on one.
     """
 
     symbol: str
     quantity: Decimal
     value: Decimal
     notional: Decimal
-    is_settled_in_cash: bool
+    is_margined: bool
+    is_bond: bool = False
 
 
 class Ending(NamedTuple):
@@ -66,13 +69,15 @@ def endings_of(ended: Sequence[Ended], shares: Mapping[str, Decimal], cash: Deci
     """Return how positions ended at `now` (ns since the epoch), () where that explains not all of what has moved.
 
     `shares` are the changes of other positions, by `plain` symbol, and `cash` that of the cash. Of several explanations
-    it is the one that leaves least of the cash unexplained. To be called within `exactly()`.
+    it is the one that leaves least of the cash unexplained. Nothing ends by its expiry before that: on its day at
+    17:00 UTC, of a future in its month; where that is not known, a trade is more likely. To be called within
+    `exactly()`.
     """
     if not 0 < len(ended) <= MOST_ENDED:
         return ()
-    today = datetime.fromtimestamp(now / 1e9, UTC).date()
+    moment = datetime.fromtimestamp(now / 1e9, UTC)
     best: tuple[Decimal, tuple[Ending, ...]] | None = None
-    for endings in itertools.product(*(tuple(_possible(each, today)) for each in ended)):
+    for endings in itertools.product(*(tuple(_possible(each, moment)) for each in ended)):
         left = abs(cash - sum((each.cash for each in endings), ZERO))
         tolerance = sum((each.tolerance for each in endings), ZERO)
         if left <= tolerance and _delivered(endings) == shares and (best is None or left < best[0]):
@@ -80,15 +85,17 @@ def endings_of(ended: Sequence[Ended], shares: Mapping[str, Decimal], cash: Deci
     return () if best is None else best[1]
 
 
-def _possible(ended: Ended, today: date) -> Iterator[Ending]:
+def _possible(ended: Ended, now: datetime) -> Iterator[Ending]:
     terms = option_terms(ended.symbol)
-    is_expired = terms is not None and today >= terms.expiry
+    is_expired = terms is not None and now >= datetime.combine(terms.expiry, LAST_TRADES)
+    month = expiry_month(ended.symbol, now.date()) if ended.is_margined else None
+    is_due = month is not None and now.date() >= month
     settled = Ending(ended.symbol, "settled", ended.value, ended.notional * SETTLED_NEAR)
     if terms is not None:
         if is_expired:
             yield Ending(ended.symbol, "expired", ZERO, ZERO)
         yield _exercise(ended, terms)
-    if is_expired or ended.is_settled_in_cash:
+    if is_expired or is_due or ended.is_bond:
         yield settled
 
 

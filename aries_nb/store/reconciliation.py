@@ -254,8 +254,8 @@ class Reconciliation:
         ended = []
         for symbol in gone:
             notional = abs(held[symbol] * self._worths.get(symbol, ZERO))
-            is_settled_in_cash = symbol in self._margined or bool(self._terms.accrued.get(symbol))
-            ended.append(Ended(symbol, held[symbol], -differences[symbol], notional, is_settled_in_cash))
+            is_bond = bool(self._terms.accrued.get(symbol))
+            ended.append(Ended(symbol, held[symbol], -differences[symbol], notional, symbol in self._margined, is_bond))
         moved = [symbol for symbol in differences if symbol not in gone]
         now_held = {symbol: self._reported.positions[symbol].quantity for symbol in moved}
         shares = {plain(symbol): now_held[symbol] - held.get(symbol, ZERO) for symbol in moved}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.model.contracts import implied_multiplier, is_option_symbol
+from aries_nb.model.contracts import expiry_month, implied_multiplier, is_option_symbol
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,23 @@ def test_a_multiplier_comes_back_out_of_amounts_in_cents(multiplier: Decimal, qu
     found = implied_multiplier(value, Decimal(quantity), price, is_exact=True)
 
     assert abs(found - multiplier) <= multiplier * Decimal("0.005")
+
+
+MONTHS = {
+    "SiZ6": date(2026, 12, 1),
+    "SiH7": date(2027, 3, 1),
+    "SiH2": date(2022, 3, 1),
+    "Si-3.27": date(2027, 3, 1),
+    "Si92500BL6": date(2026, 12, 1),
+    "Si92500BX6": date(2026, 12, 1),
+    "Si92500BM6A": date(2026, 1, 1),
+    "Si-13.26": None,
+    "USDRUBF": None,
+    "SU26238RMFS4": None,
+    "SBER": None,
+}
+
+
+@pytest.mark.parametrize(("symbol", "month"), MONTHS.items())
+def test_a_future_expires_in_the_month_of_its_code(symbol: str, month: date | None) -> None:
+    assert expiry_month(symbol, date(2026, 11, 27)) == month

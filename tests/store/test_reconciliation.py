@@ -139,9 +139,9 @@ def test_a_round_trip_waits_for_its_cash() -> None:
     assert account.attribution().contributions == {"MSFT": contribution(price=1, fee="-0.2")}
 
 
-def margined(cash: str, quantity: int, average: str = "0") -> Portfolio:
-    holdings = {"RTS": (Decimal(quantity), Decimal(average))}
-    return open_portfolio(Decimal(cash), holdings, multipliers={"RTS": Decimal("1.62")}, margined=["RTS"])
+def margined(cash: str, quantity: int, average: str = "0", symbol: str = "RTS") -> Portfolio:
+    holdings = {symbol: (Decimal(quantity), Decimal(average))}
+    return open_portfolio(Decimal(cash), holdings, multipliers={symbol: Decimal("1.62")}, margined=[symbol])
 
 
 BOUGHT = [fill(2, 110_000, "RTS")._replace(multiplier=Decimal("1.62"), fee=Decimal("NaN"))]
@@ -409,22 +409,32 @@ def test_a_correction_that_comes_before_the_cash_of_the_first_report_is_no_loss(
     assert account.attribution().contributions == {"MSFT": contribution(price="-0.5", fee="-0.9")}
 
 
+NOVEMBER = 1_795_785_300_000_000_000  # 2026-11-27 13:15 UTC
+FRIDAY = 1_797_625_800_000_000_000  # 2026-12-18 20:30 UTC
+
+
 @pytest.mark.parametrize("margin", ["0", "25920"])
-def test_a_future_that_leaves_without_a_fill_is_explained_by_its_variation_margin_once(margin: str) -> None:
+@pytest.mark.parametrize(
+    ("symbol", "now"), [("RIZ6", FRIDAY), ("RIZ6", NOVEMBER), ("IMOEXF", FRIDAY), ("RIX6", NOVEMBER)]
+)
+def test_a_future_that_leaves_without_a_fill_is_explained_by_its_variation_margin_once(
+    symbol: str, now: int, margin: str
+) -> None:
     """Four of them, 1.62 a point, bought at 110,000 and worth 114,000: 25,920 were won, and booked or lost."""
-    account = Reconciliation(margined("500000", 4, "110000"), at(RTS=110_000))
-    account.take(margined("500000", 4, "110000"), at(RTS=114_000), [], 1)
+    account = Reconciliation(margined("500000", 4, "110000", symbol), {symbol: Decimal(110_000)})
+    account.take(margined("500000", 4, "110000", symbol), {symbol: Decimal(114_000)}, [], now)
 
-    after = margined(str(500_000 + Decimal(margin)), 0)
-    account.take(after, {}, [], 2)
+    after = margined(str(500_000 + Decimal(margin)), 0, symbol=symbol)
+    account.take(after, {}, [], now)
     early = account.attribution()
-    account.take(after, {}, [], 10 * SECOND)
+    account.take(after, {}, [], now + 10 * SECOND)
 
-    lost = {"RTS": contribution(price=25_920, unexplained=-25_920)}
-    won = {"RTS": contribution(price=25_920), "RTS settled": contribution()}
+    is_due = (symbol, now) in (("RIZ6", FRIDAY), ("RIX6", NOVEMBER))
+    lost = {symbol: contribution(price=25_920, unexplained=-25_920)}
+    won = {symbol: contribution(price=25_920), f"{symbol} settled": contribution()}
     cash = {} if margin == "0" else {CASH: contribution(unexplained=margin)}
     assert early.contributions == {**lost, **cash}
-    assert account.attribution().contributions == (lost if margin == "0" else won)
+    assert account.attribution().contributions == (won if is_due and margin != "0" else {**lost, **cash})
 
 
 def test_part_of_a_future_that_leaves_without_a_fill_is_explained_by_its_part_of_the_margin() -> None:
@@ -437,12 +447,12 @@ def test_part_of_a_future_that_leaves_without_a_fill_is_explained_by_its_part_of
 
 
 def test_futures_that_are_settled_at_another_price_than_the_last_say_so() -> None:
-    account = Reconciliation(margined("500000", 4, "110000"), at(RTS=114_000))
+    account = Reconciliation(margined("500000", 4, "110000", "RIZ6"), at(RIZ6=114_000))
 
-    for now in (1, 10 * SECOND):
-        account.take(margined("525000", 0), {}, [], now)  # 920 less than at the last price
+    for now in (FRIDAY, FRIDAY + SETTLING_NS):
+        account.take(margined("525000", 0, symbol="RIZ6"), {}, [], now)  # 920 less than at the last price
 
-    assert account.attribution().contributions == {"RTS": contribution(), "RTS settled": contribution(price=-920)}
+    assert account.attribution().contributions == {"RIZ6": contribution(), "RIZ6 settled": contribution(price=-920)}
 
 
 def cleared(*, position: bool, money: bool, fee: str = "0") -> Portfolio:
@@ -480,7 +490,6 @@ def test_a_clearing_whose_money_comes_seconds_later_is_no_fee() -> None:
     assert account.attribution().contributions == {"RTS": contribution(price="32.4", fee="-1.5")}
 
 
-FRIDAY = 1_797_625_800_000_000_000  # 2026-12-18 20:30 UTC
 CALL, PUT, HIGH_CALL = "X261218C00090000", "X261218P00110000", "X261218C00095000"
 ENDINGS: dict[str, tuple[dict[str, int], int, int, dict[str, int]]] = {
     # Options held, shares and cash that came, and what each ending added, at 100 a share and 12 an option.
@@ -521,8 +530,8 @@ def test_what_became_of_options_is_named(
 
 @pytest.mark.parametrize(
     ("shares", "cash", "now"),
-    [(0, 0, FRIDAY - 86_400 * SECOND), (100, -8000, FRIDAY), (99, -9000, FRIDAY), (0, 600, FRIDAY)],
-    ids=["before its expiry", "another price", "other shares", "other cash"],
+    [(0, 0, FRIDAY - 4 * 3600 * SECOND), (100, -8000, FRIDAY), (99, -9000, FRIDAY), (0, 600, FRIDAY)],
+    ids=["before its end of trading", "another price", "other shares", "other cash"],
 )
 def test_what_no_ending_explains_stays_unexplained(shares: int, cash: int, now: int) -> None:
     terms = {CALL: Decimal(100)}

@@ -73,15 +73,15 @@ def test_an_option_that_expires_is_named() -> None:
 
 def test_a_future_that_is_settled_is_named() -> None:
     with ScriptedAlor() as server:
-        server.open("D1", CASH, [("RIZ6", Decimal(4), Decimal(110_000), Decimal(712_800))])
-        server.quote("RIZ6", 114_000, 114_000, 114_000)
+        server.open("D1", CASH, [("RTS-12.25", Decimal(4), Decimal(110_000), Decimal(712_800))])
+        server.quote("RTS-12.25", 114_000, 114_000, 114_000)
         with connected("alor", server.url) as feed:
-            account = begun(feed.account("D1"), "RIZ6")
+            account = begun(feed.account("D1"), "RTS-12.25")
 
-            server.position("D1", "RIZ6", Decimal(0), Decimal(0), Decimal(0))
+            server.position("D1", "RTS-12.25", Decimal(0), Decimal(0), Decimal(0))
             server.money("D1", CASH + 25_000)  # 25,920 at the last price
 
-            check_named(account, "RIZ6 settled", -920, 125_000)
+            check_named(account, "RTS-12.25 settled", -920, 125_000)
 
 
 def test_a_bond_that_is_redeemed_is_named() -> None:
