@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zlib import crc32
 
 import hypothesis
 import pytest
@@ -18,7 +19,8 @@ import pytest
 from tests.tapes import write_tapes
 
 BROWSER = "tests/browser/"
-LONG = {"browser", "tests/test_types.py", "tests/bench/test_bench.py"}
+BROWSERS = 2  # workers that have a notebook server and a browser
+LONG = {*(f"browser {number}" for number in range(BROWSERS)), "tests/test_types.py", "tests/bench/test_bench.py"}
 RUNNING = pytest.StashKey[Path]()
 
 # The same examples in every run, so that a failure is repeated; the blob reproduces one in isolation.
@@ -49,9 +51,9 @@ def is_worker(config: pytest.Config) -> bool:
     tryfirst=True
 )  # xdist reads the marks in the same hook, and before a conftest's unless it is marked so
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests: each file for one worker, all browser tests for one, and those that must run alone.
+    """Group the tests: each file for one worker, the files of browser tests for two, and those that must run alone.
 
-    The longest group comes first, so that the other workers run the rest meanwhile; what must run alone comes last.
+    The longest groups come first, so that the other workers run the rest meanwhile; what must run alone comes last.
     """
     items.sort(key=place)
     for item in items:
@@ -68,7 +70,8 @@ def group(item: pytest.Item) -> str:
     if item.get_closest_marker("alone"):
         return "alone"
     file = item.nodeid.partition("::")[0]
-    return "browser" if file.startswith(BROWSER) or item.get_closest_marker("browser") else file
+    is_of_browser = file.startswith(BROWSER) or item.get_closest_marker("browser")
+    return f"browser {crc32(file.encode()) % BROWSERS}" if is_of_browser else file
 
 
 # xdist shuts a worker down when there is no group left for it. Which workers are running is known to the process that
