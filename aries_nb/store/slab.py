@@ -73,7 +73,6 @@ class Slab:
             name: _allocate(code_type(len(texts[name])) if kind == "text" else _DTYPES[kind], capacity)
             for name, kind in columns
         }
-        own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
         self._texts = texts
         own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
         self._memory = {name: (column.data, column.data.format) for name, column in (own | self.arrays).items()}
