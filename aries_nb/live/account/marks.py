@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -70,8 +70,9 @@ class LiveMarks:
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
-        # A user's, of other endpoints: not kept from being garbage-collected.
-        self._others: WeakKeyDictionary[LiveFrame, Callable[[], None]] = WeakKeyDictionary()
+        # A user's, of other endpoints: not kept from being garbage-collected. Replaced as a whole, for it is read on any
+        # thread.
+        self._others: dict[ref[LiveFrame], Callable[[], None]] = {}
         self._left: deque[FrameRows] = deque(
             maxlen=MOST_LEFT
         )  # of instruments held no more: the fill that closed a position arrives later
@@ -149,7 +150,7 @@ class LiveMarks:
 
     def gap_spans(self) -> list[GapSpan]:
         """Return the time spans of the gaps of the quotes that were not filled."""
-        return [span for frame in list(self._frames) for span in frame._source.gap_spans()]
+        return [span for frame in self._frames for span in frame._source.gap_spans()]
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each quote, on the network's thread, and after each change of what is subscribed to.
@@ -212,15 +213,20 @@ class LiveMarks:
 
     def _watch_others(self, held: frozenset[str]) -> None:
         """Follow the frames of other endpoints that quote instruments held, and no others."""
-        useful = [frame for frame in self._quotes.others() if not held.isdisjoint(frame.symbols)]
-        for frame in set(self._others).difference(useful):
-            self._others.pop(frame)()
-        for frame in set(useful).difference(self._others):
-            self._others[frame] = frame._source.watch(self._quoted_again)
+        useful = {ref(frame): frame for frame in self._quotes.others() if not held.isdisjoint(frame.symbols)}
+        before = self._others
+        for undo in (undo for each, undo in before.items() if each not in useful):
+            undo()
+        self._others = {
+            each: before[each] if each in before else frame._source.watch(self._quoted_again)
+            for each, frame in useful.items()
+        }
+        if not useful.keys() <= before.keys():
             self._quoted_again()
 
     def _all_frames(self) -> list[LiveFrame]:
-        return [*list(self._frames), *(frame for frame in list(self._others) if frame.is_open)]
+        others = (each() for each in self._others)
+        return [*self._frames, *(frame for frame in others if frame is not None and frame.is_open)]
 
     def _quoted_again(self) -> None:
         self.version += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import decimal
 import math
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -14,6 +16,7 @@ from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
 from aries_nb.model.clock import WallClock
+from aries_nb.net.background import run_on_thread
 from aries_nb.store import Held as Position
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
@@ -200,3 +203,25 @@ def test_a_mark_is_exact_whatever_decimal_context_the_user_has(held: Held) -> No
         marks = held.marks.now()
 
     assert marks == {"MSFT": Decimal("500.025")}
+
+
+def test_marks_are_read_while_a_user_opens_and_closes_quotes_of_other_endpoints(held: Held) -> None:
+    charts = [Quotes(["SPX"]) for _ in range(60)]
+    is_over = threading.Event()
+
+    def read() -> None:
+        while not is_over.is_set():
+            held.marks._all_frames()
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reading = run_on_thread(read, name="reading")
+        for number in range(5_000):
+            held.charts = charts[number % 2 :: 1 + number % 3]
+            held.marks._watch_others(frozenset({"SPX"}))
+        is_over.set()
+        reading.result(20)
+    finally:
+        is_over.set()
+        sys.setswitchinterval(usual)
