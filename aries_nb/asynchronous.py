@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aries_nb.errors import UsageError
+from aries_nb.net.background import run_on_thread
 
 if TYPE_CHECKING:
     from aries_nb.brokers import Broker
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["connecting", "run"]
 
 T = TypeVar("T")
+THREAD = "aries-nb-connecting"
 _GOOD = (1, 7, 4)
 _ADVICE = "Use `await` in the cell instead, or install nest-asyncio2>=1.7.4."
 
@@ -42,17 +46,13 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
     `account`, `accounts`, `options`, what `reference` looks up, histories of orders and fills, and the first call with
     `endpoint="charts"`.
     """
-    opening = asyncio.ensure_future(asyncio.to_thread(_connect, broker, arguments))
-    try:
-        feed = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_later)
-        raise
+    # Not on the loop's executor: calls of the user that block may take up all its threads.
+    feed = await _opened(run_on_thread(partial(_connect, broker, arguments), name=THREAD))
     feed._loops.add(asyncio.get_running_loop())  # noqa: SLF001
     try:
         yield feed
     finally:
-        await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(feed.close)))
+        await asyncio.wrap_future(run_on_thread(feed.close, name=THREAD))
 
 
 def run(work: Coroutine[object, object, T]) -> T:
@@ -80,10 +80,26 @@ def _connect(broker: str | Broker, arguments: dict[str, Any]) -> Feed:
     return connect(broker, **arguments)
 
 
-def _close_later(opening: asyncio.Future[Feed]) -> None:
-    """Close a feed that was opened after the caller was cancelled."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.get_loop().run_in_executor(None, opening.result().close)
+async def _opened(opening: Future[Feed]) -> Feed:
+    """Return the feed once it is open; it is closed then if the caller is cancelled meanwhile, even if the loop ends."""
+    loop, is_done = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: Future[Feed]) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(is_done.set)
+
+    opening.add_done_callback(tell)
+    try:
+        await is_done.wait()
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_later)
+        raise
+    return opening.result()
+
+
+def _close_later(opening: Future[Feed]) -> None:
+    if opening.exception() is None:
+        run_on_thread(opening.result().close, name=THREAD)
 
 
 def _nester() -> str:

@@ -10,6 +10,7 @@ from numbers import Real
 from aries_nb.errors import UsageError, WaitTimeoutError
 from aries_nb.model import Observers, RecordBuffer
 from aries_nb.model.clock import elapsed
+from aries_nb.net.background import run_on_thread
 
 __all__ = ["PendingReply", "Watch", "wait_for", "wait_for_async"]
 
@@ -54,9 +55,9 @@ async def wait_for_async(
     """Await that `is_done()` is true, on the caller's event loop. Raises WaitTimeoutError after `timeout` seconds.
 
     `wait_for` for async code. `timeout` None means no limit; exceptions of `is_done` pass through, which is called on
-    the loop, or with `on_thread` on another thread, where it would hold up the loop. Each of `watches` registers a
-    function to be called at changes that may matter, and returns one that ends the calls. `what` names the condition in
-    the error.
+    the loop, or with `on_thread` on a thread of its own, where it would hold up the loop: what it returns later than
+    `timeout` does not count. Each of `watches` registers a function to be called at changes that may matter, and
+    returns one that ends the calls. `what` names the condition in the error.
     """
     deadline = _deadline(timeout)
     loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ async def wait_for_async(
     try:
         for watch in watches:
             undo.append(watch(notify))
-        while not (await asyncio.to_thread(is_done) if on_thread else is_done()):
+        while not (await _on_thread(is_done, deadline) if on_thread else is_done()):
             left = LOOK_SECONDS if deadline is None else min(deadline - elapsed(), LOOK_SECONDS)
             if left <= 0:
                 raise _too_late(timeout, what)
@@ -86,6 +87,21 @@ async def wait_for_async(
     finally:
         for stop in undo:
             stop()
+
+
+async def _on_thread(is_done: Callable[[], bool], deadline: float | None) -> bool:
+    """Return what `is_done` returns on a thread of its own, False if it has not by the deadline.
+
+    Not on the loop's executor: calls of the user that block may take up all its threads.
+    """
+    left = None if deadline is None else deadline - elapsed()
+    try:
+        async with asyncio.timeout(left) as limit:
+            return await asyncio.wrap_future(run_on_thread(is_done, name="aries-nb-wait"))
+    except TimeoutError:
+        if limit.expired():
+            return False
+        raise
 
 
 class PendingReply:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from aries_nb.store.values import frame_of
 from tests.net.rude import RudeServer, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from websockets.asyncio.server import ServerConnection
 
@@ -169,6 +170,43 @@ def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) ->
     got = pd.concat(parts)
     assert len(parts[0]) >= 50
     pd.testing.assert_frame_equal(got, quotes._tape.frame_since(0)[0].iloc[: len(got)])
+
+
+@contextmanager
+def busy_executor() -> Iterator[None]:
+    """Within a running loop: calls that block have taken up all threads of the loop's executor."""
+    end, executor = threading.Event(), ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    executor.submit(end.wait)
+    try:
+        yield
+    finally:
+        end.set()
+
+
+def test_blocking_calls_of_the_user_hold_up_neither_connecting_nor_an_iteration() -> None:
+    async def main() -> int:
+        with busy_executor():
+            async with anb.connecting("sim", seed=72) as feed:
+                async for rows in feed.quotes("AAPL"):
+                    return len(rows)
+        return 0
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) > 0
+
+
+def test_a_feed_that_opens_after_the_loop_has_ended_is_closed(slow: SlowFeed, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(0.05), anb.connecting("sim", seed=5):
+            pass
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(main())
+    slow.turn.set()
+    while not slow.is_closed.wait(0.01):
+        slow.turn.set()
+
+    assert not caplog.records
 
 
 UPDATED: dict[str, Callable[[anb.Feed], Any]] = {

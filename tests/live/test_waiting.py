@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
 import aries_nb as anb
+from aries_nb.live.waiting import wait_for_async
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -167,3 +169,27 @@ def test_wide_refuses_what_it_cannot_make(feed: anb.Feed, column: str, every: st
 
     with pytest.raises(anb.UsageError):
         quotes.wide(column, every=every)
+
+
+def test_a_condition_that_is_looked_at_on_a_thread_is_waited_for_no_longer_than_the_timeout() -> None:
+    end = threading.Event()
+
+    async def main() -> None:
+        await wait_for_async(lambda: end.wait(5) or True, (), timeout=0.05, what="it", on_thread=True)
+
+    with pytest.raises(anb.WaitTimeoutError, match=r"it did not come within 0\.05 s"):
+        asyncio.run(main())
+
+    assert not end.is_set()
+    end.set()
+
+
+def test_what_a_condition_raises_on_a_thread_passes_through() -> None:
+    def look() -> bool:
+        raise TimeoutError("its own")
+
+    async def main() -> None:
+        await wait_for_async(look, (), timeout=10, what="it", on_thread=True)
+
+    with pytest.raises(TimeoutError, match="its own"):
+        asyncio.run(main())
