@@ -72,6 +72,13 @@ class FrameConnection(ClientConnection):
             self._take = deque.clear  # the end of the connection comes after what the server still sends
             self._offer()
 
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connection. Messages that nothing takes are dropped: the server's answer may come after them."""
+        if self._take is None:
+            self._take = deque.clear
+            self._offer()
+        await super().close(code, reason)
+
     # What asyncio and websockets call.
 
     def data_received(self, data: bytes) -> None:

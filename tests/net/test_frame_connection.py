@@ -118,6 +118,27 @@ def test_what_the_reader_raises_ends_delivery_and_leaves_the_connection_to_be_cl
     run(scenario())
 
 
+def test_a_connection_that_nothing_reads_is_closed_at_once_and_cleanly() -> None:
+    closed: list[int | None] = []
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send("a message")
+        await connection.wait_closed()
+        closed.append(connection.close_code)
+
+    async def scenario() -> None:
+        async with serve(greet, "127.0.0.1", 0, compression=None) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
+                while not socket.unread:  # noqa: ASYNC110 - there is no event to wait for
+                    await asyncio.sleep(0.01)
+            closed.append(socket.close_code)
+
+    run(scenario())
+
+    assert closed == [1000, 1000]
+
+
 def test_a_message_of_as_many_fragments_as_are_allowed_is_whole() -> None:
     async def scenario() -> None:
         connection = await opened(Cable(), frame(BEGIN, b"a") + frame(MORE, b"b") * (MAX_FRAGMENTS - 2))
