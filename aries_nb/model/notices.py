@@ -201,11 +201,15 @@ Received: TypeAlias = tuple[Sequence[Record], Sequence[Notice]]
 
 
 class ReceivedColumns(NamedTuple):
-    """The records of frames by columns, the notices that count messages without one, and the number of messages."""
+    """The records of frames by columns, the notices that count messages without one, and the number of messages.
+
+    `ends` has, for each frame, the number of records in it and in those before it.
+    """
 
     blocks: Sequence[Block]
     notices: Sequence[Counted]
     messages: int
+    ends: Sequence[int]
 
 
 class GapSink(Protocol):

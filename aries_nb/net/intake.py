@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from math import nan
 from statistics import median
 from typing import ClassVar, NamedTuple, TypeAlias
@@ -50,7 +51,6 @@ MOST_VALUES = 1_000_000
 MOST_LINES = 50_000
 TOO_LARGE = f"a frame of more than {MOST_VALUES:,} values or {MOST_LINES:,} lines"
 LAG_SAMPLES = 256
-MOST_LAGS = 32  # that a piece of a read adds
 KEPT_TARGETS = 64
 # Of frames that are decoded together: with more, their rows leave the processor's cache, and are more than the 500 of
 # which numpy releases the interpreter lock.
@@ -143,7 +143,7 @@ class Intake:
         While `is_unfinished`, the rest of the same frame is decoded.
         """
         if self.is_unfinished:
-            return self.take_more(received)
+            return self._take((), self.last_received)
         self.frames += 1
         self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
@@ -151,7 +151,19 @@ class Intake:
         if lines > MOST_LINES or count_values(frame) > MOST_VALUES:
             self._count(Unreadable(TOO_LARGE, f"{len(frame):,} bytes"))
             return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # its records are a gap
-        records, notices = self._protocol.receive((frame,), received)
+        return self._take((frame,), received)
+
+    def take_more(self, received: int) -> Sequence[Notice]:
+        """Append records without waiting for the next frame: the first ones of subscriptions that joined a stream.
+
+        `received` is in ns since the epoch. Readers see the records after `publish`. Returns their notices, except those
+        that this object only counts. Does nothing while `is_unfinished`: `take` then appends these records too.
+        """
+        return () if self.is_unfinished else self._take((), received)
+
+    def _take(self, frames: Sequence[bytes], received: int) -> Sequence[Notice]:
+        self.is_unfinished = False
+        records, notices = self._protocol.receive(frames, received)
         appenders_of = self._appenders_of
         touched: dict[RecordSink, None] = {}
         latest: RecordSink | None = None
@@ -182,7 +194,8 @@ class Intake:
                     touched[sink] = None
         if records:
             self.records += len(records)
-            self._lag(received - records[-1][1])
+            if frames:  # what comes without one is older than it
+                self._lag([received - records[-1][1]])
             for sink in touched:
                 sink.buffer.mark(received)
             self._fresh |= touched
@@ -209,7 +222,7 @@ class Intake:
         else:
             for _ in frames:
                 unread.popleft()
-        blocks, notices, messages = found
+        blocks, notices, messages, ends = found
         self.frames += len(frames)
         self.messages += messages
         self.octets += size
@@ -220,9 +233,7 @@ class Intake:
             self._add(block, first, received)
         if count:
             self.records += count
-            newest = max(blocks, key=lambda block: block.numbers[-1]).ts
-            for ns in newest[-min(len(frames), MOST_LAGS) :]:
-                self._lag(received - ns)
+            self._lag([received - ns for ns in _times_before(ends, blocks)])
         for notice in notices:
             self._count(notice)
         return 0
@@ -264,26 +275,6 @@ class Intake:
                 targets.setdefault((sink, sinks[sink]), [_NO_CODE] * len(subscriptions))[place] = code
         return [(sink, code_of) for (sink, _), code_of in targets.items()]
 
-    def take_more(self, received: int) -> Sequence[Notice]:
-        """Append records without waiting for the next frame.
-
-        They are the first ones of subscriptions that joined a running stream, and what is left of a frame that is
-        decoded in parts. Readers see the records after `publish`. `received` is in ns since the epoch. Returns their
-        notices, except those that this object only counts.
-        """
-        self.is_unfinished = False
-        records, notices = self._protocol.receive((), received)
-        touched: dict[RecordSink, None] = {}
-        for subscription, ts, values in records:
-            for route in self._routes.get(subscription, ()):
-                route.sink.buffer.add(route.code, ts, values)
-                touched[route.sink] = None
-        for sink in touched:
-            sink.buffer.mark(received)
-        self.records += len(records)
-        self._fresh |= touched
-        return [notice for notice in notices if not self._count(notice)]
-
     def _count(self, notice: Notice) -> bool:
         """Note a notice that is for this object alone, such as one that only has to be counted; return whether it was.
 
@@ -303,9 +294,9 @@ class Intake:
             return False
         return True
 
-    def _lag(self, ns: int) -> None:
-        self._lags.append(ns)
-        self._lags_taken += 1
+    def _lag(self, lags: Sequence[int]) -> None:
+        self._lags.extend(lags)
+        self._lags_taken += len(lags)
 
     def publish(self) -> None:
         """Make all records taken so far visible to the readers of their stores."""
@@ -371,8 +362,7 @@ class Intake:
     def new_lags(self) -> list[float]:
         """Return the lags (exchange time to receipt, in seconds) of the frames taken since the last call.
 
-        One lag per frame that has records, that of its last record; of frames that were taken by columns as many of
-        their newest records, at most 32. The newest 256 at most.
+        One lag per frame that has records, that of its last record. The newest 256 at most.
         """
         count, self._lags_seen = self._lags_taken - self._lags_seen, self._lags_taken
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
@@ -395,6 +385,21 @@ def _appenders(routes: Sequence[Route]) -> _Appenders:
     buffer = first.sink.buffer
     others = tuple((route.sink, route.code) for route in more)
     return buffer.codes.append, buffer.ts.append, buffer.values.extend, first.code, first.sink, others
+
+
+def _times_before(ends: Sequence[int], blocks: Sequence[Block]) -> list[int]:
+    """Return the exchange time of the last record of each frame that has any, in ns; `ends` as in `ReceivedColumns`."""
+    last = [end - 1 for start, end in pairwise((0, *ends)) if end > start]
+    if len(blocks) == 1:  # most often: it has them all
+        ts = blocks[0].ts
+        return [ts[number] for number in last]
+    times: list[int] = []
+    for number in last:
+        for block in blocks:
+            place = bisect_left(block.numbers, number)
+            if place < len(block.numbers) and block.numbers[place] == number:
+                times.append(block.ts[place])
+    return times
 
 
 def _without(block: StoreBlock, code: int) -> StoreBlock:

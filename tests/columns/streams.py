@@ -30,6 +30,7 @@ class Client:
         self.said: list[Notice] = []
         self.is_by_columns = is_by_columns
         self.by_columns = 0
+        self.lags: list[list[float]] = []  # of each read
 
     def add(self, subscriptions: Sequence[Subscription], **window: int) -> list[Route]:
         """A frame of these subscriptions, which have the same fields; returns its routes."""
@@ -56,6 +57,7 @@ class Client:
             for _ in range(by_message):
                 self.said += self.intake.take(unread.popleft(), received)
             before = self.intake.records
+        self.lags.append(self.intake.new_lags())
 
     def publish(self) -> None:
         self.intake.publish()
@@ -82,3 +84,4 @@ def assert_equal(one: Client, other: Client) -> None:
         name: getattr(other.intake, name) for name in counts
     }
     assert one.said == other.said
+    assert one.lags == other.lags

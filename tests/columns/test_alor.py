@@ -8,6 +8,7 @@ import pytest
 from aries_nb.brokers.alor.market import AlorMarket
 from aries_nb.brokers.alor.streams import key_of
 from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.net.lag import LagMonitor
 from tests.brokers.alor import lines
 from tests.brokers.alor.lines import MS, SECONDS
 from tests.columns.streams import Client, assert_equal
@@ -172,3 +173,34 @@ def test_few_frames_are_taken_by_message() -> None:
     client.read([lines.data(guid, lines.quote(bid=float(price))) for price in range(12)], RECEIVED)
 
     assert (few, client.by_columns, client.intake.records) == (0, 12, 24)
+
+
+def lateness(*, is_by_columns: bool, piece: int) -> list[float]:
+    """The seconds by which messages are late, each quarter of a second: pieces come, more late from 10 s on."""
+    client = Client(AlorMarket(), is_by_columns=is_by_columns)
+    opened(client)
+    subscription = Subscription("quotes", "SBER", USUAL)
+    client.add([subscription])
+    answer(client)
+    guid = client.protocol._streams[key_of(subscription)].guid
+    monitor = LagMonitor()
+    told: list[float] = []
+    for turn in range(120):
+        now = turn / 4
+        sent = MS + round((now - max(now - 10, 0) / 2) * 1_000)
+        frames = [lines.data(guid, lines.quote(tso=sent, bid=float(number))) for number in range(piece)]
+        client.read(frames, MS * 1_000_000 + round(now * 1e9))
+        (lags,) = client.lags
+        client.lags.clear()
+        monitor.turn(now, lags, 4.0 * piece)
+        told.append(monitor.seconds)
+    assert (client.by_columns >= 119 * piece) == (is_by_columns and piece >= AlorMarket.LEAST_FRAMES)
+    return told
+
+
+@pytest.mark.parametrize("piece", [1, 11, 12, 20, 100, 450])
+def test_late_messages_are_noticed_by_columns_as_by_message(piece: int) -> None:
+    by_columns, by_message = (lateness(is_by_columns=each, piece=piece) for each in (True, False))
+
+    assert by_columns == by_message
+    assert max(by_columns) == (0.0 if piece < 5 else 9.875)

@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import math
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.brokers import BROKERS
-from aries_nb.model import RecordBuffer, Subscription
+from aries_nb.model import RecordBuffer, Subscription, Unfinished
 from aries_nb.net.intake import KEPT_UNREADABLE, ArrivalCounter, Intake, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BID = Subscription("quotes", "AAPL", ("bid_price",))
 ASK = Subscription("quotes", "AAPL", ("ask_price",))
@@ -206,6 +209,57 @@ def test_what_is_kept_goes_through_the_mask() -> None:
     intake.take(b"you said hunter2", 1)
 
     assert [item.excerpt for item in intake.excerpts] == ["you said ***"]
+
+
+class InParts:
+    """A protocol that decodes each frame in three calls, with a record of each, and of a call without a frame."""
+
+    COLUMNS: ClassVar[dict[Any, Any]] = {}
+    HAS_TABLES = False
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def receive(self, frames: Sequence[bytes], received: int) -> Any:
+        self._left = 2 if frames else max(self._left - 1, 0)
+        return [(BID, received, (float(self._left),))], [Unfinished()] if self._left else []
+
+
+def test_the_parts_of_a_frame_were_received_when_it_was() -> None:
+    sink = Sink()
+    intake = Intake(cast("Any", InParts()))
+    intake.attach([Route(BID, sink, 0)])
+
+    for received in (5, 6, 7):
+        assert intake.is_unfinished is (received > 5)
+        intake.take(b"{}", received)
+
+    assert sink.buffer.marks == [(1, 5), (2, 5), (3, 5)]
+    assert (intake.frames, intake.is_unfinished, numbers(sink)) == (1, False, [1, 2, 3])
+
+
+def test_what_waits_between_two_parts_leaves_the_frame_to_be_taken_to_its_end() -> None:
+    sink = Sink()
+    intake = Intake(cast("Any", InParts()))
+    intake.attach([Route(BID, sink, 0)])
+
+    intake.take(b"{}", 5)
+    intake.take_more(6)
+    intake.take(b"{}", 7)
+    intake.take_more(8)
+    intake.take(b"{}", 9)
+    intake.take_more(10)
+
+    assert (intake.frames, intake.is_unfinished) == (1, False)
+    assert sink.buffer.marks == [(1, 5), (2, 5), (3, 5), (4, 10)]
+
+
+def test_what_comes_without_a_frame_counts_as_unasked_where_nothing_is_subscribed() -> None:
+    intake = Intake(cast("Any", InParts()))
+
+    intake.take_more(5)
+
+    assert (intake.records, intake.unasked, intake.new_lags()) == (1, 1, [])
 
 
 def test_a_break_interrupts_each_sink_once() -> None:

@@ -179,7 +179,7 @@ class QuoteColumns:
         try:
             which, quotes = self._decoded(frames)
             ts = _times(quotes)
-            shares = self._shares(which)
+            shares, ends = self._shares(which)
             read = {
                 fields: _columns(quotes if share.which is which else [quotes[at] for at in share.frames], fields)
                 for fields, share in shares.items()
@@ -202,7 +202,7 @@ class QuoteColumns:
             for fields, number in self._subscribed[place]:
                 records.append((self._tables[fields][number], ts[at], newest[fields][number]))
             self._streams[place].keep(frames[at], records)
-        return ReceivedColumns(blocks, (), len(frames))
+        return ReceivedColumns(blocks, (), len(frames), ends)
 
     def _decoded(self, frames: Sequence[bytes]) -> tuple[list[int], list[Any]]:
         """Return the place of each frame's stream, and its quote. Raises what a decoder does, KeyError for another."""
@@ -222,14 +222,16 @@ class QuoteColumns:
             quotes.append(message.data)
         return which, quotes
 
-    def _shares(self, which: list[int]) -> dict[tuple[str, ...], _Share]:
-        """Return the frames for the subscriptions with the same fields, by these fields."""
+    def _shares(self, which: list[int]) -> tuple[dict[tuple[str, ...], _Share], Sequence[int]]:
+        """Return the frames for the subscriptions with the same fields, by these fields, and `ReceivedColumns.ends`."""
         if self._is_alike:
             step, count = len(self._tables), len(which)
             numbers = [range(first, first + step * count, step) for first in range(step)]
             each = zip(self._tables, numbers, strict=True)
-            return {fields: _Share(range(count), which, own) for fields, own in each}
+            shared = {fields: _Share(range(count), which, own) for fields, own in each}
+            return shared, range(step, step * count + 1, step)
         shares: dict[tuple[str, ...], tuple[list[int], list[int], list[int]]] = {}
+        ends: list[int] = []
         number = 0
         for at, place in enumerate(which):
             for fields, own in self._subscribed[place]:
@@ -238,7 +240,8 @@ class QuoteColumns:
                 owns.append(own)
                 those.append(number)
                 number += 1
-        return {fields: _Share(*share) for fields, share in shares.items()}
+            ends.append(number)
+        return {fields: _Share(*share) for fields, share in shares.items()}, ends
 
 
 def _times(quotes: Sequence[Any]) -> list[int]:

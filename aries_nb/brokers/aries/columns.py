@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -108,10 +109,14 @@ class ColumnReader:
             self._groups[kind, *fields] = group
         return group, group.place(part.stream)
 
-    def read(self, updates: Sequence[Any]) -> ReceivedColumns | None:
-        """Return the records of updates, and notices that count those without one; None if anything is unusual."""
+    def read(self, updates: Sequence[Any], ends: Sequence[int]) -> ReceivedColumns | None:
+        """Return the records of updates, and notices that count those without one; None if anything is unusual.
+
+        `ends` has, for each frame, the number of updates in it and in those before it.
+        """
         try:
-            shares = [(group, share, _times(share.updates)) for group, share in self._shares(updates)]
+            dealt, ends = self._shares(updates, ends)
+            shares = [(group, share, _times(share.updates)) for group, share in dealt]
         except (_UnusualError, KeyError):
             return None
         blocks: list[Block] = []
@@ -121,16 +126,24 @@ class ColumnReader:
             notices += [Counted(group.subscriptions[at], what, count) for (at, what), count in counted.items()]
             if block is not None:
                 blocks.append(block)
-        return ReceivedColumns(_renumbered(blocks) if notices else blocks, notices, len(updates))
+        if notices:
+            blocks, ends = _renumbered(blocks, ends)
+        return ReceivedColumns(blocks, notices, len(updates), ends)
 
-    def _shares(self, updates: Sequence[Any]) -> Iterable[tuple[_Group, _Share]]:
-        """Deal updates out to the groups; raises KeyError if one is for no stream, or for one that is left out."""
+    def _shares(
+        self, updates: Sequence[Any], ends: Sequence[int]
+    ) -> tuple[Iterable[tuple[_Group, _Share]], Sequence[int]]:
+        """Deal updates out to the groups; return the shares, and `ends` in their numbers.
+
+        Raises KeyError if an update is for no stream, or for one that is left out.
+        """
         only = [self._only.get(kind) for kind in set(map(type, updates))]
         if only[0] is not None and all(each is only[0] for each in only):
             group, place_of = only[0]
-            return [(group, _Share(updates, [place_of[update.symbol] for update in updates], range(len(updates))))]
+            which = [place_of[update.symbol] for update in updates]
+            return [(group, _Share(updates, which, range(len(updates))))], ends
         shares: dict[_Group, tuple[list[Any], list[int], list[int]]] = {}
-        number = 0
+        number, numbers_before = 0, [0]
         for update in updates:
             for group, place in self._places[update.__class__][update.symbol]:
                 some, which, numbers = shares.get(group) or shares.setdefault(group, ([], [], []))
@@ -138,7 +151,8 @@ class ColumnReader:
                 which.append(place)
                 numbers.append(number)
                 number += 1
-        return [(group, _Share(*share)) for group, share in shares.items()]
+            numbers_before.append(number)
+        return [(group, _Share(*share)) for group, share in shares.items()], [numbers_before[end] for end in ends]
 
 
 class _Group(ABC):
@@ -315,9 +329,9 @@ def _times(updates: Sequence[Any]) -> list[int]:
     return [ms * 1_000_000 for ms in times]
 
 
-def _renumbered(blocks: Sequence[Block]) -> list[Block]:
-    """Return blocks whose records are numbered without the updates between them that have none."""
-    places = {
-        number: place for place, number in enumerate(sorted(chain.from_iterable(each.numbers for each in blocks)))
-    }
-    return [each._replace(numbers=[places[number] for number in each.numbers]) for each in blocks]
+def _renumbered(blocks: Sequence[Block], ends: Sequence[int]) -> tuple[list[Block], list[int]]:
+    """Return blocks and ends of frames numbered without the updates between the records that have none."""
+    numbers = sorted(chain.from_iterable(each.numbers for each in blocks))
+    places = {number: place for place, number in enumerate(numbers)}
+    renumbered = [each._replace(numbers=[places[number] for number in each.numbers]) for each in blocks]
+    return renumbered, [bisect_left(numbers, end) for end in ends]

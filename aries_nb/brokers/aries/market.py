@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 from msgspec import UNSET, MsgspecError, Struct, UnsetType
@@ -112,12 +112,13 @@ class AriesMarket(AriesConnection[str]):
         if self._unanswered or self._initial_records or sum(map(len, frames)) < self.LEAST_BYTES:
             return None
         try:
-            updates = [envelope.payload for frame in frames for envelope in decode_lines(frame)]
+            decoded = [decode_lines(frame) for frame in frames]
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         if self._columns is None:
             self._columns = ColumnReader(self._parts)
-        return self._columns.read(updates) if updates else None
+        updates = [envelope.payload for envelopes in decoded for envelope in envelopes]
+        return self._columns.read(updates, [*accumulate(map(len, decoded))]) if updates else None
 
     def _forget(self) -> None:
         self._level_two.open()
