@@ -81,7 +81,7 @@ def _connect(broker: str | Broker, arguments: dict[str, Any]) -> Feed:
 
 
 async def _opened(opening: Future[Feed]) -> Feed:
-    """Return the feed once it is open; it is closed then if the caller is cancelled meanwhile, even if the loop ends."""
+    """Return the feed once it is open; it is closed then if the caller was cancelled, even if the loop has ended."""
     loop, is_done = asyncio.get_running_loop(), asyncio.Event()
 
     def tell(_: Future[Feed]) -> None:

@@ -156,8 +156,8 @@ class Intake:
     def take_more(self, received: int) -> Sequence[Notice]:
         """Append records without waiting for the next frame: the first ones of subscriptions that joined a stream.
 
-        `received` is in ns since the epoch. Readers see the records after `publish`. Returns their notices, except those
-        that this object only counts. Does nothing while `is_unfinished`: `take` then appends these records too.
+        `received` is in ns since the epoch. Readers see the records after `publish`. Returns their notices, except
+        those that this object only counts. Does nothing while `is_unfinished`: `take` then appends these records too.
         """
         return () if self.is_unfinished else self._take((), received)
 

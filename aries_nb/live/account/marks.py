@@ -70,8 +70,7 @@ class LiveMarks:
         self._held = held
         self._quotes = quotes
         self._frames: dict[LiveFrame, Callable[[], None]] = {}
-        # A user's, of other endpoints: not kept from being garbage-collected. Replaced as a whole, for it is read on any
-        # thread.
+        # A user's, of other endpoints: not kept from being garbage-collected. Replaced as a whole: any thread reads it.
         self._others: dict[ref[LiveFrame], Callable[[], None]] = {}
         self._left: deque[FrameRows] = deque(
             maxlen=MOST_LEFT
