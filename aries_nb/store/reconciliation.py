@@ -214,11 +214,13 @@ class Reconciliation:
         each fill up to 1 % of its value (0.1 % of what is margined, as soon as the broker's figures are at rest), or 2
         in the account's currency (of an option or future 2 a contract) if that is more. Any other is the ending of
         positions, or unexplained, after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from
-        the order in which messages arrived. The fee of what is margined may come as long after its fill, as no money
+        the order in which messages arrived. What is gone and never had a price is then worth the cash that came, if
+        nothing else differs, else nothing. The fee of what is margined may come as long after its fill, as no money
         comes with it, and so may the cash of an execution that was corrected: that of the first report comes before.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
+        unknown = {symbol for symbol, value in differences.items() if not value.is_finite()}
         has_moved = not self._pending or _cash_of(self._reported) != self._agreed
         is_small = not differences and rest.is_finite() and abs(rest) <= self._most_fees()
         # The cash of a clearing has not come yet: position and cash differ by what it pays.
@@ -236,7 +238,11 @@ class Reconciliation:
             self._pending, self._corrected = late, corrected
         elif self._differs_since is None:
             self._differs_since = now
-        elif is_over and all(map(Decimal.is_finite, (*differences.values(), rest))):
+        elif is_over and rest.is_finite() and unknown.isdisjoint(self._reported.positions):
+            for symbol in unknown:
+                self._value_at_the_end(symbol, rest if len(differences) == 1 else ZERO)
+            differences = self._differences()
+            rest = differences.pop(CASH, ZERO)
             values, rest = self._with_endings(differences, rest, now)
             for symbol, value in values.items():
                 held = self._reported.positions.get(symbol)
@@ -244,6 +250,13 @@ class Reconciliation:
             if rest:
                 self._attribution.correct(CASH, ZERO, rest)
             self._reset()
+
+    def _value_at_the_end(self, symbol: str, came: Decimal) -> None:
+        """Value what is gone and never had a mark at the cash that `came` for it, what is margined beside its cost."""
+        held = self._attribution.quantities()[symbol]
+        cost = _cost_of(-held, self._margined.get(symbol))
+        self._worths[symbol] = ((came - cost) / held).quantize(COST_STEP)
+        self._attribution.take([Worth(symbol, self._worths[symbol])])
 
     def _with_endings(
         self, differences: dict[str, Decimal], rest: Decimal, now: int

@@ -557,3 +557,71 @@ def test_a_difference_is_decided_about_without_another_report() -> None:
     account.take(reported(1500), {}, [], 15 * SECOND)
 
     assert (before, pauses, account.pause(16 * SECOND)) == (None, [1.0, 4.0, 1.0, None], None)
+
+
+def never_quoted(cash: str, contracts: int, shares: int = 0) -> Portfolio:
+    holdings = {CALL: (Decimal(contracts), Decimal(2)), "X": (Decimal(shares), Decimal(10))}
+    return open_portfolio(Decimal(cash), holdings, multipliers={CALL: Decimal(100)})
+
+
+# What comes for an option bought for 200, and what `explained` then has: of the option, of its ending, of the cash.
+NEVER_QUOTED = {
+    "nothing": ("9800", FRIDAY, {CALL: contribution(price=-200), f"{CALL} expired": contribution()}),
+    "cash": ("9950", FRIDAY, {CALL: contribution(price=-50), f"{CALL} settled": contribution()}),
+    "nothing, before it can": ("9800", NOVEMBER, {CALL: contribution(price=-200)}),
+}
+
+
+@pytest.mark.parametrize(("cash", "begun", "explained"), NEVER_QUOTED.values(), ids=NEVER_QUOTED)
+def test_what_never_had_a_price_and_is_gone_was_worth_the_cash_that_came(
+    cash: str, begun: int, explained: dict[str, Contribution]
+) -> None:
+    bought = fill(1, 2, CALL)._replace(multiplier=Decimal(100), fee=Decimal(0))
+    account = Reconciliation(reported(10_000), {})
+    account.take(never_quoted("9800", 1), {}, [bought], begun)
+
+    account.take(never_quoted(cash, 0), {}, [], begun + 1)
+    early = account.attribution().total
+    account.take(never_quoted(cash, 0), {}, [], begun + 1 + SETTLING_NS)
+    account.take(never_quoted(cash, 0), {}, [], begun + 2 + SETTLING_NS)
+
+    assert early.is_nan()
+    assert account.attribution().contributions == explained
+
+
+def test_what_never_had_a_price_and_is_gone_blocks_nothing_that_comes_later() -> None:
+    bought = fill(1, 2, CALL)._replace(multiplier=Decimal(100), fee=Decimal(0))
+    account = Reconciliation(reported(10_000), at(X=10))
+    account.take(never_quoted("9800", 1), at(X=10), [bought], FRIDAY)
+    for now in (FRIDAY + 1, FRIDAY + 1 + SETTLING_NS):
+        account.take(never_quoted("9800", 0), at(X=10), [], now)
+
+    account.take(never_quoted("8799", 0, 100), at(X=10), [fill(100, 10, "X", "NaN")], FRIDAY + 2 * SETTLING_NS)
+
+    assert account.attribution().contributions["X"] == contribution(fee=-1)
+    assert account.attribution().total == -201
+
+
+def test_what_never_had_a_price_is_valued_by_its_fill_where_that_is_late() -> None:
+    bought = fill(1, 2, CALL)._replace(multiplier=Decimal(100), fee=Decimal(0))
+    sold = bought._replace(side="sell", price=Decimal(3))
+    account = Reconciliation(reported(10_000), {})
+    account.take(never_quoted("9800", 1), {}, [bought], NOVEMBER)
+    after = never_quoted("10100", 0)
+    for now in (1, 1 + SETTLING_NS):
+        account.take(after, {}, [], NOVEMBER + now)
+
+    for now in (2, 4):
+        account.take(after, {}, [sold] if now == 2 else [], NOVEMBER + now * SETTLING_NS)
+
+    assert account.attribution().total == 100
+    assert not account.attribution().causes.unexplained
+
+
+def test_what_has_no_price_and_is_held_waits_for_one() -> None:
+    account = Reconciliation(reported(10_000), {})
+
+    for now in (FRIDAY, FRIDAY + SETTLING_NS):
+        account.take(never_quoted("9800", 1), {}, [], now)
+
+    assert account.attribution().total.is_nan()

@@ -101,7 +101,8 @@ class LiveEquity(BoundToProcess):
         current one, and the difference to cash is unexplained; `unpriced` names the instrument. A split has a row of
         its own, such as "AAPL split 2:1", and so has the end of a position without a trade: an option that "expired",
         was "exercised" or "assigned", or what was "settled" in cash. Its total is what that added, as settlement is at
-        another price than the last. NaN where a price or a quantity is unknown. The difference of two of these explains
+        another price than the last. What never had a price of our quotes and is gone without a trade was worth the cash
+        that came for it. NaN where a price or a quantity is unknown. The difference of two of these explains
         the time between them: `after.sub(before, fill_value=0)`.
         """
         return _frame_of(self._source.attribution)
