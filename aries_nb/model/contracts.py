@@ -17,6 +17,7 @@ __all__ = [
     "OptionTerms",
     "expiry_month",
     "implied_multiplier",
+    "is_future_code",
     "is_option_symbol",
     "option_root",
     "option_terms",
@@ -68,6 +69,11 @@ def option_terms(symbol: str) -> OptionTerms | None:
     except ValueError:
         return None
     return OptionTerms(root, expiry, "C" if right == "C" else "P", Decimal(strike).scaleb(-3))
+
+
+def is_future_code(symbol: str) -> bool:
+    """Return whether a symbol is the code of a future, or of an option on one, such as SiZ6, Si-12.26, Si92500BL6."""
+    return any(each.fullmatch(symbol) for each in (_SHORT_FUTURE, _SHORT_OPTION, _LONG_FUTURE))
 
 
 def expiry_month(symbol: str, today: date) -> date | None:

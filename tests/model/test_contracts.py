@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.model.contracts import expiry_month, implied_multiplier, is_option_symbol
+from aries_nb.model.contracts import expiry_month, implied_multiplier, is_future_code, is_option_symbol
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,8 @@ MONTHS = {
 @pytest.mark.parametrize(("symbol", "month"), MONTHS.items())
 def test_a_future_expires_in_the_month_of_its_code(symbol: str, month: date | None) -> None:
     assert expiry_month(symbol, date(2026, 11, 27)) == month
+
+
+@pytest.mark.parametrize(("symbol", "month"), MONTHS.items())
+def test_a_future_is_known_by_its_code(symbol: str, month: date | None) -> None:
+    assert is_future_code(symbol) == (month is not None or symbol == "Si-13.26")

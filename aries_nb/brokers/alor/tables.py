@@ -6,7 +6,6 @@ The present rows of a table come one per frame, marked as existing; they are emi
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, localcontext
 from typing import Any, TypeAlias
@@ -34,7 +33,7 @@ from aries_nb.model import (
     Unreadable,
     Value,
 )
-from aries_nb.model.contracts import implied_multiplier
+from aries_nb.model.contracts import implied_multiplier, is_future_code
 from aries_nb.model.prices import is_price_column
 
 __all__ = ["InstrumentStream", "PortfolioStream", "multiplier_of", "price_of"]
@@ -47,10 +46,6 @@ TRADING: frozenset[Kind] = frozenset({"orders", "stop_orders", "fills"})
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
 PRICE_STEP = Decimal("1e-8")  # computed prices are rounded to this
 DERIVATIVES = "75"  # the beginning of the code of a derivatives portfolio
-# Futures and options on futures by their short codes, SiZ6 and Si92500BL6, or their long ones, Si-12.26.
-FUTURE = re.compile(
-    r"[A-Za-z][A-Za-z0-9][FGHJKMNQUVXZ]\d{1,2}|[A-Za-z]\w*-\d{1,2}\.\d{2}\S*|[A-Z][A-Za-z0-9]-?\d+(\.\d+)?[A-C][A-X]\d[A-E]?"
-)
 PERPETUAL = frozenset({"USDRUBF", "EURRUBF", "CNYRUBF", "GLDRUBF", "IMOEXF", "SBERF", "GAZPF"})
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
@@ -294,7 +289,7 @@ def _is_margined(code: str, exchange: str, portfolio: str) -> bool:
     """
     if portfolio.startswith(DERIVATIVES):
         return True
-    return exchange == "MOEX" and (code in PERPETUAL or FUTURE.fullmatch(code) is not None)
+    return exchange == "MOEX" and (code in PERPETUAL or is_future_code(code))
 
 
 def _value(type_: FieldType, value: object) -> Value | None:
