@@ -102,8 +102,7 @@ class Intake:
     Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text. Counts since
     it was made: `frames`, `messages` (lines of frames), `octets` (bytes), `records`, `unasked` (data without a
     subscription) and `unreadable` (notices of text that could not be decoded, of which `excerpts` has the newest 50).
-    `last_received` is the time of the newest frame, in ns since the epoch, 0 before the first. `is_unfinished`: more of
-    the newest frame is still to be decoded: it has to be taken again.
+    `is_unfinished`: more of the newest frame is still to be decoded: it has to be taken again.
     """
 
     IS_BY_COLUMNS: ClassVar = True  # False in tests that take every frame by message
@@ -133,7 +132,7 @@ class Intake:
         self.unreadable = 0
         self.unasked = 0
         self.excerpts: deque[Unreadable] = deque(maxlen=KEPT_UNREADABLE)
-        self.last_received = 0
+        self._received = 0, 0  # of the newest frame, and the clock's `base` then
         self.is_unfinished = False
 
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
@@ -147,7 +146,7 @@ class Intake:
         self.frames += 1
         self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
-        self.last_received = received
+        self._received = received, self._arrivals.clock.base
         if lines > MOST_LINES or count_values(frame) > MOST_VALUES:
             self._count(Unreadable(TOO_LARGE, f"{len(frame):,} bytes"))
             return [SessionLost(f"the server sent {TOO_LARGE}", "cut")]  # its records are a gap
@@ -226,7 +225,7 @@ class Intake:
         self.frames += len(frames)
         self.messages += messages
         self.octets += size
-        self.last_received = received
+        self._received = received, self._arrivals.clock.base
         count = sum(len(block.ts) for block in blocks)
         first = self._arrivals.take(count)
         for block in blocks:
@@ -367,11 +366,15 @@ class Intake:
         count, self._lags_seen = self._lags_taken - self._lags_seen, self._lags_taken
         return [lag / 1e9 for lag in list(self._lags)[-count:]] if count else []
 
-    def clock_corrected(self, ns: int) -> None:
-        """Forget the lags, because market time was corrected by `ns`, and move the time of the newest frame."""
+    def clock_corrected(self) -> None:
+        """Forget the lags, because market time was corrected."""
         self._lags.clear()
-        if self.last_received:
-            self.last_received += ns
+
+    @property
+    def last_received(self) -> int:
+        """The time of the newest frame by market time as corrected now, in ns since the epoch; 0 before the first."""
+        received, base = self._received
+        return received + self._arrivals.clock.base - base if received else 0
 
     @property
     def lag_ms(self) -> float:

@@ -206,7 +206,7 @@ class ReadMonitor:
             self._notify()
 
     def _corrected(self) -> list[float]:
-        self._intake.clock_corrected(self._clock.base - self._base)
+        self._intake.clock_corrected()
         self._base, self.lag = self._clock.base, LagMonitor()
         return []
 

@@ -225,6 +225,21 @@ class InParts:
         return [(BID, received, (float(self._left),))], [Unfinished()] if self._left else []
 
 
+def test_the_time_of_the_newest_frame_follows_a_correction_once() -> None:
+    """Frames come between a correction, as by the answer to a handshake, and the next look at lags."""
+    arrivals = ArrivalCounter()
+    intake = Intake(BROKERS["aries"].market.make(), arrivals=arrivals)
+    before = intake.last_received
+    intake.take(b"{}", 500)
+
+    arrivals.clock.base -= 70
+    corrected = intake.last_received
+    intake.take(b"{}", 440)
+    intake.clock_corrected()
+
+    assert (before, corrected, intake.last_received) == (0, 430, 440)
+
+
 def test_the_parts_of_a_frame_were_received_when_it_was() -> None:
     sink = Sink()
     intake = Intake(cast("Any", InParts()))
