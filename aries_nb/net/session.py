@@ -411,9 +411,9 @@ class Session:
     def _completed(self) -> None:
         """Set the state to live and end the gap: the server has answered a ping sent after all subscriptions.
 
-        Nothing is missed from here on.
+        Nothing is missed from here on. An answer that comes after the session has ended changes nothing.
         """
-        if self.state == "live":
+        if self.state in ("live", "closed", "failed"):
             return
         if self._gap_tracker.is_filled:
             self._publish()  # rows are visible before their gap is marked as filled

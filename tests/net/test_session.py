@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import QUOTE_COLUMNS, Column, RecordBuffer, Secret, Subscription
+from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.gap_tracking import PingBarriers
@@ -512,7 +513,9 @@ def test_a_store_that_fails_fails_the_session_aloud(
 
     session.subscribe([Route(Subscription("quotes", "AAPL", FIELDS), Full(), 0)])
     eventually(lambda: session.state == "failed")
+    on_network(session._completed).result(5)  # by the answer to a ping, which may be in the same read
 
+    assert session.state == "failed"
     assert isinstance(session.error, FeedError)
     assert isinstance(session.error.__cause__, MemoryError)
     assert "no room" in str(session.error)
