@@ -152,8 +152,6 @@ def test_accounts_are_the_brokers_own(scene: Scene) -> None:
 def test_fills_are_those_that_the_broker_booked(scene: Scene) -> None:
     name = scene.name if scene.symbol == "AAPL" else f"MOEX:{scene.name}"
     brokerage = scene.accounts.brokerage
-    # Aries derives fills from orders: those that had ended before the account was opened are none of them.
-    orders = set(scene.account.orders.log["order_id"])
 
     def net(fills: Iterable[tuple[str, str, float, float]]) -> dict[str, tuple[float, float]]:
         """What was bought and paid, by symbol; what is paid only where a price is that of one share."""
@@ -165,13 +163,14 @@ def test_fills_are_those_that_the_broker_booked(scene: Scene) -> None:
             found[symbol] = bought + signed, paid + signed * cost
         return found
 
-    booked = net(
-        (each.symbol, each.side, float(each.quantity), float(each.price))
-        for each in scene.sim._call(lambda: list(brokerage.fills))
-        if each.account == name and each.quantity and (scene.symbol != "AAPL" or each.order_id in orders)
-    )
-
     def is_equal() -> bool:
+        # Aries derives fills from orders: those that had ended before the account was opened are none of them.
+        orders = set(scene.account.orders.log["order_id"])
+        booked = net(
+            (each.symbol, each.side, float(each.quantity), float(each.price))
+            for each in scene.sim._call(lambda: list(brokerage.fills))
+            if each.account == name and each.quantity and (scene.symbol != "AAPL" or each.order_id in orders)
+        )
         known = scene.account.fills.df[["symbol", "side", "quantity", "price"]]
         seen = {symbol: each for symbol, each in net(known.itertuples(index=False, name=None)).items() if any(each)}
         # The broker rounds average prices.
