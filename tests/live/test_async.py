@@ -290,7 +290,7 @@ def test_a_book_gives_its_levels_after_each_change(feed: anb.Feed) -> None:
 
 
 def test_bars_give_those_that_changed(feed: anb.Feed) -> None:
-    bars = feed.bars("AAPL", history="1h")
+    bars = feed.bars("AAPL", history="1h").wait()
     before = bars.df
 
     parts = updates_of(bars, 3)

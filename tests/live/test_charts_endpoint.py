@@ -203,8 +203,7 @@ def test_marks_know_the_quotes_of_this_endpoint_while_they_are_open(feed: Feed) 
     quotes = feed.quotes(str(held), endpoint="charts")
     feed.quotes(str(held), fields=["last_price"], endpoint="charts")
 
-    others = positions._marks._others
-    eventually(lambda: list(others) == [quotes])
+    eventually(lambda: [each() for each in positions._marks._others] == [quotes])
     quotes.close()
 
-    eventually(lambda: not any(frame.is_open for frame in positions._marks._others))
+    eventually(lambda: not positions._marks._others)
