@@ -557,7 +557,7 @@ def test_a_history_that_does_not_answer_holds_up_neither_the_running_bar_nor_the
 ) -> None:
     sim = serve(rate=500, flush_seconds=0.01)
     feed = open_feed(sim)
-    bars = feed.bars("AAPL", history="30min")
+    bars = feed.bars("AAPL", history="30min").wait()
     released = threading.Event()
     ask = BarHistory.ask
 
