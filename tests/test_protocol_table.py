@@ -138,7 +138,7 @@ def test_tests_of_frames_written_by_hand_are_distinguished_from_those_against_th
 
     by_hand = {
         "brokers/aries/test_market.py",
-        "net/test_oauth.py",
+        "net/auth/test_oauth.py",
         "brokers/alor/test_market.py",
         "brokers/alor/test_accounts.py",
     }

@@ -7,9 +7,9 @@ from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.statistics import FeedStatistics
 from aries_nb.live.table import LiveTable
-from aries_nb.net.keyring import keyring_token
-from aries_nb.net.oauth import oauth, oauth_client, oauth_login
-from aries_nb.net.token_endpoint import OAuthEndpoints
+from aries_nb.net.auth.keyring import keyring_token
+from aries_nb.net.auth.oauth import oauth, oauth_client, oauth_login
+from aries_nb.net.auth.token_endpoint import OAuthEndpoints
 
 __all__ = [
     "Account",

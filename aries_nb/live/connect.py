@@ -17,13 +17,13 @@ from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.model import Hidden, Secret
+from aries_nb.net.auth.oauth import OAuthToken, oauth
+from aries_nb.net.auth.token_endpoint import OAuthEndpoints
+from aries_nb.net.auth.tokens import FunctionToken, TokenSource, hide_token, token_from
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.connection_errors import enough_resources
 from aries_nb.net.http_client import http_base
 from aries_nb.net.limits import ConnectionLimit
-from aries_nb.net.oauth import OAuthToken, oauth
-from aries_nb.net.token_endpoint import OAuthEndpoints
-from aries_nb.net.tokens import FunctionToken, TokenSource, hide_token, token_from
 from aries_nb.net.urls import checked_url
 
 __all__ = ["connect"]

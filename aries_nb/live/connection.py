@@ -43,6 +43,7 @@ from aries_nb.model import (
     Value,
 )
 from aries_nb.model.clock import elapsed
+from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.exchange_clock import ExchangeClock
@@ -50,7 +51,6 @@ from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
 from aries_nb.net.session import Session
-from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import checked_url, shown_url
 from aries_nb.store import (
     LatencySamples,

@@ -26,6 +26,7 @@ from weakref import WeakSet
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
 from aries_nb.model.clock import elapsed, wall_ns
+from aries_nb.net.auth.tokens import RenewableToken, TokenSource, ask
 from aries_nb.net.background import register_fork_aware, run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import enough_resources, explain, is_for_now
@@ -33,7 +34,6 @@ from aries_nb.net.limits import RateLimit, count_values
 from aries_nb.net.proxy import Proxy, proxy_for
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.tls import tls_context
-from aries_nb.net.tokens import RenewableToken, TokenSource, ask
 from aries_nb.net.urls import checked_url, is_loopback, shown_url
 
 if TYPE_CHECKING:

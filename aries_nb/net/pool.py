@@ -17,12 +17,12 @@ from typing import NamedTuple, TypeAlias
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
+from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import ArrivalCounter, Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
-from aries_nb.net.tokens import TokenSource
 from aries_nb.net.urls import shown_url
 
 __all__ = ["SessionPool"]

@@ -44,6 +44,7 @@ from aries_nb.model import (
     TradeGap,
 )
 from aries_nb.model.clock import elapsed
+from aries_nb.net.auth.tokens import Credential, TokenSource, made_with
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import (
@@ -59,7 +60,6 @@ from aries_nb.net.gap_tracking import GapTracker, PingBarriers
 from aries_nb.net.intake import ArrivalCounter, Intake, Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
-from aries_nb.net.tokens import Credential, TokenSource, made_with
 from aries_nb.net.urls import checked_url, shown_url
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 The rule: a live bar is complete only if every trade of it was received. The bar that was running when the trades began,
 and bars that overlap a gap, are incomplete; once such a bar has ended it is fetched from the history again and
 replaced. While it runs it is an estimate, until the history's part and the live trades are joined: an answer of the
-history does not say up to which trade it counts, but `aries_nb.store.bar_join` works it out.
+history does not say up to which trade it counts, but `live/market/current_bar.py` works it out.
 """
 
 from __future__ import annotations

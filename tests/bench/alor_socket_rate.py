@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
 from tests.bench.pace import Meter, Pace

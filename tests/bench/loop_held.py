@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import Background
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 
 __all__ = ["LoopTurns", "measure"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import ConnectError
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.faults import oracle
 from tests.faults.faults import Step

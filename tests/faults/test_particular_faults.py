@@ -12,7 +12,7 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.faults import oracle
 from tests.faults.course import ALOR, ARIES, RULE, Course, Ground, Schedule

@@ -9,9 +9,9 @@ import pytest
 
 from aries_nb.brokers import BROKERS, Broker
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.limits import ConnectionLimit
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 from tests.live.conftest import QUICK
 

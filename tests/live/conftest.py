@@ -9,8 +9,8 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 
 if TYPE_CHECKING:

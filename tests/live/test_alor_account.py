@@ -13,8 +13,8 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import UsageError
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
-from aries_nb.net.tokens import fixed_token
 from aries_nb.store import Fill
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.at_rest import close_at_the_quotes

@@ -9,7 +9,7 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import UnknownSymbolError, UsageError
 from aries_nb.live import Feed, connect
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.sim import Simulator
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually

@@ -19,7 +19,7 @@ from aries_nb.brokers.alor import session as alor_session
 from aries_nb.errors import SubscriptionRefusedError, UnknownSymbolError, UsageError
 from aries_nb.live import Feed, LiveBook, connect
 from aries_nb.model import BAR_COLUMNS
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.conftest import QUICK

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.store.values import frame_of
 from tests.net.rude import RudeServer, say
 

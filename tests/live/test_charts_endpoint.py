@@ -11,7 +11,7 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, ConnectError, UnknownSymbolError, UsageError
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.net.auth.oauth import oauth_login
+from aries_nb.net.auth.token_endpoint import OAuthEndpoints
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.oauth import oauth_login
-from aries_nb.net.token_endpoint import OAuthEndpoints
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.net.patience import eventually
 

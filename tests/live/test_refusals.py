@@ -10,7 +10,7 @@ import pytest
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from tests.net.patience import eventually
 from tests.net.rude import RudeServer, say
 

@@ -15,7 +15,7 @@ from aries_nb.errors import TokenError
 from aries_nb.live import connect
 from aries_nb.live.feed import Feed
 from aries_nb.model import Secret
-from aries_nb.net.oauth import oauth_client
+from aries_nb.net.auth.oauth import oauth_client
 from tests.live.conftest import QUICK
 from tests.live.witness import Witness, received_prints, received_states
 from tests.net.patience import eventually

@@ -13,7 +13,7 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.sim import TROUBLES, AlorOptions, SimOptions, Simulator
 from aries_nb.sim.accounts.orders import Worth
 from aries_nb.sim.market.rough import EXTREME_SIZES

@@ -15,8 +15,8 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import Column, Resumed
 from aries_nb.model.clock import WallClock
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 

@@ -11,8 +11,8 @@ from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live import Feed
 from aries_nb.live.waiting import wait_for
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.tokens import fixed_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aries_nb.brokers import BROKERS
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.session import Session
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.store import GapLog
 

@@ -14,9 +14,9 @@ import pytest
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
+from aries_nb.net.auth.tokens import fixed_token, token_from
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import RateLimit
-from aries_nb.net.tokens import fixed_token, token_from
 from tests.net.forward_proxy import papers
 from tests.net.http_server import Asked, HttpServer, Reply, Script
 from tests.net.patience import eventually

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import RateLimit
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import AlorOptions, Simulator
 
 if TYPE_CHECKING:

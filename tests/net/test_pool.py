@@ -10,11 +10,11 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import QUOTE_COLUMNS, Subscription
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
-from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 

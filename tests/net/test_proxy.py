@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aries_nb.errors import ConnectError
+from aries_nb.net.auth.token_endpoint import OAuthEndpoints, request_token
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.http_client import HttpClient
 from aries_nb.net.proxy import proxy_for
-from aries_nb.net.token_endpoint import OAuthEndpoints, request_token
-from aries_nb.net.tokens import fixed_token
 from tests.net.forward_proxy import Cable, ForwardProxy, Papers, forget_the_network, papers
 from tests.net.http_server import HttpServer, Reply, Script
 from tests.net.patience import eventually

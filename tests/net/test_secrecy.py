@@ -11,9 +11,9 @@ import pytest
 
 from aries_nb.errors import TokenError
 from aries_nb.model import Secret
+from aries_nb.net.auth.tokens import token_from
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.http_client import HttpClient
-from aries_nb.net.tokens import token_from
 from aries_nb.net.websocket import SendQueue, connected
 from tests.net.http_server import HttpServer, Reply
 from tests.net.patience import eventually

@@ -699,7 +699,7 @@ def test_a_refused_renewal_is_shown_and_leads_to_a_token_error(serve: Serve, ope
 
 
 def secrets(fetch: Callable[[], str]) -> Any:
-    from aries_nb.net.tokens import token_from
+    from aries_nb.net.auth.tokens import token_from
 
     return token_from(fetch)
 

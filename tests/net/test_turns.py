@@ -14,10 +14,10 @@ from aries_nb.brokers import BROKERS
 from aries_nb.brokers.aries.account_objects import rows_of
 from aries_nb.brokers.aries.accounts import ROWS_A_CALL
 from aries_nb.model import ORDER_COLUMNS, QUOTE_COLUMNS, Subscription
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import ROUTES_A_TURN, Route
 from aries_nb.net.session import Session
-from aries_nb.net.tokens import fixed_token
 from aries_nb.net.websocket import FRAMES_A_TURN
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from aries_nb.store import GapLog, RollingFrame, Table

@@ -17,8 +17,8 @@ if __name__ == "__main__":
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from tests.live.market_clock import PRICES, minutes_of
 

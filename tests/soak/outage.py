@@ -20,9 +20,9 @@ if __name__ == "__main__":
 
 from aries_nb.brokers import BROKERS
 from aries_nb.net import session as session_module
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import Backoff
 from aries_nb.net.session import Session
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.store import GapLog
 from tests.net.rude import RudeServer, answer_pings

@@ -20,7 +20,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.net.tokens import fixed_token
+from aries_nb.net.auth.tokens import fixed_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,9 +25,9 @@ from aries_nb.live.connection import Link
 from aries_nb.live.market import options as live_options
 from aries_nb.live.market.options import Options
 from aries_nb.live.waiting import wait_for
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient
-from aries_nb.net.tokens import fixed_token
 from aries_nb.store import GapLog
 from tests.net.http_server import HttpServer, Reply
 from tests.net.rude import RudeServer, answer_pings

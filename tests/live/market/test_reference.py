@@ -14,8 +14,8 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UnknownSymbolError, UsageError
 from aries_nb.live.market.reference import MarketReference
+from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.http_client import HttpClient
-from aries_nb.net.tokens import fixed_token
 from aries_nb.sim.aries import http_bars
 from tests.net.http_server import HttpServer, Reply
 

@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
+from aries_nb.net.auth.oauth import OAuthToken, oauth, oauth_client, oauth_login
+from aries_nb.net.auth.token_endpoint import OAuthEndpoints
 from aries_nb.net.http_client import HttpClient
-from aries_nb.net.oauth import OAuthToken, oauth, oauth_client, oauth_login
-from aries_nb.net.token_endpoint import OAuthEndpoints
 from tests.net.http_server import Asked, HttpServer, Reply
 from tests.net.patience import eventually
 

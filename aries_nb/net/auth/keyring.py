@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, cast
 
 from aries_nb.errors import TokenError
 from aries_nb.model import Secret
-from aries_nb.net.tokens import PackageSource, TokenSource, checked_secret
+from aries_nb.net.auth.tokens import PackageSource, TokenSource, checked_secret
 
 __all__ = ["SERVICE", "keyring_token", "load_secret", "save_secret"]
 

@@ -12,9 +12,9 @@ from aries_nb.brokers import TokenExchange
 from aries_nb.errors import ConnectError, FeedError, TokenError, UsageError
 from aries_nb.model import Secret
 from aries_nb.model.clock import wall_ns
+from aries_nb.net.auth.tokens import checked_secret
 from aries_nb.net.connection_errors import is_for_now
 from aries_nb.net.http_client import HttpResponse, checked_http_url, describe, new_client, send_request
-from aries_nb.net.tokens import checked_secret
 
 if TYPE_CHECKING:
     import httpx

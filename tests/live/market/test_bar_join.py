@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store.bar_join import BarJoin, HistoryBar, LiveTrades
+from aries_nb.live.market.current_bar import BarJoin, HistoryBar, LiveTrades
 
 LAG = 10
 

@@ -13,10 +13,10 @@ from typing import Literal
 from aries_nb.errors import TokenError, UsageError
 from aries_nb.model import Secret
 from aries_nb.model.clock import steady_ns
+from aries_nb.net.auth.keyring import load_secret, save_secret
+from aries_nb.net.auth.token_endpoint import IssuedToken, OAuthEndpoints, request_token
+from aries_nb.net.auth.tokens import PackageSource
 from aries_nb.net.background import run_on_thread
-from aries_nb.net.keyring import load_secret, save_secret
-from aries_nb.net.token_endpoint import IssuedToken, OAuthEndpoints, request_token
-from aries_nb.net.tokens import PackageSource
 
 __all__ = ["OAuthToken", "oauth", "oauth_client", "oauth_login"]
 
@@ -265,7 +265,7 @@ class OAuthToken(PackageSource):
 
     def _log_in(self, endpoints: OAuthEndpoints, login: _Login) -> IssuedToken:
         # Imported on use: it loads the standard library's web server.
-        from aries_nb.net.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
+        from aries_nb.net.auth.oauth_callback import CallbackServer, authorize_url, open_browser, pkce_pair
 
         grant = self._grant
         verifier, challenge = pkce_pair() if grant.client_secret is None else (None, "")

@@ -15,7 +15,7 @@ import pytest
 
 from aries_nb.errors import TokenError
 from aries_nb.model import Secret
-from aries_nb.net.tokens import RenewableToken, fetch, token_from
+from aries_nb.net.auth.tokens import RenewableToken, fetch, token_from
 
 OUR_FRAMES = {"token_from", "hidden", "fixed_token", "environment_token", "read", "__call__", "ask", "checked_secret"}
 
@@ -175,7 +175,7 @@ def test_what_a_source_raises_reaches_who_fetches() -> None:
 def test_a_source_that_hangs_does_not_keep_the_interpreter_from_exiting() -> None:
     program = """
 import asyncio, threading
-from aries_nb.net.tokens import fetch
+from aries_nb.net.auth.tokens import fetch
 
 async def main():
     try:

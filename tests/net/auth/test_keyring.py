@@ -9,7 +9,7 @@ import pytest
 
 from aries_nb.errors import TokenError
 from aries_nb.model import Secret
-from aries_nb.net.keyring import keyring_token, load_secret, save_secret
+from aries_nb.net.auth.keyring import keyring_token, load_secret, save_secret
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
