@@ -15,7 +15,7 @@ from msgspec import MsgspecError
 
 from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType
 from aries_nb.brokers.alor.streams import Key, ShapedStream, frequency_of, instrument_body, ns_of, reader_of
-from aries_nb.brokers.parsing import MAX_MS, SECONDS_AS_MS_NS, each_field, rows_at
+from aries_nb.brokers.parsing import MAX_MS, SECONDS_AS_MS_NS, column_values, each_field, rows_at
 from aries_nb.model import (
     FLOAT64,
     INT64,
@@ -261,20 +261,12 @@ def _columns(quotes: Sequence[Any], fields: Sequence[str]) -> list[tuple[list[An
         if type_ in _TIMES:
             column = [ns_of(value) or NOT_A_TIME for value in column]
         try:
-            found.append((column, _made(type_, column)))
+            found.append((column, column_values(_FORMATS.get(type_, ""), column)))
         except TypeError:
             blank = _BLANKS.get(type_, "")
             column = [blank if value is None else value for value in column]
-            found.append((column, _made(type_, column)))
+            found.append((column, column_values(_FORMATS.get(type_, ""), column)))
     return found
-
-
-def _made(type_: FieldType, column: list[Any]) -> ValueColumn:
-    """Return the values of a field as a block has them. Raises TypeError if any is None."""
-    if type_ in _FORMATS:
-        return array(_FORMATS[type_], column)
-    "".join(column)
-    return column
 
 
 def _completed(kind: Kind, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Value, ...]:

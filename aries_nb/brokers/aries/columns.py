@@ -28,7 +28,7 @@ from aries_nb.brokers.aries.messages import (
 )
 from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
 from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES, FieldsPart, MarketStream, StreamPart
-from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, each_field, millis, rows_at
+from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, column_values, each_field, millis, rows_at
 from aries_nb.model import (
     FLOAT64,
     INT64,
@@ -203,8 +203,8 @@ class _Prints(_Group):
             rows.append(values)
         if counted:
             share, ts = share.chosen(has_row), [*compress(ts, has_row)]
-        types = [PRINT_COLUMN_TYPES[field] for field in self.subscriptions[0].fields]
-        columns = [_made(*each) for each in zip(types, zip(*rows, strict=True), strict=True)] if rows else []
+        formats = [_FORMATS.get(PRINT_COLUMN_TYPES[field], "") for field in self.subscriptions[0].fields]
+        columns = [column_values(*each) for each in zip(formats, zip(*rows, strict=True), strict=True)] if rows else []
         last = dict(zip(share.which, range(len(ts)), strict=True))
         return self._made(share, ts, last, columns), counted
 
@@ -217,7 +217,7 @@ class _Quotes(_Group):
         # By kind, the part of a stream's row that it fills: its place among the parts, and that of the first stream.
         self._parts = {part.update: (at, part) for at, part in enumerate(first.parts) if isinstance(part, FieldsPart)}
         fields = first.subscription.fields
-        self._types = [QUOTE_COLUMN_TYPES[field] for field in fields]
+        self._formats = [_FORMATS.get(QUOTE_COLUMN_TYPES[field], "") for field in fields]
         self._columns = [each_field(EVENT_FIELDS[field]) for field in fields]
 
     def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
@@ -233,7 +233,7 @@ class _Quotes(_Group):
                 has_row = [row is not None for row in rows]
                 share, ts = share.chosen(has_row), [*compress(ts, has_row)]
             transposed = zip(*filter(None, rows), strict=True)
-            columns = [_made(type_, column) for type_, column in zip(self._types, transposed, strict=False)]
+            columns = [column_values(*each) for each in zip(self._formats, transposed, strict=False)]
             last = dict(zip(share.which, range(len(ts)), strict=True))
         return self._made(share, ts, last, columns), counted
 
@@ -250,21 +250,21 @@ class _Quotes(_Group):
         made: dict[int, ValueColumn] = {}
         for field, column in read.items():
             with suppress(TypeError):  # some lack it
-                made[field] = _made(self._types[field], column)
+                made[field] = column_values(self._formats[field], column)
         if not made and (UNSET,) * len(fields) in zip(*read.values(), strict=True):
             return []
         known = {place: self.streams[place].values for place in last}
-        for field, type_ in enumerate(self._types):
+        for field, format_ in enumerate(self._formats):
             if field not in made:
                 before = {place: values[field] for place, values in known.items()}
                 read[field] = _filled(read.get(field), share.which, before)
-                made[field] = _made(type_, read[field])
-        rows = rows_at([read[field] for field in range(len(self._types))], last.values())
+                made[field] = column_values(format_, read[field])
+        rows = rows_at([read[field] for field in range(len(self._formats))], last.values())
         for (place, newest), row in zip(last.items(), rows, strict=True):
             stream = self.streams[place]
             stream.values = row
             stream.parts[at].ts = ts[newest]
-        return [made[field] for field in range(len(self._types))]
+        return [made[field] for field in range(len(self._formats))]
 
     def _merged(self, share: _Share, ts: Sequence[int]) -> list[Values | None]:
         """Return the values of each record, one after the other; None where an update makes none."""
@@ -306,14 +306,6 @@ def _filled(column: Sequence[Any] | None, which: Sequence[int], known: dict[int,
 def _is_usual(part: StreamPart) -> bool:
     """Whether rows of a part take no more than the values of updates."""
     return isinstance(part, PrintPart) or (type(part) is FieldsPart and not part.times)
-
-
-def _made(type_: ColumnType, column: Sequence[Any]) -> ValueColumn:
-    """Return the values of a field as a block has them. Raises TypeError if any is missing."""
-    if type_ == "text":
-        "".join(column)
-        return list(column)
-    return array(_FORMATS[type_], column)
 
 
 def _times(updates: Sequence[Any]) -> list[int]:
