@@ -84,11 +84,11 @@ async def _opened(opening: Future[Feed]) -> Feed:
     """Return the feed once it is open; it is closed then if the caller was cancelled, even if the loop has ended."""
     loop, is_done = asyncio.get_running_loop(), asyncio.Event()
 
-    def tell(_: Future[Feed]) -> None:
+    def finish(_: Future[Feed]) -> None:
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(is_done.set)
 
-    opening.add_done_callback(tell)
+    opening.add_done_callback(finish)
     try:
         await is_done.wait()
     except asyncio.CancelledError:

@@ -195,8 +195,8 @@ class AdapterContract(ABC):
         again = [each for each in exchange.sent[sent:] if self.symbol in _text(each)]
 
         assert not again, "a stream that runs is not asked for again"
-        told = [record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])]
-        assert set(told) >= set(both), "each subscription of a stream gets its records"
+        served = [record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])]
+        assert set(served) >= set(both), "each subscription of a stream gets its records"
         exchange.protocol.unsubscribe(both[:1])
         exchange.pump()
         assert {record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])} == {both[1]}

@@ -508,7 +508,7 @@ def _is_same_execution(one: Fill, other: Fill) -> bool:
 
 
 def _usual_multiplier(symbol: str, security_type: str = "") -> Decimal | None:
-    """Return 100 for an option, None for a share, NaN for any other type of security, which only a position tells."""
+    """Return 100 for an option, None for a share, NaN for any other type of security, which only a position names."""
     kind = security_type.upper()
     if kind == "OPTION" or is_option_symbol(symbol):
         return OPTION_MULTIPLIER

@@ -183,8 +183,8 @@ class GapLog:
         gaps = [gap for gap in self.all() if not gap.is_of_one]
         alone = [gap for gap in self.all() if gap.is_of_one and gap.number in own]
         parts = [gap for gap in gaps if gap.stream in streams and gap.symbol in ("", *streams[gap.stream][1])]
-        told = {(streams[gap.stream][0], gap.started) for gap in parts}
-        whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in told]
+        named = {(streams[gap.stream][0], gap.started) for gap in parts}
+        whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in named]
         return sorted([*whole, *parts, *alone], key=lambda gap: gap.number)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:

@@ -252,7 +252,7 @@ class Reconciliation:
             self._reset()
 
     def _value_at_the_end(self, symbol: str, came: Decimal) -> None:
-        """Value what is gone and never had a mark at the cash that `came` for it, what is margined beside its cost."""
+        """Value what is gone and never had a mark at the cash that `came` for it, what is margined next to its cost."""
         held = self._attribution.quantities()[symbol]
         cost = _cost_of(-held, self._margined.get(symbol))
         self._worths[symbol] = ((came - cost) / held).quantize(COST_STEP)

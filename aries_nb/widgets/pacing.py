@@ -91,7 +91,7 @@ class FramePacing:
         return math.ceil(UNANSWERED_S / self.period_s)
 
     def shown(self) -> None:
-        """Record that the view comes into sight: what was sent before, nobody may have painted."""
+        """Record that the view comes into sight: what was sent before, perhaps no page has painted."""
         self.is_visible = self.is_starting = True
         self.unanswered, self.waiting_since = 0, None
         self.awaited.clear()

@@ -184,7 +184,7 @@ def lateness(*, is_by_columns: bool, piece: int) -> list[float]:
     answer(client)
     guid = client.protocol._streams[key_of(subscription)].guid
     monitor = LagMonitor()
-    told: list[float] = []
+    given: list[float] = []
     for turn in range(120):
         now = turn / 4
         sent = MS + round((now - max(now - 10, 0) / 2) * 1_000)
@@ -193,9 +193,9 @@ def lateness(*, is_by_columns: bool, piece: int) -> list[float]:
         (lags,) = client.lags
         client.lags.clear()
         monitor.turn(now, lags, 4.0 * piece)
-        told.append(monitor.seconds)
+        given.append(monitor.seconds)
     assert (client.by_columns >= 119 * piece) == (is_by_columns and piece >= AlorMarket.LEAST_FRAMES)
-    return told
+    return given
 
 
 @pytest.mark.parametrize("piece", [1, 11, 12, 20, 100, 450])

@@ -179,32 +179,32 @@ def test_a_callback_may_close_the_feed(feed: anb.Feed) -> None:
 
 
 def test_on_gap_tells_each_gap_and_its_end(sim: Simulator, feed: anb.Feed) -> None:
-    told: list[Gap] = []
-    undo = feed.on_gap(told.append)
+    given: list[Gap] = []
+    undo = feed.on_gap(given.append)
 
     for number in (1, 2, 3):
         sim.drop_connections()
         eventually(partial(lambda wanted: list(feed.gaps.df["ended"].notna()) == [True] * wanted, number))
-    eventually(lambda: sum(gap.ended is not None for gap in told) == 3)
+    eventually(lambda: sum(gap.ended is not None for gap in given) == 3)
     undo()
 
-    ended = [gap for gap in told if gap.ended is not None]
+    ended = [gap for gap in given if gap.ended is not None]
     assert list(feed.gaps.df["started"].astype("int64")) == [gap.started // 1_000 for gap in ended]
-    assert {"the connection was cut"} == {gap.reason for gap in told}
-    assert len(told) == len(set(told))
+    assert {"the connection was cut"} == {gap.reason for gap in given}
+    assert len(given) == len(set(given))
 
 
 def test_on_gap_does_not_tell_what_was_before(sim: Simulator, feed: anb.Feed) -> None:
-    told: list[Gap] = []
+    given: list[Gap] = []
     sim.drop_connections()
     eventually(lambda: len(feed.gaps) == 1 and feed.state == "live")
 
-    feed.on_gap(told.append)
+    feed.on_gap(given.append)
     sim.drop_connections()
     eventually(lambda: len(feed.gaps) == 2 and feed.state == "live")
-    eventually(lambda: any(gap.ended for gap in told))
+    eventually(lambda: any(gap.ended for gap in given))
 
-    assert {feed._gaps.all()[1].started} == {gap.started for gap in told}
+    assert {feed._gaps.all()[1].started} == {gap.started for gap in given}
 
 
 def test_a_feed_without_callbacks_has_no_callback_thread(feed: anb.Feed, serve: Callable[..., Simulator]) -> None:
@@ -335,31 +335,31 @@ def test_an_update_costs_the_new_states_alone_however_many_came_before(
     feed = open_feed(serve(rate=10, orders_per_s=50.0))
     orders = feed.account("ACC-1").orders.wait(changes=20)
     built: list[int] = []
-    told: list[int] = []
+    given: list[int] = []
 
     def frame(columns: Any, rows: Any) -> pd.DataFrame:
         built.append(len(rows))
         return frame_of(columns, rows)
 
     monkeypatch.setattr("aries_nb.store.log.frame_of", frame)
-    stop = orders.on_update(lambda rows: told.append(len(rows)))
-    eventually(lambda: len(told) >= 5)
+    stop = orders.on_update(lambda rows: given.append(len(rows)))
+    eventually(lambda: len(given) >= 5)
     stop()
     orders.close()
 
-    assert [count for count in built if count][: len(told)] == told
+    assert [count for count in built if count][: len(given)] == given
 
 
 def test_fills_are_told_as_they_are_in_df(serve: Callable[..., Simulator], open_feed: Any) -> None:
     fills = open_feed(serve(rate=10, orders_per_s=50.0)).account("ACC-1").fills
     fills._multipliers = lambda: dict.fromkeys(("AAPL", "MSFT", "NVDA", "TSLA", "AMZN"), Decimal(50))  # of futures
-    told: list[pd.DataFrame] = []
+    given: list[pd.DataFrame] = []
 
-    stop = fills.on_update(told.append)
-    eventually(lambda: len(told) >= 5)
+    stop = fills.on_update(given.append)
+    eventually(lambda: len(given) >= 5)
     stop()
 
-    rows = pd.concat(told)
+    rows = pd.concat(given)
     assert 50 in set(rows["multiplier"])
     pd.testing.assert_frame_equal(fills.df.loc[rows.index], rows)
 

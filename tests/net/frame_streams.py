@@ -20,7 +20,7 @@ from aries_nb.net.frame_connection import MAX_FRAME, FrameConnection
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Cable", "Heard", "frame", "open_connection", "play", "stream"]
+__all__ = ["Cable", "Outcome", "frame", "open_connection", "play", "stream"]
 
 MOST_FRAMES = 40
 LENGTHS = (0, 1, 2, 60, 124, 125, 126, 127, 300, 65_535, 65_536)
@@ -39,7 +39,7 @@ UNKNOWN = (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)  # opcodes
 HEADER = 10  # bytes of the longest one of a server
 
 
-class Heard(NamedTuple):
+class Outcome(NamedTuple):
     """What a connection gave: the messages, the close frames received and sent, and the frames that were sent."""
 
     messages: list[bytes]
@@ -160,7 +160,7 @@ async def open_connection(kind: type[ClientConnection], cable: Cable) -> tuple[C
     return connection, server, b"".join(server.data_to_send())
 
 
-async def play(kind: type[ClientConnection], seed: int) -> Heard:
+async def play(kind: type[ClientConnection], seed: int) -> Outcome:
     """Play the stream of this seed to a connection, cut into its reads, to the end of the connection."""
     dice = random.Random(seed)
     cable = Cable()
@@ -187,7 +187,7 @@ async def play(kind: type[ClientConnection], seed: int) -> Heard:
     if closing is not None:
         await closing
     received, sent = (None if each is None else (each.code, each.reason) for each in (ended.rcvd, ended.sent))
-    return Heard(messages, received, sent, ended.rcvd_then_sent, _frames(server, cable.written))
+    return Outcome(messages, received, sent, ended.rcvd_then_sent, _frames(server, cable.written))
 
 
 def _reads(pieces: list[bytes], dice: random.Random) -> list[bytes]:

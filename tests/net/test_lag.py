@@ -366,8 +366,8 @@ def test_after_it_a_connection_that_lives_has_lost_nothing_and_says_so(
     before = len(tape.frame())
     eventually(lambda: len(tape.frame()) > before)
 
-    told = [(gap.reason, gap.cause, gap.filled) for gap in gaps(session)]
-    assert told == [("this process stood still for 3600 s", "pause", True)]
+    given = [(gap.reason, gap.cause, gap.filled) for gap in gaps(session)]
+    assert given == [("this process stood still for 3600 s", "pause", True)]
     assert set(tape.frame()["trade_id"].diff().dropna()) == {1}
     assert session.reconnects == 0
 
@@ -426,6 +426,6 @@ def test_a_process_that_was_stopped_notices_and_loses_nothing(serve: Callable[..
         time.sleep(STOPPED_SECONDS)
         stopped.send_signal(signal.SIGCONT)
 
-        told = stopped.stdout.readline()
+        given = stopped.stdout.readline()
 
-    assert re.fullmatch(r"\['this process stood still for \d s'\] \[True\] 0\.0 0\n", told)
+    assert re.fullmatch(r"\['this process stood still for \d s'\] \[True\] 0\.0 0\n", given)

@@ -22,7 +22,7 @@ MOST_TRADES = 5_000  # the server's limit for past trades (§10)
 IDS_KEPT = 1_000  # the newest; enough to find where the past continues
 SOURCE = "source"  # the column with "live" or "history"
 _SIDES = ("buy", "sell")
-_STATE = ("price", "size", "side")  # what, with the time, tells a correction from a repetition
+_STATE = ("price", "size", "side")  # what, with the time, distinguishes a correction from a repetition
 _STATES_KEPT = 8  # of one id
 _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 

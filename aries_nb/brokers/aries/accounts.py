@@ -107,10 +107,10 @@ class AriesAccounts(AriesConnection[TopicKey]):
         Returns records and notices, each in order; `Unfinished` while more of a long list is left. The list is in the
         records as a whole.
         """
-        first, told = super().receive(frames, received)
+        first, read = super().receive(frames, received)
         if frames:
-            return first, told
-        records, notices = list(first), list(told)
+            return first, read
+        records, notices = list(first), list(read)
         self._go_on(records, notices)
         return records, notices
 

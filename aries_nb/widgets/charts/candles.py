@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_SHOWN", "BarCandles", "Candles"]
 
-# Digits of such volumes would not fit beside the axis, and a number that is cut is another one.
+# Digits of such volumes would not fit next to the axis, and a number that is cut is another one.
 HUGE_VOLUMES = [{"dtickrange": [1e12, None], "value": "~g"}]
 MOST_SHOWN = 2_000  # a browser draws each candle as a shape of its own
 

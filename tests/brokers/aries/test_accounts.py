@@ -635,11 +635,11 @@ def test_what_follows_a_long_list_in_its_frame_comes_after_it() -> None:
     snapshot = ack(request, data={"ordersV2": [order(n, ordStatus="NEW") for n in range(2 * ROWS_A_CALL)]})
     later = account_event("order", order(1, ordStatus="FILLED"))
 
-    first, told = protocol.receive([frame(snapshot, pong, later)], RECEIVED)
+    first, given = protocol.receive([frame(snapshot, pong, later)], RECEIVED)
     between = protocol.tick(1.0)
     found, notices = protocol.receive((), RECEIVED)
 
-    assert (list(first), list(told), list(between)) == ([], [Unfinished()], [])
+    assert (list(first), list(given), list(between)) == ([], [Unfinished()], [])
     assert table(found, ORDERS)["ORD-1",]["status"] == "FILLED"
     assert [Pong(ping)] == list(notices)
 
@@ -676,10 +676,10 @@ def test_long_lists_of_changes_come_in_parts(name: str, decoded: list[int]) -> N
             "pnl", {"candles": [{"interval": "1m", "time": 60 * n, "close": 1} for n in range(1, count + 1)]}
         )
 
-    first, told = protocol.receive([frame(message)], RECEIVED)
+    first, given = protocol.receive([frame(message)], RECEIVED)
     found, _ = whole(protocol, b"")
 
-    assert Unfinished() in told
+    assert Unfinished() in given
     assert 0 < len(first) <= ROWS_A_CALL
     assert len(first) + len(found) == count == len(decoded)
 

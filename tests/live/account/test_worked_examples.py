@@ -72,8 +72,8 @@ def test_an_instrument_is_worth_what_it_should_be(broker: str, name: str, monkey
         report: Callable[..., None] = partial(_aries if broker == "aries" else _alor, server, books, symbol, kind)
         account = feed.account("D1")
         assert len(account.fills) == 0
-        told: list[pd.DataFrame] = []
-        account.fills.on_update(told.append)
+        given: list[pd.DataFrame] = []
+        account.fills.on_update(given.append)
         equity = account.equity.wait()
 
         def is_worth(gain: str, fees: int) -> Callable[[], bool]:
@@ -103,8 +103,8 @@ def test_an_instrument_is_worth_what_it_should_be(broker: str, name: str, monkey
         traded = zip((10, 4, 16), (bought, sold, flipped), strict=True)
         amounts = [quantity * (price * Decimal(kind.multiplier) + Decimal(kind.accrued)) for quantity, price in traded]
         assert account.fills.df["amount"].tolist() == pytest.approx([float(each) for each in amounts])
-        # The first may be told before the position whose multiplier it has.
-        assert pd.concat(told)["amount"].tolist()[1:] == pytest.approx([float(each) for each in amounts[1:]])
+        # The first may be given before the position whose multiplier it has.
+        assert pd.concat(given)["amount"].tolist()[1:] == pytest.approx([float(each) for each in amounts[1:]])
         assert equity.assumptions.keys() <= {symbol}
         assert explained["unexplained"].abs().sum() < 1e-6
         assert explained.loc["total", "total"] == pytest.approx(float(Decimal(gains[3]) - 3 * FEE), abs=1e-3)
