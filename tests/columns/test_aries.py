@@ -188,12 +188,18 @@ def test_much_of_it_is_taken_by_columns() -> None:
     assert sum(taken for taken, _ in TAKEN.values()) >= 0.3 * sum(records for _, records in TAKEN.values())
 
 
-def test_most_usual_reads_are_taken_by_columns() -> None:
+def subscribed() -> tuple[Market, Client]:
+    """A market, and a client with the quotes of all its symbols, by columns."""
     market = Market(1)
     client, _ = clients()
     opened(client)
     client.add([Subscription("quotes", symbol, USUAL) for symbol in market.symbols])
     lines.answer_pings(client.protocol)
+    return market, client
+
+
+def test_most_usual_reads_are_taken_by_columns() -> None:
+    market, client = subscribed()
     frames = [b"\n".join(market.line(kind, 0.0, 0.0) for _ in range(40)) for kind in ("quote", "trade") * 25]
 
     client.read(frames, RECEIVED)
@@ -202,11 +208,7 @@ def test_most_usual_reads_are_taken_by_columns() -> None:
 
 
 def test_few_messages_are_taken_by_message() -> None:
-    market = Market(1)
-    client, _ = clients()
-    opened(client)
-    client.add([Subscription("quotes", symbol, USUAL) for symbol in market.symbols])
-    lines.answer_pings(client.protocol)
+    market, client = subscribed()
 
     client.read([market.line("quote", 0.0, 0.0)], RECEIVED)
 
