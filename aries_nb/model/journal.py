@@ -1,0 +1,68 @@
+"""The journal of a feed: all that its state depends on, as events in the order in which they happened.
+
+A feed's state is a function of these events. Played back in their order, they give the same rows, books, gaps and
+counts. The network's thread adds them to a `Journal`, which may be a recording; a replay takes them out of one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple, Protocol
+
+__all__ = ["FRAME", "HOLE", "Event", "Hole", "Journal"]
+
+FRAME = "frame"
+"""The event whose body is a frame as received. By far the most frequent."""
+
+HOLE = "hole"
+"""The event that a reader puts where events are missing; `Hole.of` reads its body."""
+
+
+class Event(NamedTuple):
+    """One thing that happened to a feed: a frame received, or something done to a protocol or session."""
+
+    seq: int
+    """The arrival number that the next record of the feed gets at this time. It never falls."""
+    received: int
+    """Market time in ns since the epoch, UTC. It falls where the clock is corrected."""
+    connection: int
+    """The number of the connection in this feed, from 1; 0 is the feed itself."""
+    what: str
+    """What happened, a short text: `FRAME`, `HOLE`, or a name that `net` gives to what it does."""
+    body: bytes
+    """A frame as received, or JSON. It holds no token and no secret: the room that adds the event sees to that."""
+
+
+class Hole(NamedTuple):
+    """Where events of a recording are missing: damaged, deleted, or never recorded."""
+
+    reason: str
+    """Why, such as "damaged: the checksum is wrong"."""
+    seq: int
+    """Of the last event before the hole; 0 where the recording begins with it."""
+    received: int
+    """Of the last event before the hole, in ns since the epoch; 0 where the recording begins with it."""
+    next_seq: int | None
+    """Of the first event after the hole; None where the recording ends with it."""
+    next_received: int | None
+    """Of the first event after the hole; None where the recording ends with it."""
+
+    def event(self) -> Event:
+        """Return the event that stands for this hole, in the place of those that are missing."""
+        return Event(self.seq, self.received, 0, HOLE, json.dumps(self._asdict()).encode())
+
+    @classmethod
+    def of(cls, event: Event) -> Hole:
+        """Return the hole that an event of this kind stands for."""
+        return cls(**json.loads(event.body))
+
+
+class Journal(Protocol):
+    """Takes the events of one feed."""
+
+    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
+        """Take one event; the arguments are the fields of `Event`.
+
+        Called on the network's thread alone, in the order of the events. Returns at once and never raises: a journal
+        that fails says so elsewhere, and takes nothing from then on.
+        """
