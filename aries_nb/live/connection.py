@@ -43,11 +43,12 @@ from aries_nb.model import (
     Value,
 )
 from aries_nb.model.clock import elapsed
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.exchange_clock import ExchangeClock
-from aries_nb.net.intake import ArrivalCounter, Route
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
 from aries_nb.net.session import Session
@@ -100,7 +101,7 @@ class Link:
         *,
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
-        arrivals: ArrivalCounter | None = None,
+        arrivals: Arrivals | None = None,
         is_finished: Callable[[str], bool] = lambda _: False,
         loops: Collection[asyncio.AbstractEventLoop] = (),
     ) -> None:
@@ -111,7 +112,7 @@ class Link:
         self.hours = endpoint.hours
         self.conflates = endpoint.conflates
         self._gaps = gaps
-        arrivals = arrivals or ArrivalCounter()
+        arrivals = arrivals or Arrivals()
         self.clock = arrivals.clock  # market time
         address = checked_url(url, endpoint.path)
         self._pool = SessionPool(

@@ -46,10 +46,10 @@ from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.model.clock import elapsed
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.http_client import HttpClient, http_base
-from aries_nb.net.intake import ArrivalCounter
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.store import Gap, GapLog, MessageCounts
 
@@ -84,7 +84,7 @@ class Feed(BoundToProcess):
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        arrivals = ArrivalCounter()
+        arrivals = Arrivals()
         self._clock = FeedClock(arrivals.clock)
         self._gaps = GapLog(arrivals.clock)
         self._gap_selection = GapSelection(self._gaps)

@@ -16,8 +16,9 @@ import pandas as pd
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Kind, TradeGap, Values
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import on_network, on_network_later, run_on_thread
-from aries_nb.net.intake import ArrivalCounter, Route
+from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
 
 __all__ = ["GapFill"]
@@ -76,7 +77,7 @@ class GapFill:
     `report` is called with a text when one fails.
     """
 
-    def __init__(self, reference: MarketReference, arrivals: ArrivalCounter, report: Callable[[str], None]) -> None:
+    def __init__(self, reference: MarketReference, arrivals: Arrivals, report: Callable[[str], None]) -> None:
         self._report = report
         self._reference = reference
         self._arrivals = arrivals

@@ -38,18 +38,21 @@ class ExchangeClock:
 
     It starts with this computer's clock, and from then on does not follow when that is set. `base` is what it adds to
     the steady clock, in ns: by how much it differs from an earlier value, times of receipt before and after a
-    correction differ. `corrections` counts the corrections.
+    correction differ. `corrections` counts the corrections. `held` is the time at which the clock stands while an event
+    takes effect on the network's thread, None while it runs.
     """
 
     def __init__(self) -> None:
         self.base = wall_ns() - steady_ns()
         self.corrections = 0
+        self.held: int | None = None
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
         self._on_time_at: int | None = None  # market time at which a message was last on time
 
     def now_ns(self) -> int:
         """Return the market time in ns since the epoch, UTC."""
-        return steady_ns() + self.base
+        held = self.held
+        return steady_ns() + self.base if held is None else held
 
     @property
     def offset_s(self) -> float:

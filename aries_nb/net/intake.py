@@ -29,10 +29,10 @@ from aries_nb.model import (
     ValueColumn,
     Values,
 )
-from aries_nb.net.exchange_clock import ExchangeClock
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.limits import count_lines, count_values
 
-__all__ = ["ArrivalCounter", "Intake", "Route", "in_turns"]
+__all__ = ["Intake", "Route", "in_turns"]
 
 # Of the first route: what appends to the three lists of its sink's buffer, the symbol's code there, and the sink.
 # Then sink and code of the other routes, which most subscriptions do not have.
@@ -79,23 +79,6 @@ async def in_turns(routes: Sequence[Route]) -> AsyncIterator[Sequence[Route]]:
         yield routes[start : start + ROUTES_A_TURN]
 
 
-class ArrivalCounter:
-    """Numbers the records of a feed in the order of their arrival over all its connections, from 1.
-
-    The network's thread owns it: all connections are read there. `clock` is the market time of their receipt.
-    """
-
-    def __init__(self) -> None:
-        self.clock = ExchangeClock()
-        self._next = 1
-
-    def take(self, count: int) -> int:
-        """Number `count` records; return the number of the first."""
-        first = self._next
-        self._next += count
-        return first
-
-
 class Intake:
     """Decodes the frames of one connection, appends their records to the stores of its routes, and counts them.
 
@@ -112,12 +95,12 @@ class Intake:
         protocol: BrokerProtocol,
         redact: Callable[[str], str] = str,
         *,
-        arrivals: ArrivalCounter | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._protocol = protocol
         self._by_columns = protocol if self.IS_BY_COLUMNS and isinstance(protocol, ColumnProtocol) else None
         self._targets_of: dict[int, tuple[tuple[Subscription, ...], Sequence[_Target]]] = {}  # by id of the former
-        self._arrivals = arrivals or ArrivalCounter()
+        self._arrivals = arrivals or Arrivals()
         self._redact = redact
         self._appenders_of: dict[Subscription, _Appenders] = {}
         self._routes: dict[Subscription, list[Route]] = {}

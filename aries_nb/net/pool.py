@@ -17,10 +17,11 @@ from typing import NamedTuple, TypeAlias
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.intake import ArrivalCounter, Route
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
 from aries_nb.net.urls import shown_url
@@ -58,10 +59,10 @@ class SessionPool:
         *,
         connection_limit: ConnectionLimit,
         rule: BackoffRule | None = None,
-        arrivals: ArrivalCounter | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self.url = url
-        arrivals = arrivals or ArrivalCounter()
+        arrivals = arrivals or Arrivals()
         self._most_streams = endpoint.most_streams
         self._new_session: Callable[[int], Session] = lambda number: Session(
             url,

@@ -44,6 +44,7 @@ from aries_nb.model import (
     TradeGap,
 )
 from aries_nb.model.clock import elapsed
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import Credential, TokenSource, made_with
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
@@ -57,7 +58,7 @@ from aries_nb.net.connection_errors import (
     token_refused,
 )
 from aries_nb.net.gap_tracking import GapTracker, PingBarriers
-from aries_nb.net.intake import ArrivalCounter, Intake, Route, in_turns
+from aries_nb.net.intake import Intake, Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.urls import checked_url, shown_url
@@ -101,14 +102,14 @@ class Session:
         number: int = 1,
         address: Callable[[str], str] | None = None,
         headers: Callable[[str], Mapping[str, str]] | None = None,
-        arrivals: ArrivalCounter | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         from aries_nb.net.websocket import SendQueue
 
         self._address, self._headers = address, headers
         self.url, self.number, self._where = url, number, shown_url(url)
         self._redact = Redactor()  # of the tokens that were sent
-        arrivals = arrivals or ArrivalCounter()
+        arrivals = arrivals or Arrivals()
         self._clock = arrivals.clock
         self.intake = Intake(protocol, self._redact, arrivals=arrivals)
         self.state: State = "connecting"

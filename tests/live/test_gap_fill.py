@@ -12,8 +12,9 @@ import pytest
 from aries_nb.live import gap_fill as refill_module
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.model import Column, Resumed, Subscription, TradeGap
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import on_network
-from aries_nb.net.intake import ArrivalCounter, Route
+from aries_nb.net.intake import Route
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually
 
@@ -48,7 +49,7 @@ def reference() -> Reference:
 @pytest.fixture
 def refill(reference: Reference) -> GapFill:
     stand_in: Any = reference
-    return GapFill(stand_in, ArrivalCounter(), logging.getLogger(__name__).info)
+    return GapFill(stand_in, Arrivals(), logging.getLogger(__name__).info)
 
 
 def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:

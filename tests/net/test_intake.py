@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from aries_nb.brokers import BROKERS
 from aries_nb.model import RecordBuffer, Subscription, Unfinished
-from aries_nb.net.intake import KEPT_UNREADABLE, ArrivalCounter, Intake, Route
+from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Route
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ def numbers(sink: Sink) -> list[int]:
 
 
 def test_records_are_numbered_as_they_arrive_over_all_connections() -> None:
-    arrivals = ArrivalCounter()
+    arrivals = Arrivals()
     sinks = [Sink() for _ in range(3)]
     intakes = []
     for symbol, sink in zip(("AAPL", "MSFT", "TSLA"), sinks, strict=True):
@@ -227,7 +228,7 @@ class InParts:
 
 def test_the_time_of_the_newest_frame_follows_a_correction_once() -> None:
     """Frames come between a correction, as by the answer to a handshake, and the next look at lags."""
-    arrivals = ArrivalCounter()
+    arrivals = Arrivals()
     intake = Intake(BROKERS["aries"].market.make(), arrivals=arrivals)
     before = intake.last_received
     intake.take(b"{}", 500)
