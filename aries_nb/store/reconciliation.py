@@ -76,6 +76,7 @@ class Reconciliation:
         with exactly():
             for split in splits:
                 self._add_event(split.label, self._attribution.split(split.symbol, split.ratio))
+                self._worths.pop(split.symbol, None)  # was of a unit before the split, be the price the same
             self._learn(reported, fills)
             for fill in self._priced((*self._unpriced, *(fill for fill in fills if fill.quantity)), marks):
                 self._trade(fill, now)

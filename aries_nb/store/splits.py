@@ -19,6 +19,9 @@ __all__ = ["PRICE_AHEAD", "SETTLING_NS", "Held", "Split", "SplitWatch"]
 
 # A price that has jumped is taken for true after this time, in ns: by then the position would have followed (assumed).
 SETTLING_NS = 5_000_000_000
+# A price that has moved is remembered for this time, in ns: the position may follow a price that no split explained, as
+# the market moved too.
+REMEMBERED_NS = 60_000_000_000
 # A price that has jumped by such a factor, or by its inverse, to 3 % may be that of a split share.
 JUMPS = (4 / 3, 3 / 2, 5 / 2, 7 / 2, *map(float, range(2, 101)))
 SAME_JUMP = math.log(1.03)
@@ -59,6 +62,7 @@ class _Known(NamedTuple):
     `since` is when the price ceased to belong to the quantity, None while it does; `price_then` is that of this time.
     `is_last`: the price is that of the last trade, not the middle of the sides; `other` is the newest of the other
     kind. `untraded` is by how much the quantity has changed more than fills (own executions) say, since `untraded_at`.
+    `left` is the price, of either kind, that is farthest from `price` of those that it had until `left_at`, or later.
     """
 
     held: Held
@@ -70,17 +74,38 @@ class _Known(NamedTuple):
     other: Decimal | None = None
     untraded: Decimal = ZERO
     untraded_at: int = 0
+    left: Decimal | None = None
+    left_at: int = 0
 
     def comparable(self, *, is_last: bool) -> Decimal | None:
         """Return the known price of that kind; the price whatever its kind while it does not belong to the quantity."""
         return self.price if self.is_last == is_last or (self.since is not None and not self.other) else self.other
 
-    def agreed(self, price: Decimal, *, is_last: bool) -> _Known:
+    def agreed(self, price: Decimal, now: int, *, is_last: bool) -> _Known:
         """Return what is known once `price` belongs to the quantity."""
-        other = self.other if self.is_last == is_last else self.price
-        return _Known(self.held, price, is_last=is_last, other=other)._replace(
-            untraded=self.untraded, untraded_at=self.untraded_at
+        left, left_at = self.left, self.left_at
+        is_old = now - left_at >= REMEMBERED_NS
+        if self.price != price and (is_old or abs(_moved(left, price)) < abs(_moved(self.price, price))):
+            left, left_at = self.price, now
+        return self._replace(
+            price=price,
+            ratio=Fraction(1),
+            since=None,
+            price_then=None,
+            is_last=is_last,
+            other=self.other if self.is_last == is_last else self.price,
+            left=left,
+            left_at=left_at,
         )
+
+    def is_split_at(self, price: Decimal, before: Decimal) -> bool:
+        """Return whether `price` is nearer to what a split by the ratio makes of a price before it than to that one.
+
+        That is the price `before`, or one that it had shortly before the quantity changed.
+        """
+        is_left = self.since is not None and self.since - self.left_at < REMEMBERED_NS
+        moves = [_moved(each, price) for each in (before, self.left if is_left else None)]
+        return any(abs(moved + math.log(self.ratio)) < abs(moved) for moved in moves)
 
     def taken(self, held: Held, traded: Decimal | None, now: int) -> _Known:
         """Return this with what is held now, multiplied by the ratio of the split that this may be.
@@ -178,23 +203,27 @@ def _step(known: _Known | None, news: _News, now: int) -> tuple[_Known, str, Fra
         known = known._replace(since=now, price_then=price)
     if price is None:
         return known, "", Fraction(1)
-    agreed = known.agreed(price, is_last=is_last)
+    agreed = known.agreed(price, now, is_last=is_last)
     before = known.comparable(is_last=is_last)
     if before is None or before <= 0 or price <= 0:  # nothing to compare with, so that nothing shows a split
         return agreed, "", Fraction(1)
-    moved = math.log(price / before)
     is_over = known.since is not None and now - known.since >= SETTLING_NS
     alone = _Known(held, price, is_last=is_last)  # neither the other kind of price nor fills belong to what it is now
     if known.ratio != 1:
-        if abs(moved + math.log(known.ratio)) < abs(moved):
+        if known.is_split_at(price, before):
             return alone, "", known.ratio
         is_over = is_over and price != known.price_then
         return (alone, "", Fraction(1)) if is_over else (known, QUANTITY_AHEAD, Fraction(1))
-    if not held.is_share or not _is_jump(moved):
+    if not held.is_share or not _is_jump(_moved(before, price)):
         return agreed, "", Fraction(1)
     if is_over:
-        return alone, "", Fraction(1)
+        return alone._replace(left=agreed.left, left_at=agreed.left_at), "", Fraction(1)
     return (known if known.since is not None else known._replace(since=now)), PRICE_AHEAD, Fraction(1)
+
+
+def _moved(before: Decimal | None, now: Decimal) -> float:
+    """Return the logarithm of the quotient of two prices; 0 where there is none before or one is not above 0."""
+    return math.log(now / before) if before is not None and before > 0 and now > 0 else 0.0
 
 
 def _is_jump(moved: float) -> bool:

@@ -7,7 +7,15 @@ from fractions import Fraction
 
 import pytest
 
-from aries_nb.store.splits import PRICE_AHEAD, QUANTITY_AHEAD, SETTLING_NS, Held, Split, SplitWatch
+from aries_nb.store.splits import (
+    PRICE_AHEAD,
+    QUANTITY_AHEAD,
+    REMEMBERED_NS,
+    SETTLING_NS,
+    Held,
+    Split,
+    SplitWatch,
+)
 
 
 def held(quantity: str, average: str, *, is_share: bool = True) -> Held:
@@ -77,6 +85,39 @@ def test_a_split_whose_halves_come_together(split: tuple[Held, str, Held, str], 
     watched.take(before, price)
 
     assert watched.take(after, price_after) == ("", [ratio])
+
+
+# Prices after 110 that do not show by themselves that ten shares have become thirty, and whether they are a last trade.
+UNNOTICED = {
+    "the market moved too": [("33.5", False)],
+    "and moves on": [("33.5", False), ("37", False), ("36.9", False)],
+    "by and by": [("90", False), ("33.5", False)],
+    "the sides are gone": [("36", True)],
+    "the sides went before": [("111", True), ("33.5", True)],
+    "it is taken for true": [("36.5", False)],
+}
+
+
+@pytest.mark.parametrize("prices", UNNOTICED.values(), ids=UNNOTICED)
+def test_a_split_whose_price_came_first_and_was_not_noticed(prices: list[tuple[str, bool]]) -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "110", REMEMBERED_NS)
+    for price, is_last in prices:
+        watched.take(held("10", "100"), price, is_last=is_last)
+        assert watched.take(held("10", "100"), price, SETTLING_NS, is_last=is_last) == ("", [])
+
+    price, is_last = prices[-1]
+    assert watched.take(held("30", "33.3333"), price, is_last=is_last) == ("", [Fraction(3)])
+    assert watched.take(held("30", "33.3333"), "37", is_last=is_last) == ("", [])
+
+
+def test_a_price_of_long_before_shows_no_split() -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "110", REMEMBERED_NS)
+    watched.take(held("10", "100"), "60")
+
+    assert watched.take(held("20", "50"), "60", REMEMBERED_NS) == (QUANTITY_AHEAD, [])
+    assert watched.take(held("20", "50"), "30") == ("", [Fraction(2)])
 
 
 def test_a_price_that_has_jumped_is_true_once_the_position_would_have_followed() -> None:

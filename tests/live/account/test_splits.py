@@ -30,7 +30,7 @@ class Books:
             server.open("D1", CASH, [(SYMBOL, Decimal(10), average)])
         else:
             server.open("D1", CASH, [(SYMBOL, Decimal(10), average, cost)])
-        self.quote(110)
+        self.server.quote(SYMBOL, 110, 110, 0)
 
     def quote(self, price: float) -> None:
         self.server.quote(SYMBOL, price, price, price)
@@ -107,6 +107,20 @@ def test_a_split_whose_position_comes_first_moves_no_equity(opened: tuple[Books,
     assert account.positions.df.loc[SYMBOL, "mark_pnl"] == 120
 
 
+def test_a_split_whose_price_is_not_noticed_is_complete_with_the_position(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+
+    books.server.quote(SYMBOL, 0, 36, 35)  # the middle was 110, and no last trade is known to be of before
+    eventually(lambda: is_worth(account, 100_350))
+    books.position(30, "33.3333")
+
+    eventually(lambda: is_worth(account, 101_050))  # no other price follows
+    assert account.equity.unmarked == ()
+    assert "AAPL split 3:1" in account.equity.explained.index
+    assert account.equity.explained.loc["total", "total"] == pytest.approx(-50)
+    eventually(lambda: account.positions.df.loc[SYMBOL, "mark_price"] == 35)
+
+
 def test_shares_bought_after_a_split_are_explained(opened: tuple[Books, Account]) -> None:
     books, account = opened
     books.quote(55)
@@ -135,7 +149,7 @@ def test_a_price_that_stays_where_it_jumped_to_is_a_loss(
 
     eventually(lambda: is_worth(account, 100_550))  # no other message follows
     assert account.equity.explained.loc[SYMBOL, "price_move"] == -550
-    assert account.positions.df.loc[SYMBOL, "mark_price"] == 55
+    eventually(lambda: account.positions.df.loc[SYMBOL, "mark_price"] == 55)
 
 
 def test_the_decimal_context_of_the_user_changes_nothing(opened: tuple[Books, Account]) -> None:
