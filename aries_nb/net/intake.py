@@ -82,10 +82,11 @@ async def in_turns(routes: Sequence[Route]) -> AsyncIterator[Sequence[Route]]:
 class Intake:
     """Decodes the frames of one connection, appends their records to the stores of its routes, and counts them.
 
-    Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text. Counts since
-    it was made: `frames`, `messages` (lines of frames), `octets` (bytes), `records`, `unasked` (data without a
-    subscription) and `unreadable` (notices of text that could not be decoded, of which `excerpts` has the newest 50).
-    `is_unfinished`: more of the newest frame is still to be decoded: it has to be taken again.
+    Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text; frames are
+    noted in the journal of `arrivals` as those of `connection`. Counts since it was made: `frames`, `messages` (lines
+    of frames), `octets` (bytes), `records`, `unasked` (data without a subscription) and `unreadable` (notices of text
+    that could not be decoded, of which `excerpts` has the newest 50). `is_unfinished`: more of the newest frame is
+    still to be decoded: it has to be taken again.
     """
 
     IS_BY_COLUMNS: ClassVar = True  # False in tests that take every frame by message
@@ -96,11 +97,13 @@ class Intake:
         redact: Callable[[str], str] = str,
         *,
         arrivals: Arrivals | None = None,
+        connection: int = 1,
     ) -> None:
         self._protocol = protocol
         self._by_columns = protocol if self.IS_BY_COLUMNS and isinstance(protocol, ColumnProtocol) else None
         self._targets_of: dict[int, tuple[tuple[Subscription, ...], Sequence[_Target]]] = {}  # by id of the former
         self._arrivals = arrivals or Arrivals()
+        self._connection = connection
         self._redact = redact
         self._appenders_of: dict[Subscription, _Appenders] = {}
         self._routes: dict[Subscription, list[Route]] = {}
@@ -125,7 +128,9 @@ class Intake:
         While `is_unfinished`, the rest of the same frame is decoded.
         """
         if self.is_unfinished:
+            self._arrivals.note(self._connection, "more")
             return self._take((), self.last_received)
+        self._arrivals.note(self._connection, "frame", frame)
         self.frames += 1
         self.messages += (lines := count_lines(frame))
         self.octets += len(frame)
@@ -210,6 +215,9 @@ class Intake:
         self.octets += size
         self._received = received, self._arrivals.clock.base
         count = sum(len(block.ts) for block in blocks)
+        if self._arrivals.journal is not None:
+            for frame, ahead in zip(frames, (0, *ends), strict=False):
+                self._arrivals.note(self._connection, "frame", frame, ahead=ahead)
         first = self._arrivals.take(count)
         for block in blocks:
             self._add(block, first, received)

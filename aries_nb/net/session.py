@@ -14,10 +14,9 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from traceback import format_exception
 from typing import TYPE_CHECKING
@@ -27,21 +26,13 @@ from aries_nb.errors import ConnectError, FeedError, UsageError
 from aries_nb.model import (
     Cause,
     GapSink,
-    MarketStatus,
-    Notice,
-    Observers,
-    Pong,
     Rejected,
-    Resumed,
     Secret,
     SessionLost,
     SessionOpened,
     SessionRefused,
-    State,
-    StatusReport,
     Subscription,
     TokenWanted,
-    TradeGap,
 )
 from aries_nb.model.clock import elapsed
 from aries_nb.net.arrivals import Arrivals
@@ -57,10 +48,10 @@ from aries_nb.net.connection_errors import (
     not_open_within,
     token_refused,
 )
-from aries_nb.net.gap_tracking import GapTracker, PingBarriers
-from aries_nb.net.intake import Intake, Route, in_turns
+from aries_nb.net.intake import Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
+from aries_nb.net.session_state import SessionState
 from aries_nb.net.urls import checked_url, shown_url
 
 if TYPE_CHECKING:
@@ -72,11 +63,10 @@ log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.25
 PONG_SECONDS = 10.0  # for the pong of a WebSocket's ping
-STATUS_REPORTS = 1_000
-MOST_BURST_NS = 30_000_000  # a burst that lasts longer is published in between, and its lag checked
+MOST_BURST_SECONDS = 0.03  # a burst that lasts longer is published in between, and its lag checked
 
 
-class Session:
+class Session(SessionState):
     """A connection to one endpoint that reconnects by itself after each break. It starts to connect when it is made.
 
     `number` counts the connections to the endpoint, from 1. If the first attempt of connection 1 fails, the session
@@ -107,29 +97,15 @@ class Session:
         from aries_nb.net.websocket import SendQueue
 
         self._address, self._headers = address, headers
-        self.url, self.number, self._where = url, number, shown_url(url)
+        self.url = url
         self._redact = Redactor()  # of the tokens that were sent
-        arrivals = arrivals or Arrivals()
-        self._clock = arrivals.clock
-        self.intake = Intake(protocol, self._redact, arrivals=arrivals)
-        self.state: State = "connecting"
-        self.error: FeedError | None = None
-        self.last_error = ""
-        self.reconnects = self.renewals = 0
-        self.status_observers = Observers()  # of `status_reports`
-        self.status_reports: tuple[Sequence[StatusReport], int] = ((), 0)
-        self.rejected: dict[Subscription, Rejected] = {}
-        self._protocol = protocol
-        self._gap_tracker = GapTracker(self.intake, gaps, self._clock)
+        super().__init__(shown_url(url), protocol, gaps, arrivals or Arrivals(), number=number, redact=self._redact)
         self._rule = rule or BackoffRule()
         self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
-        self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _gap, _routes: None
-        self._observers = Observers()
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
-        self._barriers = PingBarriers()
-        self._send_queue = SendQueue(self._ponged)
+        self._send_queue = SendQueue(self.ponged)
         self._request_order = asyncio.Lock()  # held over all turns of a call, so that calls take effect in their order
         self._renewing: FrameConnection | None = None
         self._socket: FrameConnection | None = None
@@ -169,13 +145,6 @@ class Session:
         """Close the session; idempotent. Returns a future that is done when the connection's closing handshake is."""
         return self._background.submit(self._close())
 
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` on the network's thread whenever the state of the session changes.
-
-        Returns a function that ends the calls.
-        """
-        return self._observers.add(callback)
-
     # The network's thread.
 
     async def _run(self) -> None:
@@ -188,12 +157,12 @@ class Session:
                 try:
                     await self._connection()
                 except TokenRefusedError as refused:
-                    self._interrupted(str(refused), refused.cause)
+                    self.interrupted(str(refused), refused.cause)
                     continue  # retry at once: the source may have a fresher token; a second refusal is fatal
                 except (ConnectionLostError, OSError, TimeoutError) as lost:
                     ended = self._ended_by or lost
                 lived = None if self._live_since is None else elapsed() - self._live_since
-                self._interrupted(explain(ended), ended.cause if isinstance(ended, ConnectionLostError) else "cut")
+                self.interrupted(explain(ended), self._cause_of(ended))
                 if not self._first.done():
                     self._fail(never_connected(self.last_error, self._where, ended))
                     return
@@ -219,8 +188,8 @@ class Session:
                 self._take_date(socket)
                 self._socket = socket
                 self._send_queue.pings.clear()
-                self._protocol.open(elapsed())
-                self._authenticate(token)
+                self.connected(elapsed())
+                self._log_in(token)
                 await self._listen(socket)
         except TokenRefusedError:
             if self._credential.was_refused:
@@ -260,30 +229,29 @@ class Session:
             await socket.deliver(partial(self._process, socket))
         finally:
             ticker.cancel()
-            self._publish()
+            self.publish()
 
     def _process(self, socket: FrameConnection, unread: deque[bytes]) -> None:
         """Process messages of `unread`, the oldest first, for 30 ms or a part of one, and publish their records."""
-        begun = self._clock.now_ns()
-        while unread and (now := self._clock.now_ns()) - begun <= MOST_BURST_NS:
-            for _ in range(self.intake.take_columns(unread, now)):
-                for notice in (notices := self.intake.take(unread[0], now)):
-                    self._handle(notice)
-                if notices:
-                    self._spawn(self._flush())
-                if self.intake.is_unfinished:
-                    return
-                unread.popleft()
-                if (now := self._clock.now_ns()) - begun > MOST_BURST_NS:
-                    break
-        self._publish()
+        until = elapsed() + MOST_BURST_SECONDS
+
+        def is_over() -> bool:
+            return elapsed() > until
+
+        while unread and not is_over():
+            if self.take(unread, is_over):
+                self._spawn(self._flush())
+            if self.intake.is_unfinished:
+                return
+        self.publish()
         self._send_queue.pings.report(socket)
         if unread:
             self.read_monitor.in_burst(socket, elapsed())
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Make all records taken so far visible; an error there fails the session."""
         try:
-            self.intake.publish()
+            super().publish()
         except Exception as error:  # otherwise rows would be missing without an error
             self._crash(error)
             self._runner.cancel()
@@ -310,35 +278,23 @@ class Session:
         stall = StallDetector()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            if stalled := stall.turn():
-                await self._suspect_gap(stalled)
+            if (stalled := stall.turn()) and self.suspect(stalled):
+                await asyncio.sleep(TICK_SECONDS)  # frames in the socket are read first: they may answer a ping
             now = elapsed()
             self.read_monitor.turn(socket, now)
-            for notice in self._protocol.tick(now):
-                if isinstance(notice, SessionLost):
-                    self._ended_by = ConnectionLostError(notice.reason, notice.cause)
-                    socket.transport.abort()
-                self._handle(notice, is_own=True)
+            for notice in self.tick(now):
+                self._ended_by = ConnectionLostError(notice.reason, notice.cause)
+                socket.transport.abort()
             if ping := self._send_queue.pings.overdue(now, PONG_SECONDS):
                 self._without_pong(socket, ping)
             if stalled:
-                self._gap_tracker.set_barrier(self._protocol.subscribe(()))
+                self.expect(self.request(()))
             elif stall.was_clock_set:
-                self._protocol.subscribe(())  # a ping, whose answer is missing if the connection did not survive
+                self.request(())  # a ping, whose answer is missing if the connection did not survive
             if self._send_queue.is_stuck(socket):
                 self._ended_by = ConnectionLostError("the server does not read what is sent to it", "silence")
                 socket.transport.abort()
             self._spawn(self._flush())  # not awaited: ticks go on while the server does not read
-
-    def _ponged(self, ping: int) -> None:
-        """Process the answer to a ping of the WebSocket protocol: publish waiting first rows, then handle a `Pong`.
-
-        A subscription that joined a running stream may see no frame for hours, so its first rows do not wait for one.
-        """
-        for notice in self.intake.take_more(self._clock.now_ns()):
-            self._handle(notice)
-        self._publish()
-        self._handle(Pong(ping))
 
     def _without_pong(self, socket: FrameConnection, ping: int) -> None:
         """Handle the ping number `ping` on `socket`, not answered for 10 s: close the connection as dead.
@@ -347,23 +303,10 @@ class Session:
         the ping then counts as answered.
         """
         if self._clock.now_ns() - self.intake.last_received < PONG_SECONDS * 1e9:
-            self._ponged(ping)
+            self.ponged(ping)
             return
         self._ended_by = ConnectionLostError(f"no answer to a ping within {PONG_SECONDS:.0f} s", "silence")
         socket.transport.abort()
-
-    async def _suspect_gap(self, seconds: float) -> None:
-        """Begin a gap after this process stalled for `seconds`, then wait until received frames have been read.
-
-        The gap ends as filled if the server answers a ping that the caller sends next.
-        """
-        if self.state == "live":
-            self.state = "reconnecting"
-            self.last_error = f"this process stood still for {seconds:.0f} s"
-            self._gap_tracker.suspected(self.last_error)
-            log.info("%s: %s", self._where, self.last_error)
-            self._observers.notify()
-        await asyncio.sleep(TICK_SECONDS)  # frames in the socket are read first: they may hold an answer to a ping
 
     async def _flush(self) -> None:
         socket = self._socket
@@ -373,63 +316,26 @@ class Session:
         # The wait for earlier messages may be longer than the connection lasts.
         await self._send_queue.send(socket, lambda: self._protocol.outgoing() if socket is self._socket else ())
 
-    def _handle(self, notice: Notice, *, is_own: bool = False) -> None:
-        if isinstance(notice, Pong):
-            if self._gap_tracker.is_barrier_passed(notice.number):
-                self._completed()
-            self._barriers.release(notice.number)
-        elif isinstance(notice, SessionOpened):
-            self._opened(notice)
-        elif isinstance(notice, TokenWanted):
-            self._spawn(self._renew(is_refused=notice.is_refused))
-        elif isinstance(notice, SessionRefused):
-            self._token_refused(notice)
-        elif isinstance(notice, SessionLost) and not is_own:
-            raise ConnectionLostError(self._redact(notice.reason), notice.cause)
-        elif isinstance(notice, Rejected):
-            self.last_error = self._redact(notice.reason)
-            self.rejected.update(dict.fromkeys(notice.subscriptions, replace(notice, reason=self.last_error)))
-            self._observers.notify()
-        elif isinstance(notice, Resumed):
-            self._gap_tracker.resumed(notice)
-        elif isinstance(notice, TradeGap):
-            self.on_trade_gap(notice, self.intake.routes(notice.subscription))
-        elif isinstance(notice, MarketStatus):
-            received = self.intake.last_received
-            report = StatusReport(notice.ts or received, received, dict(notice.entries))
-            reports, count = self.status_reports
-            self.status_reports = ((*reports[1 - STATUS_REPORTS :], report), count + 1)
-            self.status_observers.notify()
+    def _token_wanted(self, notice: TokenWanted) -> None:
+        self._spawn(self._renew(is_refused=notice.is_refused))
+
+    def _lost(self, notice: SessionLost) -> None:
+        raise ConnectionLostError(self._redact(notice.reason), notice.cause)
 
     def _opened(self, notice: SessionOpened) -> None:
+        super()._opened(notice)
         self._credential.accepted()
-        if notice.is_renewal:
-            self.renewals += 1
-        else:
+        if not notice.is_renewal:
             self._live_since = elapsed()
-            self.rejected.clear()  # everything is asked for again
 
-    def _completed(self) -> None:
-        """Set the state to live and end the gap: the server has answered a ping sent after all subscriptions.
-
-        Nothing is missed from here on. An answer that comes after the session has ended changes nothing.
-        """
-        if self.state in ("live", "closed", "failed"):
-            return
-        if self._gap_tracker.is_filled:
-            self._publish()  # rows are visible before their gap is marked as filled
-        self.state = "live"
-        self._gap_tracker.completed()
+    def _went_live(self) -> None:
         if not self._first.done():
             self._first.set_result(None)
-        self._observers.notify()
 
-    def _token_refused(self, notice: SessionRefused) -> None:
-        self.last_error = self._redact(notice.reason)
-        if self._live_since is not None:
-            log.warning("the renewal of the session was refused: %s", self.last_error)
-            return
-        raise TokenRefusedError(self.last_error, "token")
+    def _refused(self, notice: SessionRefused) -> None:
+        super()._refused(notice)
+        if not self._is_live:
+            raise TokenRefusedError(self.last_error, "token")
 
     async def _renew(self, *, is_refused: bool) -> None:
         """Renew the session on this connection with a fresh token; does nothing while a renewal is under way.
@@ -448,7 +354,7 @@ class Session:
         )
         try:
             if token is not None:
-                self._authenticate(token)
+                self._log_in(token)
         except ConnectError as error:  # the session may end for it, and the next connection begins with a new token
             self.last_error = str(error)
             log.warning("the session could not be renewed: %s", error)
@@ -457,21 +363,18 @@ class Session:
                 self._renewing = None
         await self._flush()
 
-    def _authenticate(self, token: Secret) -> None:
+    def _log_in(self, token: Secret) -> None:
         """Queue the message that logs in with this token.
 
         Raises ConnectError, without the token, if the adapter raises.
         """
-        made_with(token, lambda text: self._protocol.authenticate(text, elapsed()), "login")
+        made_with(token, lambda text: self.authenticate(text, elapsed()), "login")
 
     async def _subscribe(self, routes: list[Route]) -> dict[Subscription, Rejected]:
         answered: asyncio.Future[None] | None = None
         async with self._request_order:
             async for turn in in_turns(routes):
-                new = self.intake.attach(turn)
-                for subscription in new:
-                    self.rejected.pop(subscription, None)
-                if new and (ping := self._protocol.subscribe(new)) and self._is_connected:
+                if (ping := self.add(turn)) and self._is_connected:
                     answered = self._barriers.wait_for(ping)  # the last one: its answer comes after all others
         await self._flush()
         if answered is not None:
@@ -482,11 +385,7 @@ class Session:
     async def _unsubscribe(self, routes: list[Route]) -> None:
         async with self._request_order:
             async for turn in in_turns(routes):
-                gone = self.intake.detach(turn)
-                for subscription in gone:
-                    self.rejected.pop(subscription, None)
-                if gone:
-                    self._protocol.unsubscribe(gone)
+                self.remove(turn)
         await self._flush()
 
     @property
@@ -502,32 +401,14 @@ class Session:
         if socket is not None:
             with suppress(OSError):
                 await socket.close()
-        self.state = "closed"
-        self._gap_tracker.closed()
-        self._barriers.release()
         if not self._first.done():
             self._first.set_exception(ConnectError("closed before it was open", where=self._where))
-        self._observers.notify()
+        self.ended()
 
-    def _interrupted(self, reason: str, cause: Cause) -> None:
-        """Record that the connection broke, and begin a gap.
-
-        `reason` is a text for users, `cause` the kind of break, as shown in `feed.gaps`.
-        """
-        reason = self._redact(reason)
-        self._barriers.release()
-        self._gap_tracker.reset()
-        if self.state == "live":
-            self.reconnects += 1
-            self.state = "reconnecting"
-            if cause == "cut" and self.read_monitor.lag.is_late:
-                cause = "overload"  # brokers cut off clients that read too slowly
-            self._gap_tracker.opened(reason, cause)
-        # Also where the connection never became live: its records are from before this break.
-        self.intake.interrupted()
-        self.last_error = reason
-        log.info("%s: %s", self._where, reason)
-        self._observers.notify()
+    def _cause_of(self, ended: Exception) -> Cause:
+        cause = ended.cause if isinstance(ended, ConnectionLostError) else "cut"
+        # Brokers cut off clients that read too slowly.
+        return "overload" if self.state == "live" and cause == "cut" and self.read_monitor.lag.is_late else cause
 
     def _crash(self, error: Exception) -> None:
         """Fail the session because of an unexpected error.
@@ -543,13 +424,9 @@ class Session:
     def _fail(self, error: FeedError) -> None:
         # Without its frames: they hold the server's text unredacted, which may echo a token.
         error.__context__ = None
-        self.error = error.with_traceback(None)
-        self.last_error = str(error)
-        self.state = "failed"
-        self._barriers.release()
+        self.failed(error.with_traceback(None))
         if not self._first.done():
             self._first.set_exception(error)
-        self._observers.notify()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
