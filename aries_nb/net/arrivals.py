@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.json import encode
 
+from aries_nb.model.journal import Journal
 from aries_nb.net.exchange_clock import ExchangeClock
 
-__all__ = ["Arrivals", "EventSink"]
-
-
-class EventSink(Protocol):
-    """What a journal of events is to the network: see `aries_nb.model.journal.Journal`."""
-
-    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
-        """Note an event. Called on the network's thread; returns at once and raises nothing."""
+__all__ = ["Arrivals"]
 
 
 class Arrivals:
@@ -33,7 +27,7 @@ class Arrivals:
 
     def __init__(self, clock: ExchangeClock | None = None) -> None:
         self.clock = clock or ExchangeClock()
-        self.journal: EventSink | None = None
+        self.journal: Journal | None = None
         self.next = 1  # the number of the next record
         self._connections = 0
         self._base = self.clock.base
