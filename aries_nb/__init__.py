@@ -33,12 +33,12 @@ if TYPE_CHECKING:
         LiveFrame,
         LiveTable,
         OAuthEndpoints,
-        connect,
         keyring_token,
         oauth,
         oauth_client,
         oauth_login,
     )
+    from aries_nb.live.connect import connect  # named so, as its module has the same name
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
 

@@ -110,7 +110,7 @@ class SessionState:
         """
         clock, intake = self._clock, self.intake
         has_notices = False
-        clock.held = received = clock.now_ns()
+        received = self._begin_frame()
         try:
             for _ in range(intake.take_columns(unread, received)):
                 notices = intake.take(unread[0], received)
@@ -123,10 +123,19 @@ class SessionState:
                 if is_over():
                     break
                 clock.held = None
-                clock.held = received = clock.now_ns()
+                received = self._begin_frame()
         finally:
             clock.held = None
         return has_notices
+
+    def _begin_frame(self) -> int:
+        """Do what is due before the next frames, which sees all that was taken, and hold the clock at now."""
+        received = self._clock.now_ns()
+        if self._arrivals.timer.is_due(received):
+            self.publish()
+        self._arrivals.timer.run(received)
+        self._clock.held = received
+        return received
 
     def publish(self) -> None:
         """Make all records taken so far visible."""

@@ -1,0 +1,125 @@
+"""Instants of market time at which work is done on the network's thread, so that a replay does it at the same place.
+
+Nothing that a user sees may depend on how fast this process ran. What happens at a time, such as the end of a bar or a
+computation of equity, therefore has a place in the order of events: behind all that were received at that instant of
+market time or before, and before all later ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from aries_nb.model.clock import Clock
+
+__all__ = ["MarketTimer"]
+
+log = logging.getLogger("aries_nb")
+
+_NEVER = 2**63 - 1
+SECOND = 1_000_000_000
+LATE_SECONDS = 1e-4  # after an instant, at which the loop looks: a look before it would be in vain
+
+
+class _Due:
+    """Work that is due at an instant; `work` None once it is cancelled."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[int], object]) -> None:
+        self.work: Callable[[int], object] | None = work
+
+    def cancel(self) -> None:
+        self.work = None
+
+
+class HeldClock(Clock, Protocol):
+    """Interface of market time that stands at `held` (ns), where that is not None, while something takes effect."""
+
+    held: int | None
+
+
+class MarketTimer:
+    """The instants of one feed.
+
+    The rule: work due at T sees exactly the events whose `received` is T or less. `run(received)` is therefore called
+    before anything of an event is done, and does all that was due before `received`; while no event comes, the loop
+    calls it a moment after the instant. Work of one instant is done in the order in which it was registered, with the
+    clock held at the instant. With `is_live` False only `run` does anything: a replay calls it with the recorded times.
+    `now` is the time of the newest event or instant, which is the same in a replay, in ns since the epoch; 0 before the
+    first. The network's thread owns it; any thread may read `now` and cancel.
+    """
+
+    def __init__(self, clock: HeldClock, *, is_live: bool = True) -> None:
+        self._clock = clock
+        self._is_live = is_live
+        self.now = 0
+        self._next = _NEVER  # the first instant of `_waiting`
+        self._waiting: list[tuple[int, int, _Due]] = []  # a heap
+        self._numbers = count()
+        self._handle: asyncio.TimerHandle | None = None
+        self._armed_for = _NEVER
+
+    def run(self, now: int) -> None:
+        """Do what is due before `now` (ns), the market time of the event that is worked on from here."""
+        if self.is_due(now):
+            self._run(now)
+        self.now = now
+
+    def is_due(self, now: int) -> bool:
+        """Return whether `run(now)` does anything: what was received must be visible before that."""
+        return self._next < now
+
+    def at(self, instant: int, work: Callable[[int], object]) -> Callable[[], None]:
+        """Call `work` with the time of the instant, in ns since the epoch; return a function that cancels it.
+
+        An instant in the past becomes the time of the event that is being worked on. `work` must return at once.
+        """
+        instant = max(instant, self.now)
+        due = _Due(work)
+        heappush(self._waiting, (instant, next(self._numbers), due))
+        if instant < self._next:
+            self._next = instant
+            self._arm()
+        return due.cancel
+
+    def _run(self, now: int) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][0] < now:
+            instant, _, due = heappop(waiting)
+            work, due.work = due.work, None
+            if work is None:
+                continue
+            before, self.now = self._clock.held, instant
+            self._clock.held = instant
+            try:
+                work(instant)
+            except Exception:  # the border to other rooms' code: the other instants go on
+                log.exception("work at an instant of market time failed")
+            finally:
+                self._clock.held = before
+        self._next = waiting[0][0] if waiting else _NEVER
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have the loop look after the next instant, unless it does already."""
+        if not self._is_live or (self._handle is not None and self._armed_for <= self._next):
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._next < _NEVER:
+            self._armed_for = self._next
+            left = (self._next - self._clock.now_ns()) / SECOND + LATE_SECONDS
+            self._handle = asyncio.get_running_loop().call_later(max(left, 0.0), self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        if self.is_due(now := self._clock.now_ns()):
+            self._run(now)
+        else:
+            self._arm()
