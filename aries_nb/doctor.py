@@ -163,7 +163,7 @@ def clock_finding(urls: Sequence[str] = ()) -> Finding:
     what = "the clock of this computer"
     try:
         from aries_nb.brokers import BROKERS
-        from aries_nb.net.exchange_clock import ExchangeClock
+        from aries_nb.net.events.exchange_clock import ExchangeClock
         from aries_nb.net.http_client import http_base, new_client
     except ImportError:
         return Finding(f"{what} (not compared: a package is missing)", is_ok=True)

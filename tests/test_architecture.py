@@ -53,16 +53,17 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 # Who may ask which time; every other module asks none. Market time is a feed's, passed in as a `Clock`.
 TIMES = {
     "elapsed": {
-        "net.websocket", "net.session", "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
+        "net.websocket", "net.session", "net.events.playback",
+        "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object",
         "live.feed", "live.staleness", "live.account.equity_source", "live.account.positions", "live.market.bars",
         "live.market.current_bar", "widgets.painter", "widgets.transport", "widgets.view",
     },
-    "steady_ns": {"net.exchange_clock", "net.lag", "net.auth.oauth"},
+    "steady_ns": {"net.events.exchange_clock", "net.lag", "net.auth.oauth"},
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or
     # shown by a browser on the same computer.
     "wall_ns": {
-        "net.exchange_clock", "net.lag", "net.http_client", "net.auth.token_endpoint", "live.market.reference",
+        "net.events.exchange_clock", "net.lag", "net.http_client", "net.auth.token_endpoint", "live.market.reference",
         "store.latency", "store.order_book", "store.rolling", "widgets.anywidget_view", "widgets.light_view",
         "widgets.table_format",
         "widgets.view",

@@ -13,7 +13,6 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from math import isnan
 from typing import cast
 
 from aries_nb.brokers import Endpoint, Query
@@ -26,7 +25,7 @@ from aries_nb.errors import (
     WaitTimeoutError,
 )
 from aries_nb.live.gaps import GapSelection
-from aries_nb.live.statistics import FeedStatistics, combined, worst
+from aries_nb.live.statistics import FeedStatistics, combined, statistics_of, worst
 from aries_nb.live.waiting import PendingReply, wait_for
 from aries_nb.model import (
     TABLE_KEYS,
@@ -43,15 +42,14 @@ from aries_nb.model import (
     Value,
 )
 from aries_nb.model.clock import elapsed
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.exchange_clock import ExchangeClock
+from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.playback import PlaybackPool
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
-from aries_nb.net.session import Session
 from aries_nb.net.urls import checked_url, shown_url
 from aries_nb.store import (
     LatencySamples,
@@ -89,7 +87,7 @@ class Link:
     connections. `connection_limit` limits connections and requests together with others that share it, None for limits
     of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
     of the status of an order whether it has ended. On the `loops` no call waits for the server's reply to a
-    subscription.
+    subscription. `playback` has the sessions of a replay, None for a live feed.
     """
 
     def __init__(
@@ -104,6 +102,7 @@ class Link:
         arrivals: Arrivals | None = None,
         is_finished: Callable[[str], bool] = lambda _: False,
         loops: Collection[asyncio.AbstractEventLoop] = (),
+        playback: PlaybackPool | None = None,
     ) -> None:
         self._loops = loops
         self._columns = endpoint.columns
@@ -114,14 +113,15 @@ class Link:
         self._gaps = gaps
         arrivals = arrivals or Arrivals()
         self.clock = arrivals.clock  # market time
-        address = checked_url(url, endpoint.path)
-        self._pool = SessionPool(
-            address,
+        self._is_replay = playback is not None
+        self._pool: SessionPool | PlaybackPool = playback or SessionPool(
+            checked_url(url, endpoint.path),
             endpoint,
             token,
             gaps.of_connection,
             connection_limit=connection_limit or ConnectionLimit(),
             rule=rule,
+            name=gaps.name,
             arrivals=arrivals,
         )
         self._streams: dict[int, list[Route]] = {}
@@ -169,7 +169,7 @@ class Link:
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
-        lenders = self._lenders(streams) if takes_over else []
+        lenders = self._lenders(streams) if takes_over and not self._is_replay else []  # a replay fills in the past
         self._subscribe(streams, tape)
         if lenders and not self._is_on_a_loop():
             watches = tuple(lender.watch for lender, _ in lenders)
@@ -438,7 +438,7 @@ class Link:
 
     def statistics(self) -> FeedStatistics:
         """Return the current counts and latencies of all connections of this link together."""
-        parts = [_statistics(session, self.clock) for session in self._pool.sessions]
+        parts = [statistics_of(session, self.clock) for session in self._pool.sessions]
         visible, painted = self._lags.visible_percentiles(), self._lags.painted_percentiles()
         return replace(
             total := combined(parts),
@@ -575,26 +575,3 @@ class Link:
                 for done in self._pool.unsubscribe(streams):
                     done.result(ANSWER_SECONDS)
             raise self.refusal(refused)
-
-
-def _statistics(session: Session, clock: ExchangeClock) -> FeedStatistics:
-    intake, last = session.intake, session.intake.last_received
-    p50_ms, p99_ms = session.read_monitor.lag.percentiles_ms()
-    return FeedStatistics(
-        state=session.state,
-        messages=intake.messages,
-        messages_per_s=session.read_monitor.messages_per_s if session.state == "live" else 0.0,
-        octets=intake.octets,
-        records=intake.records,
-        unreadable=intake.unreadable,
-        unasked=intake.unasked,
-        streams=len(intake),
-        reconnects=session.reconnects,
-        renewals=session.renewals,
-        gaps=0,  # the link counts them, those of closed connections included
-        lag_ms=intake.lag_ms if isnan(p50_ms) else p50_ms,  # in the first quarter of a second
-        lag_p99_ms=p99_ms,
-        behind_s=session.read_monitor.lag.seconds if session.state == "live" else 0.0,
-        silence_s=(clock.now_ns() - last) / 1e9 if last else float("nan"),
-        last_error=session.last_error,
-    )

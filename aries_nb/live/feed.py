@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -29,6 +29,7 @@ from aries_nb.live.arguments import (
     checked_window,
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
+from aries_nb.live.clock import FeedClock, PlaybackClock
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
@@ -41,14 +42,16 @@ from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
-from aries_nb.live.statistics import FeedClock, FeedStatistics, card_data, combined, most_streams
+from aries_nb.live.statistics import FeedStatistics, card_data, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.model.clock import elapsed
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.model.journal import Event, Journal
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.playback import Playback
 from aries_nb.net.http_client import HttpClient, http_base
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.store import Gap, GapLog, MessageCounts
@@ -69,7 +72,8 @@ class Feed(BoundToProcess):
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
     feed. `at_close` is called with the feed once it is closed; `connection_limit` is shared by all feeds of one
     address, None for one of its own; `rule` says how long to wait between attempts to reconnect, None for the usual
-    times.
+    times. `journal` gets all events, None for none. `events` returns those of a recording, which are played back in
+    place of connecting to `url`; None for a live feed.
     """
 
     def __init__(
@@ -81,19 +85,30 @@ class Feed(BoundToProcess):
         at_close: Callable[[Feed], None],
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
+        journal: Journal | None = None,
+        events: Callable[[], Iterable[Event]] | None = None,
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
+        self._endpoints = {"market": broker.market, **broker.sources}
+        self._gaps = gaps = GapLog()
+        self._playback: Playback | None = None
         arrivals = Arrivals()
-        self._clock = FeedClock(arrivals.clock)
-        self._gaps = GapLog(arrivals.clock)
+        if events is not None:
+            every = {**self._endpoints, **({"accounts": broker.accounts} if broker.accounts else {})}
+            to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
+            self._playback = Playback(events, every, to_log, where=url)
+            self._playback.restarted.add(gaps.restart)
+            arrivals = self._playback.arrivals
+        arrivals.journal = journal
+        gaps.clock = arrivals.clock
+        self._clock = FeedClock(arrivals.clock) if self._playback is None else PlaybackClock(self._playback)
         self._gap_selection = GapSelection(self._gaps)
         self._missed = Gaps(self._gap_selection)
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
         self._loops: WeakSet[AbstractEventLoop] = WeakSet()  # of `connecting`: its calls must not hold them up
-        self._endpoints = {"market": broker.market, **broker.sources}
         self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
             endpoint,
             url,
@@ -104,6 +119,7 @@ class Feed(BoundToProcess):
             arrivals=arrivals,
             is_finished=broker.account_reference.is_finished if broker.account_reference else lambda _: False,
             loops=self._loops,
+            playback=None if self._playback is None else self._playback.pools[stream],
         )
         self._link = self._link_to("market", broker.market)
         self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on

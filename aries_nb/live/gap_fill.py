@@ -16,8 +16,8 @@ import pandas as pd
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Kind, TradeGap, Values
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import on_network, on_network_later, run_on_thread
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
 

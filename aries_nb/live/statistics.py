@@ -1,4 +1,4 @@
-"""Statistics of a feed, of each connection and of all together, and its market time."""
+"""Statistics of a feed, of each connection and of all together."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from aries_nb.model import CardData, State
-from aries_nb.net.exchange_clock import ExchangeClock
+from aries_nb.net.events.exchange_clock import ExchangeClock
+from aries_nb.net.events.playback import PlaybackSession
+from aries_nb.net.session import Session
 
-__all__ = ["FeedClock", "FeedStatistics", "card_data", "combined", "most_streams", "worst"]
+__all__ = ["FeedStatistics", "card_data", "combined", "most_streams", "statistics_of", "worst"]
 
 # The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -81,39 +81,6 @@ class FeedStatistics:
     """The newest problem as text, "" without one."""
 
 
-class FeedClock:
-    """The market time of a feed: what its staleness, bars, windows and times of receipt go by. Any thread.
-
-    It is this computer's time when the feed was made, and does not jump when the computer's clock is set. Where that is
-    more than five seconds from the exchange's, market time is corrected: first by the time that the server names in its
-    answer to the connection, then by the exchange times of messages that arrive one after the other.
-    """
-
-    def __init__(self, clock: ExchangeClock) -> None:
-        self._clock = clock
-
-    def now_ns(self) -> int:
-        """Return the market time in ns since the epoch, UTC."""
-        return self._clock.now_ns()
-
-    @property
-    def now(self) -> pd.Timestamp:
-        """The market time, UTC, in microseconds."""
-        return pd.Timestamp(self._clock.now_ns() // 1_000, unit="us", tz="UTC")
-
-    @property
-    def offset_s(self) -> float:
-        """By how many seconds the exchange's clock is ahead of this computer's; 0.0 for less than five seconds."""
-        return self._clock.offset_s
-
-    def __str__(self) -> str:
-        """What to say of this computer's clock, "" where it is right."""
-        return str(self._clock)
-
-    def __repr__(self) -> str:
-        return f"<clock: {self.now:%Y-%m-%d %H:%M:%S} UTC{', ' * bool(str(self))}{self}>"
-
-
 def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
     """Return the statistics that the status card shows.
 
@@ -138,6 +105,30 @@ def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardDa
         lag_p99_ms=now.lag_p99_ms,
         painted_p50_ms=now.painted_p50_ms,
         painted_p99_ms=now.painted_p99_ms,
+    )
+
+
+def statistics_of(session: Session | PlaybackSession, clock: ExchangeClock) -> FeedStatistics:
+    """Return the counts and latencies of one connection."""
+    intake, last = session.intake, session.intake.last_received
+    p50_ms, p99_ms = session.read_monitor.lag.percentiles_ms()
+    return FeedStatistics(
+        state=session.state,
+        messages=intake.messages,
+        messages_per_s=session.read_monitor.messages_per_s if session.state == "live" else 0.0,
+        octets=intake.octets,
+        records=intake.records,
+        unreadable=intake.unreadable,
+        unasked=intake.unasked,
+        streams=len(intake),
+        reconnects=session.reconnects,
+        renewals=session.renewals,
+        gaps=0,  # the link counts them, those of closed connections included
+        lag_ms=intake.lag_ms if math.isnan(p50_ms) else p50_ms,  # in the first quarter of a second
+        lag_p99_ms=p99_ms,
+        behind_s=session.read_monitor.lag.seconds if session.state == "live" else 0.0,
+        silence_s=(clock.now_ns() - last) / 1e9 if last else float("nan"),
+        last_error=session.last_error,
     )
 
 

@@ -125,6 +125,9 @@ class PendingReply:
     def interrupted(self) -> None:
         """Do nothing when the stream breaks: a reply stays valid, and the session repeats an unanswered query."""
 
+    def restart(self) -> None:
+        """Do nothing: a replay asks no server."""
+
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` when the reply arrives, on the network's thread. Returns a function that ends the calls."""
         return self._observers.add(callback)

@@ -161,6 +161,11 @@ class RecordBuffer:
         self.marks.clear()
         self.runs.clear()
 
+    def restart(self) -> None:
+        """Remove all, and count anew."""
+        self.clear()
+        self.counted.update(dict.fromkeys(self.counted, 0))
+
     def _add_rows(self, block: StoreBlock) -> None:
         for place, seq in enumerate(block.seq, len(self.codes)):
             if not self.runs or self.runs[-1][1] != seq - place:
@@ -188,6 +193,9 @@ class RecordSink(Protocol):
 
     def interrupted(self) -> None:
         """Mark the stored data as possibly out of date, because the stream broke, until new records arrive."""
+
+    def restart(self) -> None:
+        """Be empty again, as when it was made, because a replay begins anew; observers stay, numbers go on growing."""
 
 
 class BarPage(NamedTuple):

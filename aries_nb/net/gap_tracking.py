@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable, Iterable
 
-from aries_nb.model import Cause, GapSink, Kind, Resumed
+from aries_nb.model import Cause, GapSink, Kind, Resumed, Subscription
 from aries_nb.model.clock import Clock
 from aries_nb.net.intake import Intake
 
@@ -17,13 +18,20 @@ SECOND = 1_000_000_000
 class GapTracker:
     """Reports to `gaps` the beginning and end of each gap of one connection. Used on the network's thread only.
 
-    `intake` gives the subscriptions and the time of the last message.
+    `intake` gives the time of the last message, `running` the subscriptions; None for those of `intake`.
     """
 
-    def __init__(self, intake: Intake, gaps: GapSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        gaps: GapSink,
+        clock: Clock,
+        running: Callable[[], Iterable[Subscription]] | None = None,
+    ) -> None:
         self._intake = intake
         self._gaps = gaps
         self._clock = clock
+        self._running = running or (lambda: intake.subscriptions)
         self._resumed: dict[tuple[Kind, str], Resumed] = {}  # streams that resumed after the break
         self._ended = 0  # the end of the gap before, ns since the epoch
         self._barrier = 0.0  # the ping whose answer shows that the connection is complete
@@ -59,7 +67,7 @@ class GapTracker:
         """
         self.opened(reason, "pause")
         self._barrier = math.inf
-        running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
+        running = {(each.kind, each.symbol) for each in self._running()}
         self._resumed = {key: Resumed(*key, is_filled=True) for key in running}
 
     def set_barrier(self, ping: int) -> None:
@@ -86,7 +94,7 @@ class GapTracker:
 
         Streams for which `resumed` was called are reported with it, as filled or not.
         """
-        running = {(each.kind, each.symbol) for each in self._intake.subscriptions}
+        running = {(each.kind, each.symbol) for each in self._running()}
         is_all = running <= self._resumed.keys()
         self._ended = self._clock.now_ns()
         self._gaps.closed(ended=self._ended, resumed=list(self._resumed.values()), is_all=is_all)

@@ -29,7 +29,7 @@ from aries_nb.model import (
     ValueColumn,
     Values,
 )
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.limits import count_lines, count_values
 
 __all__ = ["Intake", "Route", "in_turns"]

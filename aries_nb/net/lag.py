@@ -12,7 +12,7 @@ from math import ceil, nan
 from typing import TYPE_CHECKING
 
 from aries_nb.model.clock import steady_ns, wall_ns
-from aries_nb.net.exchange_clock import BELIEVED_NS, ExchangeClock
+from aries_nb.net.events.exchange_clock import BELIEVED_NS, ExchangeClock
 from aries_nb.net.intake import Intake
 
 if TYPE_CHECKING:
@@ -164,8 +164,8 @@ class ReadMonitor:
         self.lag.interrupted()
         self._counted, self._at = self._intake.messages, now
 
-    def turn(self, socket: FrameConnection, now: float) -> None:
-        """Update message rate and lag at time `now`, from new messages and those unread on `socket`.
+    def turn(self, socket: FrameConnection | None, now: float) -> None:
+        """Update message rate and lag at time `now`, from new messages and those unread on `socket`, None in a replay.
 
         Called every quarter of a second.
         """
@@ -186,7 +186,9 @@ class ReadMonitor:
         if self._look(socket, now) and not self.lag.is_late:
             self._compare(now)
 
-    def _look(self, socket: FrameConnection, now: float) -> bool:
+    def _look(self, socket: FrameConnection | None, now: float) -> bool:
+        if socket is None:
+            return self.lag.look(now, 0)
         from aries_nb.net.websocket import unread_frames
 
         unread = unread_frames(socket, self._intake.octets / max(self._intake.frames, 1))

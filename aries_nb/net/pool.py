@@ -17,10 +17,10 @@ from typing import NamedTuple, TypeAlias
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import Background, register_fork_aware
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.session import Session
@@ -47,7 +47,7 @@ class SessionPool:
     gaps of a connection, given its number, counted from 1. `connection_limit` counts the connections to the broker over
     all feeds. `rule` None means the default delays between attempts to connect. `arrivals` numbers the records of all
     connections of a feed; None for those of this pool alone. Raises ConnectError at once if the connection limit is
-    used up.
+    used up. `name` is the endpoint's, for the journal.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class SessionPool:
         *,
         connection_limit: ConnectionLimit,
         rule: BackoffRule | None = None,
+        name: str = "",
         arrivals: Arrivals | None = None,
     ) -> None:
         self.url = url
@@ -70,6 +71,7 @@ class SessionPool:
             token,
             gaps(number),
             rule=rule,
+            endpoint=name,
             number=number,
             address=endpoint.address,
             headers=endpoint.headers,

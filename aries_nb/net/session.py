@@ -35,7 +35,6 @@ from aries_nb.model import (
     TokenWanted,
 )
 from aries_nb.model.clock import elapsed
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.auth.tokens import Credential, TokenSource, made_with
 from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
@@ -48,6 +47,7 @@ from aries_nb.net.connection_errors import (
     not_open_within,
     token_refused,
 )
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route, in_turns
 from aries_nb.net.lag import ReadMonitor, StallDetector
 from aries_nb.net.redaction import Redactor
@@ -89,6 +89,7 @@ class Session(SessionState):
         gaps: GapSink,
         *,
         rule: BackoffRule | None = None,
+        endpoint: str = "",
         number: int = 1,
         address: Callable[[str], str] | None = None,
         headers: Callable[[str], Mapping[str, str]] | None = None,
@@ -99,7 +100,15 @@ class Session(SessionState):
         self._address, self._headers = address, headers
         self.url = url
         self._redact = Redactor()  # of the tokens that were sent
-        super().__init__(shown_url(url), protocol, gaps, arrivals or Arrivals(), number=number, redact=self._redact)
+        super().__init__(
+            shown_url(url),
+            protocol,
+            gaps,
+            arrivals or Arrivals(),
+            endpoint=endpoint,
+            number=number,
+            redact=self._redact,
+        )
         self._rule = rule or BackoffRule()
         self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()

@@ -31,7 +31,7 @@ from aries_nb.model import (
     TokenWanted,
     TradeGap,
 )
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.gap_tracking import GapTracker, PingBarriers
 from aries_nb.net.intake import Intake, Route
 
@@ -48,7 +48,8 @@ class SessionState:
     `number` counts the connections to the endpoint `where`, from 1. `error` is what made the session fail, None before;
     `last_error` the text of the latest problem, "" for none. `reconnects` counts the breaks of a live connection,
     `renewals` the renewals of the token on an open one. `status_reports` are the newest 1,000 reports of the market's
-    state, oldest first, and the number of all. `rejected` has the refused subscriptions of the current connection.
+    state, oldest first, and the number of all. `rejected` has the refused subscriptions of the current connection,
+    `running` those that were requested and not ended.
     `on_trade_gap` may be set to a function that is called on the network's thread with each notice of missing trades,
     before the records that came with the notice are visible. `redact` removes tokens from a text.
     """
@@ -60,6 +61,7 @@ class SessionState:
         gaps: GapSink,
         arrivals: Arrivals,
         *,
+        endpoint: str = "",
         number: int = 1,
         connection: int | None = None,
         redact: Callable[[str], str] = str,
@@ -78,10 +80,13 @@ class SessionState:
         self.rejected: dict[Subscription, Rejected] = {}
         self.on_trade_gap: Callable[[TradeGap, Sequence[Route]], None] = lambda _gap, _routes: None
         self._protocol = protocol
-        self._gap_tracker = GapTracker(self.intake, gaps, self._clock)
+        self.running: dict[Subscription, None] = {}
+        self._gap_tracker = GapTracker(self.intake, gaps, self._clock, lambda: self.running)
         self._barriers = PingBarriers()
         self._observers = Observers()
         self._is_live = False  # the session on this connection was opened
+        with arrivals.event(self.connection, "session", (endpoint, number)):
+            pass
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` on the network's thread whenever the state of the session changes.
@@ -173,6 +178,7 @@ class SessionState:
     def request(self, subscriptions: Sequence[Subscription]) -> int:
         """Request streams, without any only a ping; return its number, 0 if the session is not open."""
         with self._arrivals.event(self.connection, "subscribe", subscriptions):
+            self.running.update(dict.fromkeys(subscriptions))
             return self._protocol.subscribe(subscriptions)
 
     def remove(self, routes: Sequence[Route]) -> None:
@@ -186,6 +192,8 @@ class SessionState:
     def end(self, subscriptions: Sequence[Subscription]) -> None:
         """Request the end of streams."""
         with self._arrivals.event(self.connection, "unsubscribe", subscriptions):
+            for each in subscriptions:
+                self.running.pop(each, None)
             self._protocol.unsubscribe(subscriptions)
 
     def suspect(self, seconds: float) -> bool:

@@ -180,6 +180,11 @@ class FillLog(Log[tuple[Fill, int]]):
         self._traded: dict[str, Decimal] = {}  # multipliers by fills
         self._held: dict[str, Decimal] = {}  # by positions; NaN only where none is known
 
+    def restart(self) -> None:
+        """Know no fills and no multipliers again, because a replay begins anew."""
+        self._traded, self._held = {}, {}
+        super().restart()
+
     def extend(self, entries: Iterable[tuple[Fill, int]]) -> None:
         """Append fills, remember their multipliers, and make them visible to readers; the writer's thread only."""
         new = list(entries)
@@ -243,6 +248,11 @@ class ReportedFillLog(FillLog):
         super().__init__(limit)
         self._places = {column.name: place for place, column in enumerate(columns)}
         self._seen: dict[tuple[str, str], tuple[Fill, ...]] = {}  # what was reported of each, the newest last
+
+    def restart(self) -> None:
+        """Know no fills again, because a replay begins anew."""
+        self._seen = {}
+        super().restart()
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the executions of these changes that are not known yet; the writer's thread only."""
@@ -330,6 +340,11 @@ class DerivedFillLog(FillLog):
         self._orders: dict[OrderKey, _KnownOrder] = {}
         self._successors: dict[OrderKey, OrderKey] = {}  # of orders whose fills came before those of the replaced one
         self._goes_on: bool | None = None  # how this broker counts, once it has shown that
+
+    def restart(self) -> None:
+        """Know no orders again, because a replay begins anew."""
+        self._orders, self._successors, self._goes_on = {}, {}, None
+        super().restart()
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the own executions that follow from these changes of orders; the writer's thread only."""

@@ -70,6 +70,14 @@ class GapLog:
         self.count = 0
         self.counts: Counter[str] = Counter()  # by stream
 
+    def restart(self) -> None:
+        """Have no gaps again, because a replay begins anew; the network's thread only."""
+        with self._lock:
+            self._gaps, self._open, self._filled = {}, {}, {}
+            self.count = 0
+            self.counts.clear()
+        self._observers.notify()
+
     def stream(self, name: str) -> StreamGaps:
         """Return the sink (a `GapSink`) through which one stream writes its gaps to this log."""
         return StreamGaps(self, name)

@@ -60,6 +60,11 @@ class Log(Generic[T]):
         self._published = kept, base, end
         self._observers.notify()
 
+    def restart(self) -> None:
+        """Be empty again, and number anew, because a replay begins anew; the writer's thread only."""
+        self._published = [], 0, 0
+        self._observers.notify()
+
     @property
     def version(self) -> int:
         """The number of entries written since the log was made."""

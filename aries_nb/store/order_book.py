@@ -79,6 +79,15 @@ class OrderBook:
         self.lags.interrupted()
         self._observers.notify()
 
+    def restart(self) -> None:
+        """Be empty again, because a replay begins anew; the network's thread only."""
+        with self._lock:
+            self._bids, self._asks, self._is_broken = {}, {}, False
+            self._version += 1
+            self.updates = self._ts = self._received = 0
+            self.buffer.restart()
+        self._observers.notify()
+
     @property
     def version(self) -> int:
         """A number that grows with every update and every interruption."""

@@ -91,26 +91,31 @@ class RollingFrame:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
         self._limit = limit or MAX_ROWS
+        self._first_capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # few rows must not need a new slab each time
         self._window_us = None if window_ns is None else window_ns // 1_000
-        self._newest = 0  # exchange time, in us
-        self._numbers = PrintNumbers(self.columns, len(self.symbols))
         self._are_events = any(column.name == "price" for column in self.columns)  # trades; else states, as of quotes
         self._prices = frozenset(place for place, column in enumerate(self.columns) if is_never_zero(column.name))
+        self.buffer = RecordBuffer()
+        self.lags = LatencySamples(clock)
+        self._observers = Observers()
+        self._begin(0)
+
+    def _begin(self, origin: int) -> None:
+        """Have no rows; the first one has the number `origin`."""
+        self._newest = 0  # exchange time, in us
+        self._numbers = PrintNumbers(self.columns, len(self.symbols))
         self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
         self._texts: dict[str, list[str]] = {name: [] for name, kind in self.columns if kind == "text"}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in self._texts}  # of the texts, by column
         self._characters_left = dict.fromkeys(self._texts, MAX_CHARACTERS)
-        self.buffer = RecordBuffer()
         self._backfills: dict[int, int] = {}  # by number: the record before which rows are missing
         self._backfill_number = 0
         self._is_backfilling = False
-        self.lags = LatencySamples(clock)
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
-        self._observers = Observers()
         self._order = TimeOrder()
         self._sorted: tuple[_PublishedRows, SharedFrame] | None = None
-        capacity = max(2 * (limit or 0), FIRST_CAPACITY)  # a small limit must not need a new slab every few rows
-        self._published = _PublishedRows(self._new_slab(capacity, 0), 0, 0, 0)
+        self._origin = origin
+        self._published = _PublishedRows(self._new_slab(self._first_capacity, origin), 0, 0, 0)
 
     # Writing: the network's thread.
 
@@ -242,6 +247,16 @@ class RollingFrame:
         """
         self.lags.interrupted()
 
+    def restart(self) -> None:
+        """Have no rows again, because a replay begins anew; the network's thread only.
+
+        Rows that follow have larger numbers than those before, one of which is left out: readers of news notice that.
+        """
+        self._begin(self.version + 1)
+        self.buffer.restart()
+        self.lags.interrupted()
+        self._observers.notify()
+
     # Reading: any thread.
 
     @property
@@ -254,7 +269,7 @@ class RollingFrame:
     def evicted(self) -> int:
         """The number of rows that have left the window since the frame was made."""
         slab, start, *_ = self._published
-        return slab.base + start
+        return slab.base + start - self._origin
 
     def __len__(self) -> int:
         _, start, end, _, void = self._published
@@ -338,10 +353,10 @@ class RollingFrame:
         left = void.total - len(void.numbers)  # of those that no longer count
         return counts_of(
             self.buffer.counted,
-            rows=slab.base + end,
+            rows=slab.base + end - self._origin,
             filled=filled,
             visible=end - start - len(void.numbers),
-            evicted=slab.base + start - left,
+            evicted=slab.base + start - self._origin - left,
             corrected=void.total,
         )
 

@@ -38,6 +38,9 @@ class TableListener(Protocol):
         rows.
         """
 
+    def restart(self) -> None:
+        """Forget all changes, because a replay begins anew; numbers go on growing."""
+
 
 class _PublishedTable(NamedTuple):
     """The content of a table that readers see: the rows in the order of first arrival.
@@ -184,6 +187,18 @@ class Table:
         for key in self._rows:
             self._stale_keys[_code(key)].add(key)
         self._publish_rows(1, 0)
+
+    def restart(self) -> None:
+        """Have no rows again, because a replay begins anew; the network's thread only. Listeners restart as well."""
+        version = self._published.version + 1
+        self._rows, self._stale_keys, self._listed_at = {}, {}, {}
+        self._fetched, self._removed = {}, {}
+        self._breaks = self._taken = self._filled = self._replaced = 0
+        self.buffer.restart()
+        self._published = _PublishedTable(version, (), 0, is_stale=False)
+        for listener in self._listeners:
+            listener.restart()
+        self._observers.notify()
 
     # Reading: any thread.
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from aries_nb.model import clock
-from aries_nb.net import exchange_clock
+from aries_nb.net.events import exchange_clock
 from tests.live.alor_feeds import open_alor, serve_alor  # noqa: F401 - fixtures
 from tests.net.patience import eventually
 

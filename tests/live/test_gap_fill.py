@@ -12,8 +12,8 @@ import pytest
 from aries_nb.live import gap_fill as refill_module
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.model import Column, Resumed, Subscription, TradeGap
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import on_network
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.store import GapLog, RollingFrame
 from tests.net.patience import eventually

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.brokers import BROKERS
 from aries_nb.model import RecordBuffer, Subscription, Unfinished
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import KEPT_UNREADABLE, Intake, Route
 
 if TYPE_CHECKING:

@@ -175,6 +175,12 @@ class ReportedCandles(CandleSource):
         """Receive changed candles from the stream and write them to the tables; the network's thread only."""
         self._put(change.row for change in changes)
 
+    def restart(self) -> None:
+        """Have no candles again, because a replay begins anew; the network's thread only."""
+        self._rows.clear()
+        for member in list(self._members.values()):
+            member.table.restart()
+
     def _begin(self, since: int) -> None:
         if self._table is None:
             self._rows.clear()  # candles since then may be missing

@@ -178,6 +178,10 @@ class SeenMultipliers:
             if multiplier.is_finite() or symbol not in self._known:
                 self._known[symbol] = multiplier
 
+    def restart(self) -> None:
+        """Know none again, because a replay begins anew."""
+        self._known = {}
+
     def now(self) -> dict[str, Decimal]:
         """Return the newest known multiplier of each instrument, NaN where none is known; any thread."""
         return dict(self._known)

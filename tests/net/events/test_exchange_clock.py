@@ -7,8 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
-from aries_nb.net import exchange_clock
-from aries_nb.net.exchange_clock import ExchangeClock, described
+from aries_nb.net.events import exchange_clock
+from aries_nb.net.events.exchange_clock import ExchangeClock, described
 
 SECOND = 1_000_000_000
 HOUR = 3_600 * SECOND

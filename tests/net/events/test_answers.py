@@ -7,9 +7,9 @@ import random
 import pytest
 
 from aries_nb.errors import ConnectError, FeedError
-from aries_nb.net.answers import ANSWER, Answer
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import on_network
+from aries_nb.net.events.answers import ANSWER, Answer
+from aries_nb.net.events.arrivals import Arrivals
 
 SECONDS = 10
 

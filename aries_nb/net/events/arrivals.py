@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from msgspec.json import encode
 
 from aries_nb.model.journal import Journal
-from aries_nb.net.answers import Answers
 from aries_nb.net.background import on_network
-from aries_nb.net.exchange_clock import ExchangeClock
-from aries_nb.net.market_timer import MarketTimer
+from aries_nb.net.events.answers import Answers
+from aries_nb.net.events.exchange_clock import ExchangeClock
+from aries_nb.net.events.market_timer import MarketTimer
 
 __all__ = ["Arrivals"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from aries_nb.net.exchange_clock import ExchangeClock
-from aries_nb.net.market_timer import MarketTimer
+from aries_nb.net.events.exchange_clock import ExchangeClock
+from aries_nb.net.events.market_timer import MarketTimer
 
 START = 1_800_000_000_000_000_000
 

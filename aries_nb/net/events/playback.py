@@ -1,0 +1,519 @@
+"""Plays the events of a recording back, through the same sessions, protocols and stores as when they were received.
+
+`Playback` reads the events in their order, at the pace of its clock, and passes each to the session of its connection.
+What a user asks for is filled as if it had been asked for when the recording subscribed to it: events that are past are
+passed once more, to this store alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import islice
+
+from msgspec.json import decode
+
+from aries_nb.brokers import Endpoint
+from aries_nb.errors import UsageError
+from aries_nb.model import Cause, GapSink, Observers, Rejected, Resumed, Subscription, TradeGap
+from aries_nb.model.clock import elapsed
+from aries_nb.model.journal import Event
+from aries_nb.net.background import Background
+from aries_nb.net.events.answers import ANSWER, Answer
+from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.exchange_clock import ExchangeClock
+from aries_nb.net.intake import Route
+from aries_nb.net.lag import ReadMonitor
+from aries_nb.net.session_state import SessionState
+
+__all__ = ["Playback", "PlaybackPool", "ReplayClock"]
+
+log = logging.getLogger("aries_nb")
+
+BURST_SECONDS = 0.02  # of events between two turns of the loop
+MAX_SPEED = float("inf")
+_NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
+
+
+class ReplayClock(ExchangeClock):
+    """The market time of a replay: that of the moment which is being replayed. Any thread may ask it.
+
+    It goes on with `speed` times the elapsed time while it plays, but never past the next event that is still to take
+    effect: no row is from the future.
+    """
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self.position = start  # ns since the epoch
+        self.speed = 1.0
+        self.is_playing = False
+        self.limit = start  # the time of the next event
+        self._since = elapsed()  # when `position` was set
+
+    def now_ns(self) -> int:
+        """Return the market time in ns since the epoch, UTC."""
+        held = self.held
+        if held is not None:
+            return held
+        if not self.is_playing or self.speed == MAX_SPEED:
+            return self.position
+        due = self.position + int((elapsed() - self._since) * 1e9 * self.speed)
+        return max(min(due, self.limit), self.position)
+
+    def move(self, position: int) -> None:
+        """Set the time to `position`, from where it goes on."""
+        self.position, self._since = position, elapsed()
+
+    def reached(self, instant: int) -> None:
+        """Have an event of this time take effect: its time has come, though perhaps a little late."""
+        if self.speed == MAX_SPEED or not self.is_playing or instant > self.now_ns():
+            self.move(instant)
+
+    def run(self, *, is_playing: bool, speed: float) -> None:
+        """Go on, or stand still, from now on."""
+        self.move(self.now_ns())
+        self.is_playing, self.speed = is_playing, speed
+
+    def wait_s(self, instant: int) -> float | None:
+        """Return in how many seconds a moment is reached, 0.0 for one that is past; None while the clock stands."""
+        if not self.is_playing:
+            return None
+        if self.speed == MAX_SPEED:
+            return 0.0
+        return max((instant - self.position) / 1e9 / self.speed - (elapsed() - self._since), 0.0)
+
+    def handshake(self, date: str) -> bool:  # noqa: ARG002 - as of a live clock
+        """Take no correction: the recording has those of the time."""
+        return False
+
+    def observe(self, lags: Sequence[int]) -> bool:  # noqa: ARG002 - as of a live clock
+        """Take no correction: the recording has those of the time."""
+        return False
+
+    @property
+    def offset_s(self) -> float:
+        """By how many seconds the exchange's clock is ahead of this computer's: 0.0, as nothing is compared."""
+        return 0.0
+
+
+class PlaybackSession(SessionState):
+    """The session of a recorded connection, which passes recorded events."""
+
+    def __init__(self, where: str, endpoint: Endpoint, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
+        super().__init__(where, endpoint.make(), gaps, arrivals, number=number, connection=0)
+        self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
+
+    def wait_open(self, timeout: float) -> None:
+        """Return at once: a replay waits for no connection."""
+
+    def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
+        """Pass an event; `routes_of` gives the routes that are asked for of a subscription."""
+        what, body = event.what, event.body
+        if what in ("frame", "more"):
+            for notice in self.intake.take(body, event.received):
+                self._handle(notice)
+        elif what == "tick":
+            now = decode(body, type=float)
+            self.tick(now)
+            self.read_monitor.turn(None, now)
+        elif what == "pong":
+            self.ponged(decode(body, type=int))
+        elif what == "subscribe":
+            asked = decode(body, type=tuple[Subscription, ...])
+            self.intake.attach([route for each in asked for route in routes_of(each)])
+            for each in asked:
+                self.rejected.pop(each, None)
+            with suppress(UsageError):  # it was raised at that time, too
+                self.request(asked)
+        elif what == "unsubscribe":
+            gone = decode(body, type=tuple[Subscription, ...])
+            self.intake.detach([route for each in gone for route in self.intake.routes(each)])
+            self.end(gone)
+        elif what == "open":
+            now = decode(body, type=float)
+            self.connected(now)
+            self.read_monitor.restart(now)
+        elif what == "authenticate":
+            self.authenticate(_NO_TOKEN, decode(body, type=float))
+        elif what == "lost":
+            reason, cause = decode(body, type=tuple[str, Cause])
+            self.interrupted(reason, cause)
+        elif what == "stall":
+            self.suspect(decode(body, type=float))
+        elif what == "expect":
+            self.expect(decode(body, type=int))
+        elif what == "failed":
+            self.last_error = decode(body, type=str)
+            self._observers.notify()
+        elif what == "closed":
+            self._gap_tracker.closed()
+        self._protocol.outgoing()  # nothing is sent
+
+
+class _Run:
+    """One pass through the events from the first one on: the sessions, with the clock and the numbers of this pass.
+
+    `gaps` returns where the gaps of a connection go, by the endpoint's name and the number of the connection there.
+    """
+
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], arrivals: Arrivals, gaps: Callable[[str, int], GapSink], where: str
+    ) -> None:
+        self.arrivals = arrivals
+        self.done = 0  # events
+        self._new: Callable[[str, int], PlaybackSession] = lambda name, number: PlaybackSession(
+            where, endpoints[name], gaps(name, number), self.arrivals, number
+        )
+        self.sessions: dict[str, list[PlaybackSession]] = {name: [self._new(name, 1)] for name in endpoints}
+        self._by_connection: dict[int, PlaybackSession] = {}
+        self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
+        self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
+
+    def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
+        """Pass an event. Readers see its records after `publish`."""
+        self.done += 1
+        self.pass_time(event.received)
+        clock = self.arrivals.clock
+        clock.held = event.received
+        try:
+            self.arrivals.next = event.seq
+            if event.what == "session":
+                self._begin(event)
+            elif event.what == "clock":
+                clock.base = decode(event.body, type=int)
+            elif event.what == ANSWER:
+                self.publish()
+                self.arrivals.answers.give(Answer.from_bytes(event.body))
+            elif (session := self._by_connection.get(event.connection)) is not None:
+                session.play(event, routes_of)
+                self._fresh[session] = None
+        finally:
+            clock.held = None
+
+    def pass_time(self, instant: int) -> None:
+        """Do what is due before an instant, in ns; what was received is visible then."""
+        timer = self.arrivals.timer
+        if timer.is_due(instant):
+            self.publish()
+        timer.run(instant)
+
+    def publish(self) -> None:
+        """Make all records visible."""
+        fresh, self._fresh = self._fresh, {}
+        for session in fresh:
+            session.publish()
+
+    def running(self, subscription: Subscription) -> list[PlaybackSession]:
+        """Return the sessions that have a subscription at this moment."""
+        return [each for sessions in self.sessions.values() for each in sessions if subscription in each.running]
+
+    def _begin(self, event: Event) -> None:
+        name, number = decode(event.body, type=tuple[str, int])
+        sessions = self.sessions.get(name)
+        if sessions is None:  # this version of the broker has no such endpoint
+            return
+        known = next((each for each in sessions if each.number == number), None)
+        if known is None:
+            known = self._new(name, number)
+            sessions.append(known)
+            self.on_session(name, known)
+        self._by_connection[event.connection] = known
+
+
+class Playback:
+    """Passes the events of a recording to the sessions of a feed, at the pace of its clock.
+
+    `events` returns an iterator over all events, from the first one on; `endpoints` are the broker's by name, and
+    `gaps` returns where the gaps of a connection go, given the endpoint's name and the number of the connection there.
+    The methods may be called from any thread; a task of the network's thread plays.
+    """
+
+    def __init__(
+        self,
+        events: Callable[[], Iterable[Event]],
+        endpoints: Mapping[str, Endpoint],
+        gaps: Callable[[str, int], GapSink],
+        *,
+        where: str,
+    ) -> None:
+        self._events, self._endpoints, self._gaps, self._where = events, endpoints, gaps, where
+        self.recorded: dict[Subscription, None] = {}
+        self.first = self.last = 0  # times of the first and the last event, in ns
+        for event in events():
+            self.first = self.first or event.received
+            self.last = max(self.last, event.received)
+            if event.what == "subscribe":
+                self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
+        self.clock = ReplayClock(self.first)
+        self.observers = Observers()
+        """Called on the network's thread when the clock was paused, moved or reached the end."""
+        self.restarted = Observers()
+        """Called on the network's thread before all begins anew, as for a moment in the past."""
+        self._wanted: dict[Subscription, list[Route]] = {}
+        self._background = Background.shared()
+        self._is_closed = False
+        self.arrivals = Arrivals(self.clock, is_replay=True)
+        self._run = _Run(endpoints, self.arrivals, gaps, where)
+        self._left: Iterator[Event] = iter(events())
+        self._upcoming: Event | None = next(self._left, None)
+        self.pools = {name: PlaybackPool(self, name, where) for name in endpoints}
+        self._run.on_session = self._new_session
+        for name in endpoints:
+            self._new_session(name, self._run.sessions[name][0])
+        self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()  # of the task that plays, and of what moves in time
+        self._player = self._background.submit(self._play())
+
+    # Any thread.
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has taken effect."""
+        return self._upcoming is None
+
+    def sessions(self, name: str) -> tuple[PlaybackSession, ...]:
+        """Return the sessions of an endpoint at this moment."""
+        return tuple(self._run.sessions[name])
+
+    def play(self, speed: float) -> None:
+        """Go on from this moment, at `speed` times the pace of the recording; `inf` for as fast as possible."""
+        self._background.submit(self._paced(speed)).result()
+
+    def pause(self) -> None:
+        """Stand still at this moment."""
+        self._background.submit(self._paced(None)).result()
+
+    def seek(self, instant: int) -> None:
+        """Go to a moment (ns since the epoch): all events until then have taken effect, and none after it."""
+        self._background.submit(self._seek(instant)).result()
+
+    def step(self, frames: int) -> None:
+        """Go on by so many received frames, and stand still there."""
+        self._background.submit(self._step(frames)).result()
+
+    def subscribe(self, routes: Sequence[Route]) -> Future[dict[Subscription, Rejected]]:
+        """Fill the stores of these routes as if they had been there when the recording subscribed.
+
+        The future has the subscriptions that were refused in the recording. Raises UsageError, with a list of what was
+        recorded, for one that was not.
+        """
+        missing = [route.subscription for route in routes if route.subscription not in self.recorded]
+        if missing:
+            raise self._not_recorded(missing)
+        return self._background.submit(self._subscribe(routes))
+
+    def unsubscribe(self, routes: Sequence[Route]) -> Future[None]:
+        """Fill the stores of these routes no more."""
+        return self._background.submit(self._unsubscribe(routes))
+
+    def close(self) -> None:
+        """End the replay; idempotent."""
+        self._is_closed = True
+        self._player.cancel()
+
+    # The network's thread.
+
+    async def _play(self) -> None:
+        try:
+            while not self._is_closed:
+                self._changed.clear()
+                event = self._upcoming
+                wait = None if event is None else self.clock.wait_s(event.received)
+                if wait == 0.0:
+                    async with self._turn:
+                        self._burst(lambda event: self.clock.wait_s(event.received) != 0.0)
+                    if self._upcoming is None:
+                        self.clock.run(is_playing=False, speed=self.clock.speed)
+                        self.observers.notify()
+                    await asyncio.sleep(0)
+                    continue
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), wait)
+        except Exception:
+            log.exception("the replay ended")
+            raise
+
+    def _burst(self, is_enough: Callable[[Event], bool]) -> bool:
+        """Pass events for 20 ms, or until one of which `is_enough`; return whether it came to such a one, or the end.
+
+        What they say is visible then.
+        """
+        until = elapsed() + BURST_SECONDS
+        run = self._run
+        try:
+            while (event := self._upcoming) is not None and not is_enough(event):
+                run.play(event, self._routes_of)
+                self.clock.reached(event.received)
+                self._upcoming = next(self._left, None)
+                if elapsed() > until:
+                    return False
+            return True
+        finally:
+            run.publish()
+            self.clock.limit = self.last if self._upcoming is None else self._upcoming.received
+
+    async def _until(self, is_enough: Callable[[Event], bool]) -> None:
+        """Pass events until one of which `is_enough`, or the end, and let the loop run in between."""
+        while not self._burst(is_enough):  # noqa: ASYNC110 - there is nothing to wait for
+            await asyncio.sleep(0)
+
+    def _routes_of(self, subscription: Subscription) -> Sequence[Route]:
+        return self._wanted.get(subscription, ())
+
+    async def _paced(self, speed: float | None) -> None:
+        self.clock.run(is_playing=speed is not None and not self.is_over, speed=speed or self.clock.speed)
+        self._changed.set()
+        self.observers.notify()
+
+    async def _seek(self, instant: int) -> None:
+        async with self._turn:
+            if instant < self.clock.position:
+                self._restart()
+            await self._until(lambda event: event.received > instant)
+            self._run.pass_time(instant + 1)
+            self.clock.move(min(max(instant, self.clock.position), self.last))
+        self._changed.set()
+        self.observers.notify()
+
+    async def _step(self, frames: int) -> None:
+        async with self._turn:
+            self.clock.run(is_playing=False, speed=self.clock.speed)
+            left = frames
+
+            def is_enough(event: Event) -> bool:
+                nonlocal left
+                if not left:
+                    return True
+                left -= event.what == "frame"
+                return False
+
+            await self._until(is_enough)
+        self.observers.notify()
+
+    def _restart(self) -> None:
+        """Begin anew before the first event: all stores that are filled are empty."""
+        self.restarted.notify()
+        stores = dict.fromkeys(route.sink for routes in self._wanted.values() for route in routes)
+        for store in stores:
+            store.restart()
+        old = self._run
+        self.clock.move(self.first)
+        self._run = run = _Run(self._endpoints, self.arrivals, self._gaps, self._where)
+        run.on_session = self._new_session
+        for name, sessions in run.sessions.items():
+            sessions[0].status_observers = old.sessions[name][0].status_observers
+            self._new_session(name, sessions[0])
+        self._left = iter(self._events())
+        self._upcoming = next(self._left, None)
+
+    def _new_session(self, name: str, session: PlaybackSession) -> None:
+        pool = self.pools[name]
+        session.watch(pool.observers.notify)
+        session.on_trade_gap = lambda gap, routes: pool.on_trade_gap(session.number, gap, routes)
+
+    async def _subscribe(self, routes: Sequence[Route]) -> dict[Subscription, Rejected]:
+        async with self._turn:
+            await self._catch_up(routes)
+            refused: dict[Subscription, Rejected] = {}
+            for route in routes:
+                self._wanted.setdefault(route.subscription, []).append(route)
+                for session in self._run.running(route.subscription):
+                    session.intake.attach([route])
+                    if route.subscription in session.rejected:
+                        refused[route.subscription] = session.rejected[route.subscription]
+        return refused
+
+    async def _catch_up(self, routes: Sequence[Route]) -> None:
+        """Pass the events until now once more, to the stores of these routes alone."""
+        wanted: dict[Subscription, list[Route]] = {}
+        for route in routes:
+            wanted.setdefault(route.subscription, []).append(route)
+        past = _Run(
+            self._endpoints,
+            Arrivals(ReplayClock(self.first), is_replay=True),
+            lambda _name, _number: _NoGaps(),
+            self._where,
+        )
+        until = elapsed() + BURST_SECONDS
+        for event in islice(self._events(), self._run.done):
+            past.play(event, lambda subscription: wanted.get(subscription, ()))
+            if elapsed() > until:
+                past.publish()
+                await asyncio.sleep(0)
+                until = elapsed() + BURST_SECONDS
+        past.publish()
+
+    async def _unsubscribe(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            wanted = self._wanted.get(route.subscription, [])
+            if route in wanted:
+                wanted.remove(route)
+            for sessions in self._run.sessions.values():
+                for session in sessions:
+                    session.intake.detach([route])
+
+    def _not_recorded(self, missing: Sequence[Subscription]) -> UsageError:
+        one = missing[0]
+        has = sorted({each.symbol for each in self.recorded if each.kind == one.kind})
+        kinds = sorted({each.kind for each in self.recorded})
+        what = f"{one.kind.replace('_', ' ')} of {', '.join(dict.fromkeys(each.symbol for each in missing))}"
+        if one.symbol in has:
+            of = [each for each in self.recorded if (each.kind, each.symbol) == (one.kind, one.symbol)]
+            fields = " or ".join(", ".join(each.fields) for each in of)
+            return UsageError(
+                f"{what} were not recorded with these fields", where=self._where, advice=f"Ask for: {fields}."
+            )
+        listed = f"Of {one.kind} it has {', '.join(has)}." if has else f"It has {', '.join(kinds)}."
+        return UsageError(f"{what} were not recorded", where=self._where, advice=listed)
+
+
+class PlaybackPool:
+    """The sessions of one endpoint of a replay, with the methods of `SessionPool`. Any thread."""
+
+    def __init__(self, playback: Playback, name: str, where: str) -> None:
+        self._playback, self._name = playback, name
+        self.url = where
+        self.observers = Observers()
+        self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
+
+    @property
+    def sessions(self) -> tuple[PlaybackSession, ...]:
+        """The sessions at this moment of the replay, the first one of the endpoint first."""
+        return self._playback.sessions(self._name)
+
+    def number_of(self, route: Route) -> int:
+        """Return the number of the connection that serves a route, counted from 1; 1 for one that is not subscribed."""
+        running = (each.number for each in self.sessions if route.subscription in each.running)
+        return next(running, 1)
+
+    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[Subscription, Rejected]]]:
+        """Fill the stores of these routes; see `Playback.subscribe`."""
+        return [self._playback.subscribe(list(routes))]
+
+    def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
+        """Fill the stores of these routes no more."""
+        return [self._playback.unsubscribe(list(routes))]
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the network's thread whenever the state of a connection changes.
+
+        Returns a function that ends the calls.
+        """
+        return self.observers.add(callback)
+
+    def close(self) -> None:
+        """End the replay: all endpoints of it."""
+        self._playback.close()
+
+
+class _NoGaps:
+    """Takes no gaps: those of the past are known."""
+
+    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
+        """Do nothing."""
+
+    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
+        """Do nothing."""

@@ -1,0 +1,174 @@
+"""Replays show what the feed showed that was recorded: the hashes are those of the recording process, taken live."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import aries_nb as anb
+from aries_nb.brokers import BROKERS
+from aries_nb.live import Feed
+from aries_nb.model.journal import Event
+from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.net.background import on_network
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.net.patience import eventually
+
+SYMBOLS = {"aries": ("AAPL", "MSFT"), "alor": ("SBER", "GAZP")}
+MIXES = 20  # of pauses, steps, seeks and speeds
+
+
+class EventList(list[Event]):
+    """A journal in memory."""
+
+    def add(self, *fields: Any) -> None:
+        self.append(Event(*fields))
+
+
+class Recorded(NamedTuple):
+    broker: str
+    events: Sequence[Event]
+    hashes: dict[str, str]
+
+
+def sha256(frame: pd.DataFrame) -> str:
+    """The hash of the visible bytes of each column, the index included."""
+    found = hashlib.sha256()
+    for name, column in frame.reset_index().items():
+        kind = str(column.dtype)
+        if kind.startswith("datetime64"):
+            content = column.dt.tz_convert(None).to_numpy("datetime64[us]").tobytes()
+        elif column.dtype.kind in "fiub":
+            content = np.ascontiguousarray(column.to_numpy()).tobytes()
+        else:
+            content = "\0".join(map(repr, column.astype(object))).encode()
+        found.update(f"{name} {kind} {len(column)}\n".encode() + content)
+    return found.hexdigest()
+
+
+def asked(feed: Feed, broker: str) -> dict[str, Any]:
+    one, other = SYMBOLS[broker]
+    return {
+        "quotes": feed.quotes(one, other, rows=20_000),
+        "window": feed.quotes(one, window="1s", fields=["bid_price", "last_price"]),
+        "trades": feed.trades(one, other),
+        "book": feed.book(one, depth=10),
+    }
+
+
+def shown(feed: Feed, live: dict[str, Any]) -> dict[str, str]:
+    found = {name: sha256(each.df) for name, each in live.items()}
+    found["latest"] = sha256(live["quotes"].latest)
+    found["gaps"] = sha256(feed.gaps.df)
+    found["ledger"] = sha256(feed.ledger.sort_values(["kind", "symbols"], ignore_index=True))
+    return found
+
+
+@pytest.fixture(scope="module", params=["aries", "alor"])
+def recorded(request: pytest.FixtureRequest) -> Recorded:
+    broker, events = request.param, EventList()
+    options = SimOptions(rate=2_000) if broker == "aries" else AlorOptions(rate=2_000)
+    with (
+        Simulator(options) as market,
+        _feed(broker, market.url, journal=events, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
+    ):
+        feed.wait_open(10)
+        live = asked(feed, broker)
+        eventually(lambda: len(live["trades"].df) > 300)
+        market.drop_connections()
+        eventually(lambda: len(feed.gaps.df) and feed.gaps.df["ended"].notna().all())
+        trades = len(live["trades"].df)
+        eventually(lambda: len(live["trades"].df) > trades + 100)
+        hashes, count = on_network(lambda: (shown(feed, live), len(events))).result()
+    return Recorded(broker, list(islice(events, count)), hashes)
+
+
+def _feed(broker: str, url: str, **options: Any) -> Feed:
+    return Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda _: None, **options)
+
+
+@pytest.fixture
+def replay(recorded: Recorded) -> Iterator[Feed]:
+    with _feed(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+        yield past
+
+
+def to_the_end(past: Feed) -> None:
+    past.clock.play("max")
+    eventually(lambda: not past.clock.is_playing)
+
+
+def test_a_replay_shows_what_was_recorded(recorded: Recorded, replay: Feed) -> None:
+    live = asked(replay, recorded.broker)
+    assert [len(each.df) for each in live.values()] == [0] * len(live)
+    to_the_end(replay)
+    assert shown(replay, live) == recorded.hashes
+    assert len(replay.gaps.df)
+
+
+def test_what_is_asked_for_late_is_as_if_it_had_been_there_from_the_start(recorded: Recorded, replay: Feed) -> None:
+    to_the_end(replay)
+    assert shown(replay, asked(replay, recorded.broker)) == recorded.hashes
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pauses_steps_seeks_and_speeds_change_nothing(recorded: Recorded, replay: Feed, seed: int) -> None:
+    rng, clock = random.Random(seed), replay.clock
+    live = asked(replay, recorded.broker)
+    middle = clock.start + (clock.end - clock.start) / 2
+    clock.seek(middle)
+    there = shown(replay, live)
+    moves: list[Callable[[], None]] = [
+        clock.pause,
+        lambda: clock.play(rng.choice([1, 10, "max"])),
+        lambda: clock.step(rng.choice(["1ms", "50ms"])),
+        lambda: clock.step(events=rng.randint(1, 300)),
+        lambda: clock.seek(clock.start + (clock.end - clock.start) * rng.random()),
+    ]
+    for move in rng.choices(moves, k=MIXES):
+        move()
+        assert clock.start <= clock.now <= clock.end
+    clock.pause()
+    clock.seek(middle)
+    assert shown(replay, live) == there
+    to_the_end(replay)
+    assert shown(replay, live) == recorded.hashes
+
+
+def test_what_was_not_recorded_is_refused_with_a_list_of_what_was(recorded: Recorded, replay: Feed) -> None:
+    one, other = SYMBOLS[recorded.broker]
+    with pytest.raises(anb.UsageError, match=rf"trades of NONE.* it has .*{one}"):
+        replay.trades("NONE")
+    with pytest.raises(anb.UsageError, match="bid_price, last_price"):
+        replay.quotes(one, fields=["ask_price"])
+    with pytest.raises(anb.UsageError, match=f"book of {other}"):
+        replay.book(other)
+
+
+@pytest.mark.parametrize("instant", ["04:00", "2020-01-01", "later", None, 5, pd.Timestamp("2200-01-01", tz="UTC")])
+def test_a_seek_to_no_moment_of_the_recording_is_refused(replay: Feed, instant: Any) -> None:
+    before = replay.clock.now
+    with pytest.raises(anb.UsageError, match=r"is outside of the recording|is no time"):
+        replay.clock.seek(instant)
+    assert replay.clock.now == before
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("nan"), "fast", True])
+def test_a_speed_that_is_none_is_refused(replay: Feed, speed: Any) -> None:
+    with pytest.raises(anb.UsageError, match="is no speed"):
+        replay.clock.play(speed)
+
+
+def test_a_live_market_cannot_be_held(open_feed: Callable[..., Feed], serve: Callable[..., Simulator]) -> None:
+    clock = open_feed(serve()).clock
+    for move in (clock.pause, clock.play, clock.step, lambda: clock.seek("14:30")):
+        with pytest.raises(anb.UsageError, match="a live market"):
+            move()
