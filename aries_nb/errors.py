@@ -8,6 +8,7 @@ FeedError
 ├── ConnectError                      the server cannot be reached: no answer, not a WebSocket, bad address
 ├── TokenError                        no token, or the server refused it; not retried for ever
 ├── GapError                          the calculation spans a gap in the data
+├── RecordingError                    a recording cannot be written or read: disk, lock, format
 └── WaitTimeoutError (also TimeoutError)  `wait` or `until` ran out of time
 
 A message says what happened, where, and what to do.
@@ -23,6 +24,7 @@ __all__ = [
     "ConnectError",
     "FeedError",
     "GapError",
+    "RecordingError",
     "SubscriptionRefusedError",
     "TokenError",
     "UnknownSymbolError",
@@ -122,6 +124,13 @@ class GapError(FeedError):
         )
         self.gaps = gaps
         self.unknown_s = unknown_s
+
+
+class RecordingError(FeedError):
+    """A recording cannot be written, because of the disk or of another writer, or cannot be read.
+
+    A path that is no recording, or one of another broker, is a UsageError.
+    """
 
 
 class WaitTimeoutError(FeedError, TimeoutError):

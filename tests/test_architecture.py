@@ -26,11 +26,12 @@ ALLOWED = {
     "net": {"brokers"},
     "store": set(),
     "widgets": set(),
-    "live": {"brokers", "net", "store", "widgets"},
+    "recording": set(),
+    "live": {"brokers", "net", "recording", "store", "widgets"},
     "sim": set(),  # never brokers: client and simulator must not share a mistake
     "asynchronous": {"brokers", "live", "net", "store"},  # net for threads that are not those of a loop's executor
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
-    "cli": {"live", "sim", "doctor"},
+    "cli": {"live", "recording", "sim", "doctor"},
     "root": {"live", "cli", "asynchronous", "widgets"},
     "__main__": {"cli"},
 }
@@ -57,7 +58,7 @@ TIMES = {
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object",
         "live.feed", "live.staleness", "live.account.equity_source", "live.account.positions", "live.market.bars",
-        "live.market.current_bar", "widgets.painter", "widgets.transport", "widgets.view",
+        "live.market.current_bar", "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {"net.events.exchange_clock", "net.lag", "net.auth.oauth"},
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or

@@ -50,7 +50,7 @@ def test_every_public_name_exists(after_import):
     assert after_import["undefined"] == []
 
 
-@pytest.mark.parametrize("room", ["brokers", "live", "model", "net", "sim", "store", "widgets"])
+@pytest.mark.parametrize("room", ["brokers", "live", "model", "net", "recording", "sim", "store", "widgets"])
 def test_every_name_of_a_room_exists(room):
     module = import_module(f"aries_nb.{room}")
 

@@ -1,0 +1,184 @@
+"""Reads a recording: its events in their order, with a hole wherever some are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from aries_nb.errors import RecordingError, UsageError
+from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.recording.folder import DELETED, explained, read_json, read_recording_header, segment_names
+from aries_nb.recording.format import BatchHeader
+from aries_nb.recording.messages import Broken, MessageError
+from aries_nb.recording.segments import CLOSED, KILLED, OPEN, Segment
+
+__all__ = ["RecordingReader", "RecordingSummary"]
+
+
+@dataclass(frozen=True)
+class RecordingSummary:
+    """What a recording holds, by what its segments say at their ends."""
+
+    events: int
+    """Events between the first and the last one, those lost to damage included."""
+    first_received: int | None
+    """The earliest market time of the first batch, in ns since the epoch; None if there is no event."""
+    last_received: int | None
+    """The latest market time of the last batch."""
+    bytes: int
+    segments: int
+
+
+class _Part(NamedTuple):
+    """One segment: its file, and the headers of its first and last batch; None where there is none."""
+
+    name: str
+    bytes: int
+    first: BatchHeader | None
+    last: BatchHeader | None
+
+
+class RecordingReader:
+    """Reads the recording at `path`, also while it is being written: what was there when it was opened.
+
+    Opening reads the ends of the segments alone. `events` may be called repeatedly; any thread may use it.
+
+    `broker` is the name of the broker that is expected, None for any. Raises UsageError if `path` is no recording, or
+    one of another broker; RecordingError if it has a newer format or a damaged header, or cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, broker: str | None = None) -> None:
+        self.path = path
+        self.header = read_recording_header(path)
+        if broker is not None and self.header.broker != broker:
+            raise UsageError(
+                f"this is a recording of {self.header.broker!r}, not of {broker!r}",
+                where=str(path),
+                advice=f"Leave the broker out, or say {self.header.broker!r}.",
+            )
+        with explained(path):
+            self._parts = [self._part(name) for name in segment_names(path)]
+
+    @property
+    def summary(self) -> RecordingSummary:
+        """What the recording holds. Contents are not read."""
+        firsts = [part.first for part in self._parts if part.first]
+        lasts = [part.last for part in self._parts if part.last]
+        return RecordingSummary(
+            events=lasts[-1].before + lasts[-1].rows - firsts[0].before if firsts and lasts else 0,
+            first_received=firsts[0].received[0] if firsts else None,
+            last_received=lasts[-1].received[1] if lasts else None,
+            bytes=sum(part.bytes for part in self._parts),
+            segments=len(self._parts),
+        )
+
+    def events(self, start: int | None = None) -> Iterator[Event]:
+        """Yield the events in their order, and an event `HOLE` wherever some are missing.
+
+        Where the recording was not closed, its end is a hole: what came after the last event is not known.
+
+        `start` is a market time in ns since the epoch: what is older is left out, without being read where possible.
+        None begins with the first event. Raises RecordingError if a file cannot be read any more.
+        """
+        walk = _Walk(self.path, self.header.id, self._deleted())
+        hole: Event | None = None  # just before `start`: it may reach beyond it
+        with explained(self.path):
+            for part in self._parts:
+                if start is not None and part.last and part.last.received[1] < start:
+                    walk.skip(part.last)
+                    continue
+                for event in walk.events(part.name, start):
+                    if start is not None and (event.what == HOLE or event.received < start):
+                        hole = event if event.what == HOLE else None
+                        continue
+                    if hole:
+                        yield hole
+                    hole = start = None
+                    yield event
+            yield from walk.end()
+
+    def holes(self) -> list[Hole]:
+        """Read the whole recording and return where events are missing."""
+        return [Hole.of(event) for event in self.events() if event.what == HOLE]
+
+    def _part(self, name: str) -> _Part:
+        with Segment(self.path / name, self.header.id) as segment:
+            first, last = segment.first(), segment.last()
+            return _Part(name, segment.bytes, first.header if first else None, last.header if last else None)
+
+    def _deleted(self) -> tuple[int, str]:
+        """Return the number of the last batch that was deleted on purpose, and the reason."""
+        if not (self.path / DELETED).is_file():
+            return 0, ""
+        with suppress(RecordingError):
+            found = read_json(self.path / DELETED)
+            number, reason = found.get("number"), found.get("reason")
+            if type(number) is int and isinstance(reason, str):
+                return number, reason[:100]
+        return 0, ""
+
+
+class _Walk:
+    """One pass over the batches of all segments: which of them come next, and what is missing before them."""
+
+    def __init__(self, path: Path, recording: str, deleted: tuple[int, str]) -> None:
+        self._path = path
+        self._recording = recording
+        self._deleted = deleted
+        self._number = self._session = 0  # of the last batch
+        self._seq = self._received = 0  # of the last event
+        self._damage = ""  # since the last event
+        self._is_ended = True
+
+    def skip(self, header: BatchHeader) -> None:
+        """Leave out the batches up to this one."""
+        self._number, self._session = header.number, header.session
+        self._seq, self._received = header.seq[1], header.received[1]
+        self._damage = ""
+
+    def events(self, name: str, start: int | None) -> Iterator[Event]:
+        """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError."""
+        with Segment(self._path / name, self._recording) as segment:
+            for found in segment.batches():
+                if isinstance(found, Broken):
+                    self._damage = self._damage or found.reason
+                elif found.header.number <= self._number:
+                    self._damage = self._damage or "a batch is there again"
+                elif start is not None and found.header.received[1] < start:
+                    self.skip(found.header)
+                else:
+                    try:
+                        events = list(segment.events(found))
+                    except MessageError as error:
+                        self._damage = self._damage or str(error)
+                        continue
+                    yield from self._hole_before(found.header, events[0])
+                    yield from events
+                    self.skip(found.header)
+                    self._seq, self._received = events[-1].seq, events[-1].received
+                    start = None
+            self._is_ended = segment.is_ended
+
+    def end(self) -> Iterator[Event]:
+        """Yield the hole at the end, if there is one."""
+        reason = f"damaged: {self._damage}" if self._damage else "" if self._is_ended else OPEN
+        if reason:
+            yield Hole(reason, self._seq, self._received, None, None).event()
+
+    def _hole_before(self, header: BatchHeader, following: Event) -> Iterator[Event]:
+        missing = header.number - self._number - 1
+        number, deleted = self._deleted
+        if self._damage:
+            reason = f"damaged: {self._damage}"
+        elif missing and header.number <= number + 1:
+            reason = deleted
+        elif missing:
+            reason = f"damaged: {missing} batches are missing"
+        elif self._session and header.session != self._session:
+            reason = CLOSED if self._is_ended else KILLED
+        else:
+            return
+        yield Hole(reason, self._seq, self._received, following.seq, following.received).event()

@@ -1,0 +1,102 @@
+"""The segments of a recording: the batches in one file of it, and what the first and the last say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from aries_nb.model.journal import Event
+from aries_nb.recording.folder import FileSource
+from aries_nb.recording.format import MOST_BATCH_BYTES, BatchHeader, decode, read_header
+from aries_nb.recording.messages import END_OF_STREAM, MARKER, Broken, Message, MessageError, messages, parse
+
+__all__ = ["CLOSED", "KILLED", "OPEN", "Batch", "Segment"]
+
+CLOSED = "not recorded: the recording was closed"
+KILLED = "not recorded: the recording process ended without closing the recording"
+OPEN = "the recording was not closed: it goes on, or its process ended"
+
+CHUNK_BYTES = 1 << 20
+
+
+class Batch(NamedTuple):
+    """A batch whose header is whole."""
+
+    message: Message
+    header: BatchHeader
+
+
+class Segment:
+    """One file of a recording, open for reading. Used by one thread at a time; a context manager.
+
+    Raises OSError if it cannot be opened.
+    """
+
+    def __init__(self, path: Path, recording: str) -> None:
+        self.path = path
+        self._recording = recording
+        self._source = FileSource(path)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return self._source.size
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the stream was ended by the writer, so that nothing follows."""
+        return self._source.read(self._source.size - len(END_OF_STREAM), len(END_OF_STREAM)) == END_OF_STREAM
+
+    def batches(self, offset: int = 0) -> Iterator[Batch | Broken]:
+        """Yield the batches from `offset` on, and what is damaged between them. Contents are not read."""
+        for found in messages(self._source, offset, most_body_bytes=MOST_BATCH_BYTES):
+            if isinstance(found, Broken):
+                yield found
+            elif found.is_batch:
+                try:
+                    header = read_header(found, self._recording)
+                except MessageError as error:
+                    yield Broken(found.offset, found.end, str(error))
+                else:
+                    yield Batch(found, header)
+
+    def events(self, batch: Batch) -> Iterator[Event]:
+        """Return the events of a batch. Raises MessageError, before the first, if its content is damaged."""
+        return decode(self._source, *batch)
+
+    def first(self) -> Batch | None:
+        """Return the first batch with a whole header, None if there is none."""
+        return next((found for found in self.batches() if isinstance(found, Batch)), None)
+
+    def last(self) -> Batch | None:
+        """Return the last batch with a whole header, None if there is none. The search begins at the end."""
+        end = self._source.size - self._source.size % 8
+        while end > 0:
+            start = max(0, end - CHUNK_BYTES)
+            chunk = self._source.read(start, end - start)
+            place = chunk.rfind(MARKER)
+            while place >= 0:
+                if place % 8 == 0 and (batch := self._batch_at(start + place)):
+                    return batch
+                place = chunk.rfind(MARKER, 0, place + len(MARKER) - 1)
+            end = start
+        return None
+
+    def _batch_at(self, offset: int) -> Batch | None:
+        with suppress(MessageError):
+            message = parse(self._source, offset, most_body_bytes=MOST_BATCH_BYTES)
+            if message.is_batch:
+                return Batch(message, read_header(message, self._recording))
+        return None
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._source.close()
+
+    def __enter__(self) -> Segment:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
