@@ -69,7 +69,6 @@ class Callbacks:
         self._guard = threading.Lock()  # of `_thread`
         self._thread: threading.Thread | None = None
         self._is_closed = False
-        self._pause: float | None = None
         self._workers: WeakSet[Callbacks] = WeakSet()
         self.errors = 0
         self.last_error = ""
@@ -77,10 +76,6 @@ class Callbacks:
     def wake(self) -> None:
         """Run all jobs that were added, soon and on the callbacks' thread; returns at once. Any thread."""
         self._wake.set()
-
-    def wake_after(self, seconds: float) -> None:
-        """Run all jobs again after `seconds` at the latest; for a job, on the callbacks' thread."""
-        self._pause = seconds if self._pause is None else min(seconds, self._pause)
 
     def add(self, job: Callable[[], None]) -> Callable[[], None]:
         """Run `job` once soon and after each `wake`, on the callbacks' thread. Returns a function that removes it."""
@@ -121,8 +116,7 @@ class Callbacks:
 
     def _run(self) -> None:
         while not self._is_closed:
-            pause, self._pause = self._pause, None
-            self._wake.wait(pause)
+            self._wake.wait()
             self._wake.clear()
             for job in self._jobs:
                 try:

@@ -111,7 +111,7 @@ class Link:
         self.hours = endpoint.hours
         self.conflates = endpoint.conflates
         self._gaps = gaps
-        arrivals = arrivals or Arrivals()
+        self.arrivals = arrivals = arrivals or Arrivals()
         self.clock = arrivals.clock  # market time
         self._is_replay = playback is not None
         self._pool: SessionPool | PlaybackPool = playback or SessionPool(

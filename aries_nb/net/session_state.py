@@ -136,7 +136,7 @@ class SessionState:
     def _begin_frame(self) -> int:
         """Do what is due before the next frames, which sees all that was taken, and hold the clock at now."""
         received = self._clock.now_ns()
-        if self._arrivals.timer.is_due(received):
+        if self._arrivals.timer.is_new(received):
             self.publish()
         self._arrivals.timer.run(received)
         self._clock.held = received

@@ -185,7 +185,9 @@ class Account(BoundToProcess):
             if self._equity is None or not (self._equity.is_open or self._is_closed):
                 if self._equity is not None:
                     self._equity.close()
-                self._equity = LiveEquity(self.positions, self.balances, self.fills, self._link.clock, self._callbacks)
+                self._equity = LiveEquity(
+                    self.positions, self.balances, self.fills, self._link.arrivals, self._callbacks
+                )
             return self._equity
 
     def chart(self, *, height: int = 380, engine: Engine | None = None) -> EquityChart | LightChart:

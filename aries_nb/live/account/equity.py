@@ -17,7 +17,7 @@ from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for, wait_for_async
-from aries_nb.model.clock import Clock
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.store import (
     Attribution,
     Portfolio,
@@ -59,16 +59,16 @@ class LiveEquity(BoundToProcess):
     quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
     newer than they are. Else it is unknown.
 
-    `df` has one row for each computation, which follows a change (a quote included) at most five times a second. An
+    `df` has one row for each computation, which follows a change (a quote included) at a multiple of 0.2 s. An
     unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN,
     `unmarked` names the instrument and `reasons` says why. Computed in decimals, in the account's currency. `explained`
     has the causes of its change. Any thread may read.
     """
 
     def __init__(
-        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
+        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, arrivals: Arrivals, callbacks: Callbacks
     ) -> None:
-        self._source = EquitySource(positions, balances, fills, clock, callbacks)
+        self._source = EquitySource(positions, balances, fills, arrivals, callbacks)
         self._registrations = Registrations(callbacks, "the equity")
 
     def __repr__(self) -> str:

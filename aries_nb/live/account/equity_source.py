@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,13 +13,22 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.live.account.fills import LiveFills
-from aries_nb.live.account.marks import prices_of, with_bonds, without
-from aries_nb.live.account.positions import LivePositions, cost_of, holdings, is_margined, is_money, multiplier_of
+from aries_nb.live.account.marks import Quotes, marks_of, mid_at, prices_of, with_bonds, without
+from aries_nb.live.account.positions import (
+    LivePositions,
+    by_name,
+    cost_of,
+    holdings,
+    is_margined,
+    is_money,
+    multiplier_of,
+)
+from aries_nb.live.account.sampling import Sampling
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
-from aries_nb.model.clock import Clock, elapsed
 from aries_nb.model.settings import settings
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.store import (
     CASH,
     PRICE_AHEAD,
@@ -39,12 +47,12 @@ from aries_nb.store import (
     open_portfolio,
     unmarked,
 )
+from aries_nb.store.log import TableRow
 
 __all__ = ["CAUSES", "TOTAL", "EquitySource", "Moment", "explained_rows"]
 
-SAMPLE_SECONDS = 0.2  # the shortest time between two moments
 MOST_SAMPLES = 20_000
-FIRST_SECONDS = 3.0  # the longest wait for lists of positions and orders and for a price of each instrument
+FIRST_NS = 3_000_000_000  # the longest wait for lists of positions and orders and for a price of each instrument
 TOTAL = "total"
 ACCRUED_STEP = Decimal("1e-12")  # the accrued interest of one unit, out of that of a fill, is rounded to this
 SAME = Decimal("0.005")  # a smaller difference from the broker's equity is one of rounding
@@ -67,17 +75,35 @@ class Moment(NamedTuple):
     taken: int
 
 
+class _Inputs(NamedTuple):
+    """All that equity is computed of, as it was at the instant `ts` of market time; none of it changes later.
+
+    `fills` are those that had arrived since the instant before, `taken` the number of all. `is_early`: less than three
+    seconds after the computation began.
+    """
+
+    ts: int
+    positions: Sequence[TableRow]
+    balances: Sequence[TableRow]
+    fills: Sequence[Fill]
+    taken: int
+    quotes: Quotes
+    is_early: bool
+
+
 class EquitySource:
     """Computes equity on a thread of its own and attributes its changes to causes; read by views and live objects.
+
+    Each computation is of an instant of market time, a multiple of 0.2 s, and of what had arrived by then.
 
     `opening` is the computation from which changes are attributed, `now` the newest computation since then; both are
     None before attribution begins. `known` is the number of computations since then whose equity is known.
     """
 
     def __init__(
-        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, clock: Clock, callbacks: Callbacks
+        self, positions: LivePositions, balances: LiveTable, fills: LiveFills, arrivals: Arrivals, callbacks: Callbacks
     ) -> None:
-        self._clock = clock
+        self._arrivals = arrivals
         self._positions = positions
         self._balances = balances
         self._fills = fills
@@ -91,8 +117,10 @@ class EquitySource:
         self.known = 0  # moments
         self._observers = Observers()
         self._guard = threading.Lock()
-        self._sampled_at = 0.0
-        self._made_at = elapsed()
+        self._made_at: int | None = None
+        self._captured = 0  # fills
+        self._unused: list[Fill] = []  # fills of instants that were not computed, or before attribution began
+        self._due: int | None = None  # the instant of a decision that needs no change
         self._splits = SplitWatch()
         self._reconciliation: Reconciliation | None = None
         self.opening: Moment | None = None  # from when on there is an attribution
@@ -101,15 +129,21 @@ class EquitySource:
         self._is_closed = False
         # A thread of its own: a user's callbacks may block.
         self._callbacks = callbacks.worker()
-        self._callbacks.add(self._sample)
+        self._sampling = Sampling(arrivals, self._callbacks, self._capture, self._compute)
         self._undo = [
-            source.watch(self._callbacks.wake)
+            source.watch(self._sampling.changed)
             for source in (positions._source, balances._source, fills._source, self.marks)
         ]
+        arrivals.do(self._begin)
 
     def worker(self) -> Callbacks:
         """Return callbacks with a thread of their own, for work on the computed values; it ends with the feed."""
         return self._callbacks.worker()
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether all instants of which the inputs were taken have been computed."""
+        return self._sampling.is_computed
 
     @property
     def version(self) -> int:
@@ -180,11 +214,11 @@ class EquitySource:
 
     def books(self) -> Portfolio:
         """Return the broker's current cash and positions in exact decimals."""
-        return self._books(self._positions.rows(), self.marks.all())
+        cash, _ = self._broker_sums(self._balances._source.store.rows())
+        return self._books(self._positions.rows(), self.marks.all(), cash)
 
-    def _books(self, table: Sequence[Mapping[str, Any]], marks: Mapping[str, Mark]) -> Portfolio:
+    def _books(self, table: Sequence[Mapping[str, Any]], marks: Mapping[str, Mark], cash: Decimal) -> Portfolio:
         """Return the broker's cash and the positions in `table`; `marks` have the accrued interest."""
-        cash, _ = self._broker_sums()
         rows = {str(row["symbol"]): row for row in table if not is_money(row)}
         holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
         multipliers, accrued = {}, {}
@@ -257,48 +291,67 @@ class EquitySource:
     def close(self) -> None:
         """Stop computing; what was computed so far stays readable. Idempotent."""
         self._is_closed = True
+        self._sampling.close()
         self._callbacks.close()
         for undo in self._undo:
             undo()
         self._observers.notify()  # waiting threads find it closed
 
+    # The network's thread.
+
+    def _begin(self) -> None:
+        self._made_at = self._arrivals.now
+        self._sampling.changed()
+
+    def _capture(self, instant: int) -> _Inputs | None:
+        """Return what equity is computed of; None before the broker has sent it."""
+        balances = self._balances._source.store.rows()
+        if not balances or self._made_at is None:
+            return None
+        is_early = instant - self._made_at < FIRST_NS
+        if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
+            return None  # cash without positions is not the equity
+        fills, taken = self._fills._source.entries_since(self._captured)
+        self._captured = taken
+        positions = self._positions._source.store.rows()
+        return _Inputs(instant, positions, balances, fills, taken, self.marks.quotes(instant), is_early)
+
     # The callbacks' thread.
 
-    def _sample(self) -> None:
-        if not len(self._balances):
+    def _compute(self, inputs: _Inputs, has_changed: bool) -> None:  # noqa: FBT001 - see `Sampling`
+        self._unused += inputs.fills
+        ts, fills = inputs.ts, self._unused
+        if not has_changed and (self._due is None or ts < self._due):
             return
-        is_early = elapsed() - self._made_at < FIRST_SECONDS
-        if is_early and not (self._positions._source.is_answered and self._fills._source.is_answered):
-            return  # cash without positions is not the equity
-        # Delayed, not skipped: the last change before a quiet time counts.
-        time.sleep(max(self._sampled_at + SAMPLE_SECONDS - elapsed(), 0))
-        self._sampled_at = elapsed()
-        now = self.now
-        fills, taken = self._fills._source.entries_since(0 if now is None else now.taken)
+        self._due = None
+        if self._reconciliation is not None:
+            self._unused = []
         self._learn(fills)
-        rows, ts = self._positions.rows(), self._clock.now_ns()
-        every = self.marks.quoted()  # read once: a quote in between would leave a missing mark without its reason
+        rows = by_name(inputs.positions, self._positions._source.store.columns)
+        every = marks_of(inputs.quotes)
         prices, lasts = prices_of(every)
         held, traded = with_bonds(holdings(rows), every), self._traded(fills)
         doubtful, splits = self._splits.take(held, prices, ts, lasts=lasts, traded=traded)
-        self._wake_after(SETTLING_NS / 1e9 if PRICE_AHEAD in doubtful.values() else None)
+        if PRICE_AHEAD in doubtful.values():
+            self._decide_after(ts, SETTLING_NS)
         every = without(every, doubtful)
         marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
-        books = self._books(rows, every)
-        _, theirs = self._broker_sums()
+        cash, theirs = self._broker_sums(inputs.balances)
+        books = self._books(rows, every, cash)
         ours = equity(books, marks)
         reasons = _reasons(books, unmarked(books, marks), every)
         missing = tuple(reasons)
-        now = Moment(ts, ours, theirs, books.cash, Attribution({}), taken)
+        now = Moment(ts, ours, theirs, books.cash, Attribution({}), inputs.taken)
         if self._reconciliation is not None:
             unmeasured = {*doubtful, *(split.symbol for split in splits)}
-            self._reconciliation.take(books, marks, self._measured(fills, unmeasured), ts, splits=splits)
-            self._wake_after(self._reconciliation.pause(ts))
-        elif (
-            self._can_begin(books, missing, is_early=is_early) and taken == self._fills._source.entries_since(taken)[1]
-        ):
+            measured = self._measured(fills, unmeasured, inputs.quotes)
+            self._reconciliation.take(books, marks, measured, ts, splits=splits)
+            pause = self._reconciliation.pause(ts)
+            self._decide_after(ts, None if pause is None else round(pause * 1e9))
+        elif self._can_begin(books, missing, is_early=inputs.is_early):
             self._reconciliation = Reconciliation(books, marks)
             self.opening = now
+            self._unused = []
         if self._reconciliation is not None:
             self.now = now._replace(attribution=self._reconciliation.attribution())
         with self._guard:
@@ -308,10 +361,10 @@ class EquitySource:
         self.known += ours.is_finite() and self.opening is not None
         self._observers.notify()
 
-    def _wake_after(self, seconds: float | None) -> None:
-        """Compute again after some seconds at the latest, as no message may come until then; None for not."""
-        if seconds is not None:
-            self._callbacks.wake_after(seconds)
+    def _decide_after(self, ts: int, pause: int | None) -> None:
+        """Compute again `pause` ns after the instant `ts` if nothing changes until then; None for not."""
+        if pause is not None:
+            self._due = ts + pause if self._due is None else min(self._due, ts + pause)
 
     def _learn(self, fills: Sequence[Fill]) -> None:
         """Remember what fills say of their instruments: the multiplier, and the accrued interest of one unit."""
@@ -331,7 +384,7 @@ class EquitySource:
         is_known = all(held.quantity.is_finite() for held in books.positions.values())
         return books.cash.is_finite() and is_known and not (is_early and bool(missing))
 
-    def _measured(self, fills: Sequence[Fill], unmeasured: Collection[str]) -> list[Fill]:
+    def _measured(self, fills: Sequence[Fill], unmeasured: Collection[str], quotes: Quotes) -> list[Fill]:
         """Return those of `fills` that count since attribution began, with `mid`, our quotes' mid-price at their time.
 
         `mid` stays NaN for a fill that may stand for several executions, as their times are unknown, and where the
@@ -344,7 +397,7 @@ class EquitySource:
         return [
             fill
             if fill.is_combined or fill.symbol in unmeasured
-            else fill._replace(mid=self.marks.at(fill.symbol, fill.ts))
+            else fill._replace(mid=mid_at(quotes, fill.symbol, fill.ts))
             for fill in counted
         ]
 
@@ -364,9 +417,9 @@ class EquitySource:
         """
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
-    def _broker_sums(self) -> tuple[Decimal, Decimal]:
-        """Return the broker's newest cash and equity; NaN where it has sent none."""
-        rows = self._balances.rows()
+    def _broker_sums(self, balances: Sequence[TableRow]) -> tuple[Decimal, Decimal]:
+        """Return the broker's newest cash and equity out of a table of balances; NaN where it has sent none."""
+        rows = by_name(balances, self._balances._source.store.columns)
         return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
 
 

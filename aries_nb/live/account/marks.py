@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from weakref import ref
 
 import numpy as np
 
 from aries_nb.errors import ClosedError, SubscriptionRefusedError, UnknownSymbolError
+from aries_nb.live.account.sampling import Sampling
 from aries_nb.live.arguments import is_symbol
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.model import QUOTE_COLUMNS, FrameRows, GapSpan, Observers
-from aries_nb.model.clock import Clock
+from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan, Observers
 from aries_nb.model.prices import is_price
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.store import UNKNOWN, Held, Mark, SplitWatch, mark_of, middle_of
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
-__all__ = ["FeedQuotes", "LiveMarks", "MarkQuotes", "prices_of", "with_bonds", "without"]
+__all__ = [
+    "FeedQuotes",
+    "LiveMarks",
+    "MarkQuotes",
+    "Quotes",
+    "marks_of",
+    "mid_at",
+    "prices_of",
+    "with_bonds",
+    "without",
+]
 
 PRICES = ("bid_price", "ask_price", "last_price")
 QUOTE_NAMES = tuple(column.name for column in QUOTE_COLUMNS)
 ACCRUED = "accrued_interest"  # of one bond, where the broker's quotes have it
 MOST_LEFT = 4
-WATCH_SECONDS = 0.2  # the shortest time between two looks for splits
 OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
@@ -49,22 +58,40 @@ class MarkQuotes(Protocol):
         """Call `callback` when there may be another one; it must return at once. Returns what ends the calls."""
 
 
+class _FrameQuotes(NamedTuple):
+    """The newest quotes of a frame and its rows, as they were at an instant; those of `old` are from before a gap."""
+
+    newest: BoardData
+    old: Collection[str]
+    rows: FrameRows
+
+
+class Quotes(NamedTuple):
+    """All quotes of which marks are made, as they were at an instant; `left` are rows of what is held no more."""
+
+    frames: Sequence[_FrameQuotes]
+    left: Sequence[FrameRows]
+
+
+Holdings: TypeAlias = "Callable[[], Mapping[str, Held]]"
+
+
 class LiveMarks:
     """Subscribes to quotes of the instruments held, follows changes of what is held, and has their marks.
 
-    `held` returns what is held, by symbol. `watch` registers a function to be called when that may have changed, and
-    returns one that ends the calls. An instrument of which the quotes that it subscribes to have no price is marked at
-    those that a user has from another endpoint. Any thread may read. The thread of `worker` subscribes, and one of its
-    own looks for splits, by the times of `clock`.
+    `held` returns at once a function that returns what is held now, by symbol. `watch` registers a function to be
+    called when that may have changed, and returns one that ends the calls. An instrument of which the quotes that it
+    subscribes to have no price is marked at those that a user has from another endpoint. Any thread may read. The
+    thread of `worker` subscribes, and one of its own looks for splits, at instants of the market time of `arrivals`.
     """
 
     def __init__(
         self,
-        held: Callable[[], Mapping[str, Held]],
+        held: Callable[[], Holdings],
         watch: Callable[[Callable[[], None]], Callable[[], None]],
         quotes: MarkQuotes,
         worker: Callbacks,
-        clock: Clock,
+        arrivals: Arrivals,
     ) -> None:
         self.version = 0  # grows with every quote
         self._held = held
@@ -77,13 +104,14 @@ class LiveMarks:
         )  # of instruments held no more: the fill that closed a position arrives later
         self._subscribed: frozenset[str] = frozenset()
         self._observers = Observers()
-        self._clock = clock
+        self._arrivals = arrivals
         self._splits = SplitWatch()
-        # Threads of their own: subscribing may take a moment, and looking for splits at each quote is too often.
+        self._captured: tuple[int, Quotes] | None = None
+        # Threads of their own: subscribing may take a moment.
         self._callbacks, self._watching = worker, worker.worker()
+        self._sampling = Sampling(arrivals, self._watching, self._capture, self._watch_splits)
         self._callbacks.add(self._follow)
-        self._watching.add(self._watch_splits)
-        self._undo = [watch(each.wake) for each in (self._callbacks, self._watching)]
+        self._undo = [watch(each) for each in (self._callbacks.wake, self._sampling.changed)]
         self._undo.append(quotes.watch(self._callbacks.wake))
 
     def now(self) -> dict[str, Decimal]:
@@ -97,50 +125,37 @@ class LiveMarks:
         """
         marks = self.quoted()
         prices, lasts = prices_of(marks)
-        held = with_bonds(self._held(), marks)
-        return without(marks, self._splits.doubtful(held, prices, self._clock.now_ns(), lasts=lasts))
+        held = with_bonds(self._held()(), marks)
+        return without(marks, self._splits.doubtful(held, prices, self._arrivals.now, lasts=lasts))
 
     def quoted(self) -> dict[str, Mark]:
         """The mark of each instrument by its quotes alone, or the reason why it has none.
 
-        The middle where both sides are believable, else the last price where it is inside or newer than they are. A
-        quote from before a gap does not count.
+        See `marks_of`.
         """
-        marks: dict[str, Mark] = {}
-        for frame in self._all_frames():
-            board = frame._source.board()
-            old = board.symbols if board.is_stale else frame._source.from_before_a_gap()
-            prices = [board.columns.index(name) for name in PRICES]
-            accrued = board.columns.index(ACCRUED) if ACCRUED in board.columns else None
-            interests = [nan] * len(board.symbols) if accrued is None else board.numbers[:, accrued].tolist()
-            quoted = zip(board.symbols, board.numbers[:, prices].tolist(), interests, strict=True)
-            for symbol, row, interest in quoted:
-                mark = mark_of(*row)
-                if symbol in old:
-                    mark = Mark(UNKNOWN, "no quote since the feed was interrupted")
-                elif not mark.price.is_finite() and is_price(row[2]) and _is_last_newer(frame._source.rows(0), symbol):
-                    mark = mark_of(*row, is_fresh=True)
-                if symbol not in marks or (mark.price.is_finite() and not marks[symbol].price.is_finite()):
-                    marks[symbol] = mark._replace(accrued=_exact(interest))
-        return marks
+        return marks_of(self.quotes())
 
     def at(self, symbol: str, ts: int) -> Decimal:
-        """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch), in exact decimals.
+        """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch); see `mid_at`."""
+        return mid_at(self.quotes(), symbol, ts)
 
-        It is that of the newest quote at or before `ts`. NaN where this quote is more than a minute older than `ts` or
-        its two sides are not believable, and where no such quote is kept in memory.
+    def quotes(self, instant: int | None = None) -> Quotes:
+        """Return the quotes of which marks are made, as they are now; it costs little.
+
+        Callers at one `instant` of market time, on the network's thread, get the same object.
         """
-        moment = ts // 1_000
-        newest, mid = moment - OLDEST_US, UNKNOWN
-        for rows in (*self._left, *(frame._source.rows(0) for frame in self._all_frames())):
-            if symbol not in rows.symbols:
-                continue
-            is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= moment) & (rows.ts >= newest)
-            if is_before.any():
-                newest = int(rows.ts[is_before].max())
-                at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
-                mid = middle_of(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
-        return mid
+        if instant is not None and self._captured is not None and self._captured[0] == instant:
+            return self._captured[1]
+        sources = [frame._source for frame in self._all_frames()]
+        frames = []
+        for source in sources:
+            newest = source.newest()
+            old = newest.symbols if newest.is_stale else source.from_before_a_gap()
+            frames.append(_FrameQuotes(newest, old, source.rows(0)))
+        quotes = Quotes(frames, tuple(self._left))
+        if instant is not None:
+            self._captured = instant, quotes
+        return quotes
 
     @property
     def frames(self) -> tuple[LiveFrame, ...]:
@@ -160,6 +175,7 @@ class LiveMarks:
 
     def close(self) -> None:
         """Stop following the instruments held and drop their quotes; idempotent."""
+        self._sampling.close()
         self._callbacks.close()
         for undo in self._undo:
             undo()
@@ -169,7 +185,7 @@ class LiveMarks:
     # The callbacks' thread.
 
     def _follow(self) -> None:
-        held = frozenset(self._held())
+        held = frozenset(self._held()())
         self._watch_others(held)
         if held == self._subscribed:
             return
@@ -180,7 +196,7 @@ class LiveMarks:
         frame = self._quoted(new)
         if frame is not None:
             self._frames = {**self._frames, frame: frame._source.watch(self._quoted_again)}
-            self._quoted_again()
+            self._arrivals.do(self._quoted_again)
 
     def _keep(self, symbols: frozenset[str]) -> None:
         """Stop using the frames of quotes that have none of these symbols.
@@ -221,22 +237,71 @@ class LiveMarks:
             for each, frame in useful.items()
         }
         if not useful.keys() <= before.keys():
-            self._quoted_again()
+            self._arrivals.do(self._quoted_again)
 
     def _all_frames(self) -> list[LiveFrame]:
         others = (each() for each in self._others)
         return [*self._frames, *(frame for frame in others if frame is not None and frame.is_open)]
 
+    # The network's thread.
+
     def _quoted_again(self) -> None:
         self.version += 1
-        self._watching.wake()
+        self._sampling.changed()
         self._observers.notify()
 
-    def _watch_splits(self) -> None:
-        marks = self.quoted()
+    def _capture(self, instant: int) -> tuple[int, Holdings, Quotes]:
+        return instant, self._held(), self.quotes(instant)
+
+    # The thread that looks for splits.
+
+    def _watch_splits(self, inputs: tuple[int, Holdings, Quotes], _: bool) -> None:  # noqa: FBT001 - see `Sampling`
+        ts, held, quotes = inputs
+        marks = marks_of(quotes)
         prices, lasts = prices_of(marks)
-        self._splits.take(with_bonds(self._held(), marks), prices, self._clock.now_ns(), lasts=lasts)
-        time.sleep(WATCH_SECONDS)
+        self._splits.take(with_bonds(held(), marks), prices, ts, lasts=lasts)
+
+
+def marks_of(quotes: Quotes) -> dict[str, Mark]:
+    """Return the mark of each instrument by its quotes alone, or the reason why it has none.
+
+    The middle where both sides are believable, else the last price where it is inside or newer than they are. A quote
+    from before a gap does not count.
+    """
+    marks: dict[str, Mark] = {}
+    for board, old, rows in quotes.frames:
+        prices = [board.columns.index(name) for name in PRICES]
+        accrued = board.columns.index(ACCRUED) if ACCRUED in board.columns else None
+        interests = [nan] * len(board.symbols) if accrued is None else board.numbers[:, accrued].tolist()
+        quoted = zip(board.symbols, board.numbers[:, prices].tolist(), interests, strict=True)
+        for symbol, row, interest in quoted:
+            mark = mark_of(*row)
+            if symbol in old:
+                mark = Mark(UNKNOWN, "no quote since the feed was interrupted")
+            elif not mark.price.is_finite() and is_price(row[2]) and _is_last_newer(rows, symbol):
+                mark = mark_of(*row, is_fresh=True)
+            if symbol not in marks or (mark.price.is_finite() and not marks[symbol].price.is_finite()):
+                marks[symbol] = mark._replace(accrued=_exact(interest))
+    return marks
+
+
+def mid_at(quotes: Quotes, symbol: str, ts: int) -> Decimal:
+    """Return the mid-price of an instrument at `ts` (exchange time, ns since the epoch), in exact decimals.
+
+    It is that of the newest quote at or before `ts`. NaN where this quote is more than a minute older than `ts` or its
+    two sides are not believable, and where no such quote is kept in memory.
+    """
+    moment = ts // 1_000
+    newest, mid = moment - OLDEST_US, UNKNOWN
+    for rows in (*quotes.left, *(frame.rows for frame in quotes.frames)):
+        if symbol not in rows.symbols:
+            continue
+        is_before = (rows.codes == rows.symbols.index(symbol)) & (rows.ts <= moment) & (rows.ts >= newest)
+        if is_before.any():
+            newest = int(rows.ts[is_before].max())
+            at = int(np.flatnonzero(is_before & (rows.ts == newest))[-1])
+            mid = middle_of(*(float(rows.numbers[name][at]) for name in ("bid_price", "ask_price")))
+    return mid
 
 
 def prices_of(marks: Mapping[str, Mark]) -> tuple[dict[str, Decimal], frozenset[str]]:

@@ -249,21 +249,16 @@ class DerivedCandles(CandleSource):
 
     def _compute(self) -> None:
         with self._computing:
-            taken = self._taken
-            changed: dict[int, tuple[int, float, float, float, float]] = {}
-            for ts, equity in self.equity._source.moments(taken):
-                taken = ts
+            rows = []
+            for ts, equity in self.equity._source.moments(self._taken):
+                self._taken = ts
                 if self._opening is None:
                     self._opening = equity
                 self._candle = self._after(ts // self._span * self._span, equity - self._opening)
-                changed[self._candle[0]] = self._candle
-            rows = [
-                TableRow(taken, taken, self._account, (self._interval, start, *prices))
-                for start, *prices in changed.values()
-            ]
+                # A state of each moment: how many are computed at once depends on how busy this process is.
+                rows.append(TableRow(ts, ts, self._account, (self._interval, *self._candle)))
             if rows:
                 on_network(lambda: self._put(rows)).result(NETWORK_SECONDS)
-            self._taken = taken
 
     def _after(self, start: int, value: float) -> tuple[int, float, float, float, float]:
         """Return the candle that begins at `start` (ns since the epoch), updated with one more `value`.

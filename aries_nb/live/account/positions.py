@@ -20,12 +20,13 @@ from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
 from aries_nb.store import UNKNOWN, ZERO, Held, exactly
-from aries_nb.store.log import RowChange
+from aries_nb.store.log import RowChange, TableRow
 
 __all__ = [
     "LivePositions",
     "PositionsSource",
     "SeenMultipliers",
+    "by_name",
     "cost_of",
     "holdings",
     "is_margined",
@@ -60,7 +61,7 @@ class LivePositions(LiveTable):
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
         self._made_at = elapsed()
-        self._marks = LiveMarks(self._held, self._watches[0], quotes, callbacks.worker(), link.clock)
+        self._marks = LiveMarks(self._held_now, self._watches[0], quotes, callbacks.worker(), link.arrivals)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -134,7 +135,11 @@ class LivePositions(LiveTable):
         return not self.is_live or self._marks.now().keys() >= self._held().keys()
 
     def _held(self) -> dict[str, Held]:
-        return {symbol: held for symbol, held in holdings(super().rows()).items() if held.quantity}
+        return self._held_now()()
+
+    def _held_now(self) -> Callable[[], dict[str, Held]]:
+        rows, columns = self._table.rows(), self._table.columns
+        return lambda: {symbol: held for symbol, held in holdings(by_name(rows, columns)).items() if held.quantity}
 
 
 class PositionsSource(TableSource):
@@ -185,6 +190,12 @@ class SeenMultipliers:
     def now(self) -> dict[str, Decimal]:
         """Return the newest known multiplier of each instrument, NaN where none is known; any thread."""
         return dict(self._known)
+
+
+def by_name(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[dict[str, object]]:
+    """Return the rows of a table with these columns as `LiveTable.rows` does."""
+    names = [column.name for column in columns]
+    return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in rows]
 
 
 def is_money(row: Mapping[str, object]) -> bool:

@@ -537,6 +537,10 @@ class FrameSource:
             data = replace(data, states=self._states.by_symbol(), market=self._states.market)
         return data if self._day is None else self._day.with_figures(data)
 
+    def newest(self) -> BoardData:
+        """Return the newest numbers of each symbol, without what only a quote board shows."""
+        return self._tape.board(is_stale=not self._frame.is_live)
+
     def trading_state(self) -> str:
         """Return in a few words what does not trade as usual, the market or a symbol, if that is known; else ""."""
         if self._states is None:

@@ -54,6 +54,14 @@ class Arrivals:
         return self._connections
 
     @property
+    def now(self) -> int:
+        """The market time of what takes effect, else of the newest event or instant, in ns since the epoch.
+
+        The same in a replay, at the same place in the order of events.
+        """
+        return self.clock.held or self.timer.now or self.clock.now_ns()
+
+    @property
     def is_noting(self) -> bool:
         """Whether events are added to a journal."""
         return self.journal is not None

@@ -16,10 +16,13 @@ from typing import Protocol
 
 from aries_nb.model.clock import Clock
 
-__all__ = ["MarketTimer"]
+__all__ = ["GRID_NS", "MarketTimer"]
 
 log = logging.getLogger("aries_nb")
 
+# What was received up to a multiple of this is visible before anything later is taken. Work that follows a change of
+# what is visible is done at such multiples: how many frames are taken before they become visible is then all the same.
+GRID_NS = 100_000_000
 _NEVER = 2**63 - 1
 SECOND = 1_000_000_000
 LATE_SECONDS = 1e-4  # after an instant, at which the loop looks: a look before it would be in vain
@@ -71,8 +74,12 @@ class MarketTimer:
         self.now = now
 
     def is_due(self, now: int) -> bool:
-        """Return whether `run(now)` does anything: what was received must be visible before that."""
+        """Return whether anything is due before `now`."""
         return self._next < now
+
+    def is_new(self, now: int) -> bool:
+        """Return whether all that was received must be visible before what is received at `now` (ns)."""
+        return self._next < now or now // GRID_NS != self.now // GRID_NS
 
     def at(self, instant: int, work: Callable[[int], object]) -> Callable[[], None]:
         """Call `work` with the time of the instant, in ns since the epoch; return a function that cancels it.

@@ -320,7 +320,7 @@ def check(account: anb.Account, scenario: Scenario) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.live.account.equity_source.SAMPLE_SECONDS", 0.01)  # in place of 0.2 s
+    monkeypatch.setattr("aries_nb.live.account.sampling.SAMPLE_NS", 10_000_000)  # in place of 0.2 s
     for name in ("store.splits", "live.account.equity_source"):  # a price that has jumped: in place of 5 s
         monkeypatch.setattr(f"aries_nb.{name}.SETTLING_NS", 300_000_000)
 

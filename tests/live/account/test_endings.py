@@ -16,7 +16,7 @@ EXPIRED, LATER = "X261127C00090000", "X291221C00090000"  # the first on a day th
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aries_nb.live.account.equity_source.SAMPLE_SECONDS", 0.01)  # in place of 0.2 s
+    monkeypatch.setattr("aries_nb.live.account.sampling.SAMPLE_NS", 10_000_000)  # in place of 0.2 s
     monkeypatch.setattr("aries_nb.store.reconciliation.SETTLING_NS", 300_000_000)  # in place of 5 s
 
 

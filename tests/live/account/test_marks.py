@@ -15,7 +15,7 @@ import pytest
 from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
-from aries_nb.model.clock import WallClock
+from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import run_on_thread
 from aries_nb.store import Held as Position
 from aries_nb.store import RollingFrame
@@ -44,7 +44,7 @@ class Quotes:
         self.tape.buffer.mark(NOW + self._count * SECOND)
         self.tape.publish()
 
-    def board(self) -> BoardData:
+    def newest(self) -> BoardData:
         return self.tape.board(is_stale=self.is_stale)
 
     def rows(self, first: int) -> FrameRows:
@@ -72,11 +72,11 @@ class Held:
         self.charts: list[Any] = []
         position = Position(Decimal(1), Decimal(500), is_share=True)
         self.marks = LiveMarks(
-            lambda: dict.fromkeys(("MSFT", "SPX"), position),
+            lambda: lambda: dict.fromkeys(("MSFT", "SPX"), position),
             lambda _: lambda: None,
             self,
             Callbacks(),
-            WallClock(),
+            Arrivals(is_replay=True),
         )
         eventually(lambda: bool(self.marks._frames))
 

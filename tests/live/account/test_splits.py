@@ -45,8 +45,7 @@ class Books:
 
 @pytest.fixture(params=["aries", "alor"])
 def opened(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Books, Account]]:
-    for name in ("equity_source.SAMPLE_SECONDS", "marks.WATCH_SECONDS"):
-        monkeypatch.setattr(f"aries_nb.live.account.{name}", 0.01)  # in place of 0.2 s
+    monkeypatch.setattr("aries_nb.live.account.sampling.SAMPLE_NS", 10_000_000)  # in place of 0.2 s
     server: ScriptedAries | ScriptedAlor = ScriptedAries(["D1"]) if request.param == "aries" else ScriptedAlor()
     with server:
         books = Books(server)
