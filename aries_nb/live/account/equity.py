@@ -17,7 +17,7 @@ from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for, wait_for_async
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import (
     Attribution,
     Portfolio,

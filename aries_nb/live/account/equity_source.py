@@ -28,7 +28,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
 from aries_nb.model.settings import settings
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import (
     CASH,
     PRICE_AHEAD,

@@ -20,7 +20,7 @@ from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan, Observers
 from aries_nb.model.prices import is_price
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import UNKNOWN, Held, Mark, SplitWatch, mark_of, middle_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import SETTLING_NS
 
 __all__ = ["SAMPLE_NS", "Sampling"]

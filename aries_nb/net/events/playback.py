@@ -196,7 +196,7 @@ class _Run:
     def pass_time(self, instant: int) -> None:
         """Do what is due before an instant, in ns; what was received is visible then."""
         timer = self.arrivals.timer
-        if timer.is_due(instant):
+        if timer.is_new(instant):
             self.publish()
         timer.run(instant)
 

@@ -17,7 +17,7 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live.account.account import Account
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import MISSING, PUT, TABLE_KEYS, Column, Observers
-from aries_nb.net.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import GapLog, Table
 from tests.live.account.test_marks import Quotes
 from tests.net.patience import eventually

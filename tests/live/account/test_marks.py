@@ -15,8 +15,8 @@ import pytest
 from aries_nb.live.account.marks import LiveMarks
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
-from aries_nb.net.arrivals import Arrivals
 from aries_nb.net.background import run_on_thread
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import Held as Position
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
