@@ -39,12 +39,12 @@ async def connecting(broker: str | Broker = "sim", **arguments: Any) -> AsyncIte
     ...     async for rows in feed.quotes("AAPL"):
     ...         print(len(rows))
 
-    Connecting and closing happen on another thread, so that the event loop is not held up. Nor do `feed.quotes`,
-    `trades`, `book`, `instruments` and the tables of an account hold it up: called on this loop they return at once,
-    and a refusal is raised by what is awaited next. Calls that request something over HTTP, or connect, block until the
-    server answers: await them on another thread, as in `await asyncio.to_thread(feed.bars, "AAPL")`. These are `bars`,
-    `account`, `accounts`, `options`, what `reference` looks up, histories of orders and fills, and the first call with
-    `endpoint="charts"`.
+    Connecting and closing happen on another thread, so that the event loop is not held up. Nor does any call but `wait`
+    hold it up: `feed.quotes`, `trades`, `book`, `bars`, `instruments`, `news`, `watchlists`, `account` with a name and
+    its tables return at once on this loop, and a refusal is raised by what is awaited next. What is requested over HTTP
+    and returned raises UsageError on this loop; await it on another thread, as in `await
+    asyncio.to_thread(feed.reference.details, "AAPL")`. These are what `reference` looks up, `options`, histories of
+    orders and fills, and, unless they are known from the token or from before, `accounts` and `account` without a name.
     """
     # Not on the loop's executor: calls of the user that block may take up all its threads.
     feed = await _opened(run_on_thread(partial(_connect, broker, arguments), name=THREAD))

@@ -43,7 +43,7 @@ from aries_nb.model import (
 )
 from aries_nb.model.clock import elapsed
 from aries_nb.net.auth.tokens import TokenSource
-from aries_nb.net.background import on_network
+from aries_nb.net.background import on_network, runs_one_of
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import PlaybackPool
@@ -70,10 +70,12 @@ OPEN_SECONDS = 15.0
 def opened(link: Link) -> Link:
     """Wait up to 15 s until the connection of a new link is live, and return the link; one that fails is closed.
 
-    Raises ConnectError or TokenError.
+    On an event loop that must not be held up it is returned at once, and what is requested of it is sent once it is
+    live. Raises ConnectError or TokenError.
     """
     try:
-        link.wait_open(OPEN_SECONDS)
+        if not link.is_on_a_loop:
+            link.wait_open(OPEN_SECONDS)
     except BaseException:
         link.close()
         raise
@@ -86,8 +88,9 @@ class Link:
     Any thread may call every method. `url` is the broker's base address; `gaps` is the part of the gap log for these
     connections. `connection_limit` limits connections and requests together with others that share it, None for limits
     of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
-    of the status of an order whether it has ended. On the `loops` no call waits for the server's reply to a
-    subscription. `playback` has the sessions of a replay, None for a live feed.
+    of the status of an order whether it has ended. On the event `loops` no call waits for the connection, nor for the
+    server's reply to a subscription: a refusal is raised by what is awaited next. `playback` has the sessions of a
+    replay, None for a live feed.
     """
 
     def __init__(
@@ -171,7 +174,7 @@ class Link:
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
         lenders = self._lenders(streams) if takes_over and not self._is_replay else []  # a replay fills in the past
         self._subscribe(streams, tape)
-        if lenders and not self._is_on_a_loop():
+        if lenders and not self.is_on_a_loop:
             watches = tuple(lender.watch for lender, _ in lenders)
             is_ready = lambda: not any(lender.is_backfilling for lender, _ in lenders)  # noqa: E731
             with suppress(WaitTimeoutError, FutureTimeoutError):  # it goes on without their rows
@@ -204,14 +207,7 @@ class Link:
         key, is_finished = TABLE_KEYS[kind], self._is_finished
         table = Table(columns, (account,), key=key, listeners=listeners, is_finished=is_finished)
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
-        try:
-            self._subscribe([Route(subscription, table, 0)], table)
-        except (UnknownSymbolError, SubscriptionRefusedError) as refused:
-            what = f"{kind} of account {account!r}" if account else kind
-            advice = "`feed.accounts` lists the accounts there are." if account else ""
-            raise UsageError(
-                f"the server refuses {what}: {refused.reason}", where=self.address, advice=advice
-            ) from None
+        self._subscribe([Route(subscription, table, 0)], table)
         return table
 
     def instruments(
@@ -428,6 +424,11 @@ class Link:
         for answer in answers:
             answer.add_done_callback(lambda _: self._gaps.log.taken_up(gap, ended=self.clock.now_ns()))
 
+    @property
+    def is_on_a_loop(self) -> bool:
+        """Whether this thread runs one of the event loops that must not be held up."""
+        return runs_one_of(self._loops)
+
     def check(self) -> None:
         """Raise the error that ended a connection for good, or ClosedError after `close`; else return."""
         for session in self._pool.sessions:
@@ -513,29 +514,29 @@ class Link:
         streams = self._streams.get(id(store), ())
         return {each: refused[each] for each in (stream.subscription for stream in streams) if each in refused}
 
+    def is_refused(self, store: RecordSink) -> bool:
+        """Whether the server has refused all subscriptions of a store."""
+        refused = self.refused(store)
+        return bool(refused) and len(refused) == len(self._streams.get(id(store), ()))
+
     def refusal(self, refused: Mapping[Subscription, Rejected]) -> UsageError:
         """Return the error to raise for refused subscriptions.
 
         UnknownSymbolError with the symbols that do not exist, where there are any; else SubscriptionRefusedError with
-        the symbols that were refused for another reason.
+        the symbols that were refused for another reason; UsageError for tables of an account or of the user.
         """
         unknown = [each for each, why in refused.items() if why.is_unknown_symbol]
         symbols = tuple(dict.fromkeys(each.symbol for each in unknown or refused))
         reason = "; ".join(dict.fromkeys(refused[each].reason for each in unknown or refused))
+        kind = next(iter(refused)).kind
+        if kind in TABLE_KEYS and kind != "instruments":
+            account = symbols[0]
+            what = f"{kind} of account {account!r}" if account else kind
+            advice = "`feed.accounts` lists the accounts there are." if account else ""
+            return UsageError(f"the server refuses {what}: {reason}", where=self.address, advice=advice)
         if unknown:
             return UnknownSymbolError(symbols, where=self.address, reason=reason)
-        kind = next(iter(refused)).kind.replace("_", " ")
-        return SubscriptionRefusedError(kind, symbols, where=self.address, reason=reason)
-
-    def _is_on_a_loop(self) -> bool:
-        """Whether this thread runs one of the event loops that must not be held up: then no reply is waited for.
-
-        A refusal is raised by what is awaited next.
-        """
-        try:
-            return asyncio.get_running_loop() in self._loops
-        except RuntimeError:
-            return False
+        return SubscriptionRefusedError(kind.replace("_", " "), symbols, where=self.address, reason=reason)
 
     def _lenders(self, streams: Sequence[Route]) -> list[tuple[RollingFrame, dict[int, int]]]:
         """Return the frames with rows of these subscriptions: of each subscription the frame with the most rows.
@@ -559,7 +560,7 @@ class Link:
         self.check()
         self._streams[id(store)] = streams
         refused: dict[Subscription, Rejected] = {}
-        until = elapsed() + (0.0 if self._is_on_a_loop() else ANSWER_SECONDS)
+        until = elapsed() + (0.0 if self.is_on_a_loop else ANSWER_SECONDS)
         try:
             for answer in self._pool.subscribe(streams):
                 # A slow reply is no error: rows will arrive, or a refusal that the next call raises.

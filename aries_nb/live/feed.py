@@ -127,7 +127,7 @@ class Feed(BoundToProcess):
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._market_status = LiveMarketStatus(self._link, self._registrations)
-        self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit)
+        self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         self._link.fill_gaps_with(GapFill(self._reference, arrivals, self._link.report).start)
         self._registry = LiveRegistry(self._check)
@@ -295,6 +295,8 @@ class Feed(BoundToProcess):
     @property
     def accounts(self) -> tuple[str, ...]:
         """The names of the user's accounts. Blocks: each access requests the list, unless the token names the accounts.
+
+        On the event loop of `connecting`, they are those of the newest list.
 
         Raises UsageError where the broker has no such list, ConnectError, TokenError or FeedError without a usable
         reply.

@@ -1,15 +1,26 @@
-"""What IPython's shell says of a notebook: the running cell, and the objects that its output history holds."""
+"""What IPython's shell says of a notebook: the running cell, what its output history holds; progress in a cell."""
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-__all__ = ["Cell", "held_by_history", "notebook_shell", "running_cell", "runs_a_cell"]
+import pandas as pd
 
+from aries_nb.model.clock import elapsed
+
+if TYPE_CHECKING:
+    from aries_nb.widgets import Progress
+
+__all__ = ["Cell", "LoadProgress", "held_by_history", "notebook_shell", "running_cell", "runs_a_cell"]
+
+log = logging.getLogger("aries_nb")
+
+LONG_SECONDS = 1.0  # a shorter load shows no progress
 # Names under which IPython keeps the results of cells; `_7` is that of cell 7.
 RESULT = re.compile(r"_{1,3}|_\d+")
 
@@ -55,6 +66,46 @@ def held_by_history(shell: Any) -> Counter[int]:  # noqa: ANN401
     of_cells = list(shell.user_ns.get("_oh", {}).values())
     results = (getattr(each, "result", None) for each in newest.values())
     return Counter(map(id, (*named, *of_cells, *_results(vars(hook)), *results)))
+
+
+class LoadProgress:
+    """Context manager that shows the progress of loading a history, which arrives from the newest page back.
+
+    It shows a progress bar on the thread that runs a notebook's cells, on other threads lines in the log; nothing for a
+    load of less than about a second. `start` and `end` of the history are in ns since the epoch, `name` is shown. Used
+    by the thread that waits for the history.
+    """
+
+    def __init__(self, name: str, start: int, end: int) -> None:
+        self._name = name
+        self._start, self._end = start, end
+        self._began = elapsed()
+        self._progress: Progress | None = None
+
+    def reached(self, back_to: int) -> None:
+        """Show that the bars from time `back_to` on (ns since the epoch) have arrived and more will follow.
+
+        Shows nothing while the speed so far makes the whole load take less than a second.
+        """
+        done = (self._end - back_to) / (self._end - self._start)
+        if self._progress is None and elapsed() - self._began <= LONG_SECONDS * done:
+            return
+        text = f"{self._name}: back to {pd.Timestamp(back_to, tz='UTC'):%Y-%m-%d}"
+        if self._progress is None and runs_a_cell():
+            from aries_nb.widgets import Progress
+
+            self._progress = Progress()
+        if self._progress is None:
+            log.info("%s so far", text)
+        else:
+            self._progress.show(done, text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.close()
 
 
 def _results(names: dict[str, Any]) -> list[Any]:

@@ -114,6 +114,20 @@ class LiveTable(StreamedObject):
         self._sources.add(source)
         return source
 
+    @property
+    def _is_refused(self) -> bool:
+        return not self._count() and self._link.is_refused(self._streamed)
+
+    @property
+    def _streamed(self) -> Table:
+        """The store's table that the stream of the broker fills."""
+        return self._table
+
+    def _check(self) -> None:
+        if self._is_refused:
+            raise self._link.refusal(self._link.refused(self._streamed))
+        super()._check()
+
     def _check_coming(self) -> None:
         self._has(self._count() + 1)()
 

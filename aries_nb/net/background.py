@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Protocol, TypeVar
@@ -24,6 +24,7 @@ __all__ = [
     "on_network_later",
     "register_fork_aware",
     "run_on_thread",
+    "runs_one_of",
 ]
 
 T = TypeVar("T")
@@ -152,6 +153,14 @@ class InheritedSocket:
 def register_fork_aware(owner: ForkAware) -> None:
     """Call `owner.after_fork()` in every fork of this process for as long as the object lives. Any thread may call."""
     _forks.add(owner)
+
+
+def runs_one_of(loops: Collection[asyncio.AbstractEventLoop]) -> bool:
+    """Return whether this thread runs one of these event loops."""
+    try:
+        return asyncio.get_running_loop() in loops
+    except RuntimeError:
+        return False
 
 
 def run_on_thread(work: Callable[[], T], *, name: str) -> Future[T]:

@@ -14,7 +14,8 @@ import socket
 import ssl
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, Us
 from aries_nb.model import Secret
 from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.net.auth.tokens import RenewableToken, TokenSource, ask
-from aries_nb.net.background import register_fork_aware, run_on_thread
+from aries_nb.net.background import register_fork_aware, run_on_thread, runs_one_of
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import enough_resources, explain, is_for_now
 from aries_nb.net.limits import RateLimit, count_values
@@ -76,8 +77,9 @@ class HttpClient:
 
     `base` is an address as `http_base` returns it. `token` is called before each request, so it should cache the token.
     Each request waits for `rate_limit`, which clients may share; None is no limit. `most_bytes` limits the size of a
-    decompressed body. `pause`, which waits some seconds and returns whether the client was closed meanwhile, and
-    `jitter`, which returns a random number from [0, 1), are replaced in tests.
+    decompressed body. On the event `loops` nothing is requested, as that would hold them up. `pause`, which waits some
+    seconds and returns whether the client was closed meanwhile, and `jitter`, which returns a random number from [0,
+    1), are replaced in tests.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class HttpClient:
         *,
         rate_limit: RateLimit | None = None,
         most_bytes: int = MOST_BYTES,
+        loops: Collection[AbstractEventLoop] = (),
         pause: Callable[[float], bool] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -94,6 +97,7 @@ class HttpClient:
         self._token = token
         self._rate_limit = rate_limit or RateLimit()
         self._most_bytes = most_bytes
+        self._loops = loops
         self._closed = threading.Event()
         self._pause = pause or self._closed.wait
         self._jitter = jitter
@@ -110,14 +114,28 @@ class HttpClient:
         """Return the current access token. Raises TokenError if there is none."""
         return ask(self._token)
 
+    @property
+    def may_block(self) -> bool:
+        """Whether `get` may be called on this thread: it runs no event loop that must not be held up."""
+        return not runs_one_of(self._loops)
+
+    def check_may_block(self) -> None:
+        """Raise UsageError where `get` may not be called on this thread; else return."""
+        if not self.may_block:
+            what = "a request over HTTP would hold up the event loop until the server answers"
+            advice = "Await the call on another thread: `await asyncio.to_thread(feed.reference.search, 'Apple')`."
+            raise UsageError(what, where=self.base, advice=advice)
+
     def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
         """Send a GET request for `path` with `params` as its query, and return the body of the response.
 
         `path` begins with "/" and is appended to the base address. Makes up to four attempts if a later one may
         succeed: after no answer, 408, 425, 429 (no sooner than its Retry-After, at most 30 s) and 5xx. Raises
         TokenError if a fresh token is refused as well, ConnectError if all attempts failed, FeedError for any other
-        refusal, and ClosedError once `close` is called, also during a wait.
+        refusal, ClosedError once `close` is called, also during a wait, and UsageError on an event loop that must not
+        be held up.
         """
+        self.check_may_block()
         if not path.startswith("/"):
             raise UsageError(f"{path!r} is not a path", advice='Begin it with "/".')
         backoff = Backoff(RULE)

@@ -39,8 +39,9 @@ WAIT = f"print({READY!r})\nquotes.wait(rows=10**9, timeout=60)"
 GOES_ON = "quotes.wait(rows=quotes.received + 20)\nprint(feed.state, len(feed.gaps), feed.stats().streams)"
 # A stopped market does not answer: the progress bar stays.
 LOAD = f"""
+from aries_nb.live import notebook
 from aries_nb.live.market import bars
-bars.LONG_SECONDS = 0.0
+notebook.LONG_SECONDS = 0.0
 ask = bars.BarHistory.ask
 def ask_without_answer(self, start, end, *, reached):
     reached(end)

@@ -8,8 +8,8 @@ from tests.kernel.test_kernel import CELL_SECONDS, kernel  # noqa: F401 - a fixt
 LOAD = """
 import ipywidgets
 import aries_nb as anb
-from aries_nb.live.market import bars
-bars.LONG_SECONDS = 0.0
+from aries_nb.live import notebook
+notebook.LONG_SECONDS = 0.0
 feed = anb.connect("sim", rate=50)
 print(len(feed.bars("SPY", "1min", history="130d")) > 20_000)
 print(list(ipywidgets.widgets.widget._instances))

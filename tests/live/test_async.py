@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,18 @@ from websockets.exceptions import ConnectionClosed
 
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
+from aries_nb.live.account.user_data import UserData
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.store.values import frame_of
+from tests.live.account.scripted import Scripted, ScriptedAlor, ScriptedAries
 from tests.net.rude import RudeServer, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+    from websockets.sync.server import ServerConnection as SyncConnection
 
 
 class SlowFeed:
@@ -152,6 +157,166 @@ def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
         took = asyncio.run(asyncio.wait_for(main(feed), 30))
 
     assert took < 0.5  # and not a second for each
+
+
+SLOW_SECONDS = 0.7
+
+
+class SlowConnect(Scripted):
+    """Takes its time for every handshake, and for every answer over HTTP."""
+
+    def _http(self, connection: SyncConnection, request: Request) -> Response | None:
+        time.sleep(SLOW_SECONDS)
+        return super()._http(connection, request)
+
+
+class SlowAries(SlowConnect, ScriptedAries):
+    pass
+
+
+class SlowAlor(SlowConnect, ScriptedAlor):
+    pass
+
+
+@contextmanager
+def slow_broker(broker: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowConnect]:
+    """A slow server with an account D1, to which `connecting` connects."""
+    with SlowAries(["D1"]) if broker == "aries" else SlowAlor() as server:
+        assert isinstance(server, SlowAries | SlowAlor)
+        if isinstance(server, SlowAries):
+            server.open("D1", Decimal(1000), [("A", Decimal(10), Decimal(5))])
+        else:
+            server.open("D1", Decimal(1000), [("A", Decimal(10), Decimal(5), Decimal(50))])
+        server.quote("A", 6, 6, 6)
+        token = fixed_token("a token")
+        feed = anb.Feed(BROKERS[broker], server.url, token, at_close=lambda closed: None)
+        feed.wait_open(10)
+        monkeypatch.setattr("aries_nb.live.connect", lambda _: feed)
+        yield server
+
+
+class Watch:
+    """Measures by how many seconds a turn of the loop was late, at worst."""
+
+    async def __aenter__(self) -> Watch:
+        self.worst = 0.0
+        self._task = asyncio.create_task(self._measure())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _measure(self) -> None:
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(0.005)
+            self.worst = max(self.worst, time.monotonic() - begun - 0.005)
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_accounts_and_bars_hold_up_no_loop_while_connections_and_answers_are_slow(
+    broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> float:
+        async with anb.connecting(broker) as feed, Watch() as watch:
+            account = feed.account("D1")
+            assert account is feed.account("D1")
+            bars, equity = feed.bars("A"), account.equity
+            tables = [account.positions, account.balances, account.orders, account.fills, account.pnl()]
+            tables += [feed.news(), feed.watchlists] if broker == "aries" else []
+            assert not len(account.positions)
+
+            assert len(await account.positions.until()) > 0
+            await equity.until()
+            with pytest.raises(anb.FeedError, match="404"):  # the history of the bars
+                await bars.until(timeout=20)
+            assert feed.bars("A") is not bars  # asked again
+            assert all(each.is_open for each in tables)
+            assert equity.df["equity"].iloc[-1] == 1060
+        return watch.worst
+
+    with slow_broker(broker, monkeypatch):
+        worst = asyncio.run(asyncio.wait_for(main(), 30))
+
+    assert worst < SLOW_SECONDS / 2
+
+
+WAITING: dict[str, Callable[[anb.Feed], object]] = {
+    "accounts": lambda feed: feed.accounts,
+    "the only account": lambda feed: feed.account(),
+    "options": lambda feed: feed.options("A"),
+    "a lookup": lambda feed: feed.reference.search("A"),
+    "health": lambda feed: feed.reference.is_healthy(),
+    "orders of the past": lambda feed: feed.account("D1").order_history("2026-11-01"),
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_what_must_be_waited_for_is_refused_on_the_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> float:
+        async with anb.connecting("aries") as feed, Watch() as watch:
+            with pytest.raises(anb.UsageError, match="hold up the event loop") as refused:
+                WAITING[name](feed)
+            assert "asyncio.to_thread" in str(refused.value)
+        return watch.worst
+
+    with slow_broker("aries", monkeypatch):
+        assert asyncio.run(asyncio.wait_for(main(), 30)) < SLOW_SECONDS / 2
+
+
+def test_accounts_that_were_listed_are_known_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with anb.connecting("aries") as feed:
+            assert await asyncio.to_thread(lambda: feed.accounts) == ("D1",)
+
+            assert feed.accounts == ("D1",)
+            assert feed.account().name == "D1"
+            with pytest.raises(anb.UsageError, match="list"):
+                feed.account("D2")
+
+    with slow_broker("aries", monkeypatch):
+        asyncio.run(asyncio.wait_for(main(), 30))
+
+
+TABLES: dict[str, Callable[[anb.Account], Any]] = {
+    "orders": lambda account: account.orders,
+    "fills": lambda account: account.fills,
+    "positions": lambda account: account.positions,
+    "equity": lambda account: account.equity,
+    "pnl": lambda account: account.pnl(),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("broker", ["sim", "sim-alor"])
+def test_a_refused_account_raises_when_it_is_awaited(broker: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserData, "names", lambda _: ())  # as of a broker that does not list them
+
+    async def main() -> None:
+        async with anb.connecting(broker, seed=75) as feed:
+            table = TABLES[name](feed.account("D99999"))
+
+            with pytest.raises(anb.UsageError, match=r"the server refuses .* of account 'D99999'"):
+                await table.until()
+            with pytest.raises(anb.UsageError, match=r"the server refuses .* of account 'D99999'"):
+                await asyncio.to_thread(lambda: TABLES[name](feed.account("D99999")).wait())
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.mark.parametrize(("broker", "symbol"), [("sim", "AAPL"), ("sim-alor", "SBER")])
+def test_bars_of_a_loop_are_those_of_a_cell(broker: str, symbol: str) -> None:
+    async def main() -> None:
+        async with anb.connecting(broker, seed=76) as feed:
+            bars = await feed.bars(symbol, history="5d").until(bars=100)
+            there = await asyncio.to_thread(feed.bars, symbol, history="6d")
+
+            old = bars.df.iloc[:-3]
+            pd.testing.assert_frame_equal(old, there.df.loc[old.index])
+            with pytest.raises(anb.FeedError, match="NOPE"):
+                await feed.bars("NOPE").until()
+
+    asyncio.run(asyncio.wait_for(main(), 40))
 
 
 def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) -> None:

@@ -170,6 +170,8 @@ class Account(BoundToProcess):
             since = pd.Timestamp(since, unit="ns").normalize().replace(day=1).as_unit("ns").value
         with self._guard:
             pnl = self._pnl.get((length, since))
+            if pnl is not None and pnl._is_refused:  # noqa: SLF001 - it stays empty: the server is asked again
+                pnl.close()
             if pnl is None or not pnl.is_open:
                 self._check_open()
                 source = self._candles_of(length)
@@ -339,6 +341,8 @@ class Account(BoundToProcess):
             table = self._tables.get(kind)
             if table is None or not self._is_usable(table):
                 self._check_open()
+                if table is not None:  # refused: it stays empty, and the server is asked again
+                    table.close()
                 type_ = partial(LivePositions, self._quotes) if kind == "positions" else LiveTable
                 if kind == "positions":
                     listeners = (*listeners, self._multipliers)
@@ -349,9 +353,10 @@ class Account(BoundToProcess):
     def _is_usable(self, table: LiveTable | LiveFills | None) -> bool:
         """Return whether a table made before can be returned again; False for None.
 
-        It can while it is open, and in a closed account, whose tables stay readable and are not made again.
+        It can while it is open and not refused, and in a closed account, whose tables stay readable and are not made
+        again.
         """
-        return table is not None and (table.is_open or self._is_closed)
+        return table is not None and ((table.is_open and not table._is_refused) or self._is_closed)  # noqa: SLF001
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -133,6 +133,13 @@ class LiveFills(LiveObject):
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"
 
     @property
+    def _is_refused(self) -> bool:
+        return self.source._is_refused  # noqa: SLF001
+
+    def _check(self) -> None:
+        self.source._check()  # noqa: SLF001
+
+    @property
     def _source(self) -> FillsSource:
         return FillsSource(self, self._log)
 

@@ -64,6 +64,7 @@ class CandleSource(ABC):
     """
 
     note = ""  # for a view
+    streamed: Table | None = None  # the store's table that the broker's own candles fill
 
     def __init__(self, columns: Sequence[Column], interval: str) -> None:
         self._interval = interval
@@ -81,6 +82,10 @@ class CandleSource(ABC):
     @abstractmethod
     def is_stale(self) -> bool:
         """Whether a candle is from before an interruption of the stream and not confirmed since, or none can arrive."""
+
+    def check(self) -> None:
+        """Raise the error of what the candles are made of, if it can have no more changes; else return. A hook."""
+        return
 
     def join(self, table: Table, since: int) -> None:
         """Fill a table with the candles from the one containing `since` on, and keep it current until `leave`.
@@ -162,14 +167,12 @@ class ReportedCandles(CandleSource):
         self._link = link
         self._account = account
         self._written = written
-        self._table: Table | None = None
         self._since = 0
 
     @property
     def is_stale(self) -> bool:
         """Whether a candle is from before a break of the stream and not confirmed since, or there is no stream."""
-        table = self._table
-        return table is None or table.is_stale
+        return self.streamed is None or self.streamed.is_stale
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Receive changed candles from the stream and write them to the tables; the network's thread only."""
@@ -182,18 +185,18 @@ class ReportedCandles(CandleSource):
             member.table.restart()
 
     def _begin(self, since: int) -> None:
-        if self._table is None:
+        if self.streamed is None:
             self._rows.clear()  # candles since then may be missing
         elif since >= self._since:
             return
         options = (("interval", self._interval), ("start", self._written(since)))
         wider = self._link.table("pnl", self._account, options=options, listeners=(self,))
-        narrower, self._table, self._since = self._table, wider, since
+        narrower, self.streamed, self._since = self.streamed, wider, since
         if narrower is not None:
             self._link.release(narrower)
 
     def _end(self) -> None:
-        table, self._table = self._table, None
+        table, self.streamed = self.streamed, None
         if table is not None:
             self._link.release(table)
 
@@ -225,6 +228,10 @@ class DerivedCandles(CandleSource):
     def is_stale(self) -> bool:
         """Whether equity is no longer computed."""
         return not self.equity.is_open
+
+    def check(self) -> None:
+        """Raise the error of the equity, if it can have no more changes; else return."""
+        self.equity._source.check_coming()
 
     def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are computed anyway
         if self._stop is not None:
@@ -314,6 +321,15 @@ class LivePnl(LiveTable):
     def _source(self) -> PnlSource:
         check = self._check_coming
         return PnlSource(self, self._table, self._gap_selection, self._options, check=check, candles=self._candles)
+
+    @property
+    def _streamed(self) -> Table:
+        streamed = self._candles.streamed
+        return self._table if streamed is None else streamed
+
+    def _check(self) -> None:
+        self._candles.check()
+        super()._check()
 
     def _title(self) -> str:
         title = f"P&L {self.account} · {dict(self._options)['interval']}"

@@ -122,6 +122,8 @@ class UserData:
     def names(self) -> tuple[str, ...]:
         """Return the names of the user's accounts, from the token where it has them, else requested from the broker.
 
+        On an event loop that must not be held up, they are those of the last request.
+
         Raises UsageError where the broker has no such list, FeedError for a reply that cannot be parsed, ConnectError
         or TokenError without a reply.
         """
@@ -130,13 +132,20 @@ class UserData:
         named = self._reference.accounts_in(self._http.token().reveal())
         if named is not None:
             return named
+        if not self._http.may_block:
+            if self._named:
+                return self._named
+            what = "the user's accounts are not listed yet, and a request would hold up the event loop"
+            advice = "Name the account, or `await asyncio.to_thread(lambda: feed.accounts)` first."
+            raise UsageError(what, where=self._http.base, advice=advice)
         query = self._reference.accounts()
         body = self._http.get(query.path, dict(query.params))
         try:
-            return self._reference.read_accounts(body)
+            self._named = self._reference.read_accounts(body)
         except ValueError as error:
             where = self._http.base + query.path
             raise FeedError(f"the list of accounts cannot be read: {error}", where=where) from error
+        return self._named
 
     def account(self, name: str | None) -> Account:
         """Return the account of this name, None for the only one. An open account of an earlier call is returned again.
@@ -221,16 +230,16 @@ class UserData:
         if found := _spelled(ident, self._named):
             return found
         try:
-            self._named = self.names()
+            names = self.names()
         except ClosedError:
             raise
         except FeedError:
             return ident
-        if not self._named:
+        if not names:
             return ident
-        if found := _spelled(ident, self._named):
+        if found := _spelled(ident, names):
             return found
-        advice = f"There are: {', '.join(self._named)}; `feed.accounts` lists them."
+        advice = f"There are: {', '.join(names)}; `feed.accounts` lists them."
         raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
 
     def _only_one(self) -> str:

@@ -23,7 +23,7 @@ from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.current_bar import CurrentBar, Trades, trades_in
-from aries_nb.live.notebook import runs_a_cell
+from aries_nb.live.notebook import LoadProgress
 from aries_nb.model import CANCELLED, CORRECTED, BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
 from aries_nb.model.clock import MOST_AHEAD_NS, elapsed
 from aries_nb.model.settings import Engine, check_plotly
@@ -33,9 +33,9 @@ from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import MOST_BARS, BarSeries
 
 if TYPE_CHECKING:
-    from aries_nb.widgets import BarCandles, Blotter, Progress
+    from aries_nb.widgets import BarCandles, Blotter
 
-__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "LoadProgress", "checked_span"]
+__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "checked_span"]
 
 log = logging.getLogger("aries_nb")
 
@@ -59,7 +59,6 @@ DAY = 86_400 * SECOND
 MOST_AHEAD = pd.Timedelta(MOST_AHEAD_NS, "ns")
 LONG_WEEKEND = 4  # days without a bar that are usual
 MOST_LOOKS_BACK = 3
-LONG_SECONDS = 1.0  # a shorter load shows no progress
 TABLE_ROWS = 20
 TABLE_COLUMNS = (
     Column("start", "time"),
@@ -167,7 +166,7 @@ class LiveBars(LiveObject):
         self.interval = interval
         self._upkeep = upkeep = _BarUpdater(link, gaps, history)
         try:
-            upkeep.begin(span_ns, f"{interval} bars of {self.symbol}")
+            upkeep.begin(span_ns, f"{interval} bars of {self.symbol}", is_awaited=not link.is_on_a_loop)
         except BaseException:
             upkeep.close()
             raise
@@ -241,6 +240,16 @@ class LiveBars(LiveObject):
 
     def _give_up(self, reason: str) -> None:
         self._upkeep.give_up(reason)
+
+    @property
+    def _is_refused(self) -> bool:
+        return not len(self) and (self._upkeep.error is not None or self._link.is_refused(self._upkeep.trades))
+
+    def _check(self) -> None:
+        if self._is_refused:
+            refused = self._link.refused(self._upkeep.trades)
+            raise self._link.refusal(refused) if refused or self._upkeep.error is None else self._upkeep.error
+        super()._check()
 
     def _count(self) -> int:
         return len(self)
@@ -330,17 +339,35 @@ class _BarUpdater:
         self._closed_until = 0  # start of the first bar that may be incomplete
         self._ask_at = 0.0
         self._pause = LOOK_SECONDS
+        self.error: FeedError | None = None  # why the history never came
         self._request: _Request | None = None
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
 
-    def begin(self, span_ns: int, name: str) -> None:
+    def begin(self, span_ns: int, name: str, *, is_awaited: bool) -> None:
         """Request the history on the caller's thread, which blocks, then start the thread that keeps the bars current.
 
         `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises FeedError, ConnectError
-        or TokenError where the history could not be requested.
+        or TokenError where the history could not be requested. Unless `is_awaited` this returns at once: the history
+        is requested on that thread, and what would be raised becomes `error`.
         """
+        if is_awaited:
+            self._load(span_ns, name)
+        work = self._run if is_awaited else partial(self._load_and_run, span_ns, name)
+        threading.Thread(target=work, name="aries-nb-bars", daemon=True).start()
+
+    def _load_and_run(self, span_ns: int, name: str) -> None:
+        try:
+            self._load(span_ns, name)
+        except FeedError as error:
+            self.error = error
+            self.observers.notify()
+        else:
+            self.observers.notify()
+            self._run()
+
+    def _load(self, span_ns: int, name: str) -> None:
         live_from = self.clock.now_ns() - MARGIN_NS
         start = self._history.start_of(max(live_from - span_ns, 0))
         end = self.clock.now_ns() + MARGIN_NS
@@ -351,7 +378,6 @@ class _BarUpdater:
         self._position = self._tape.version  # the reply counts these trades (assumed)
         self.series.mark_incomplete(live_from, max([self.clock.now_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(live_from))
-        threading.Thread(target=self._run, name="aries-nb-bars", daemon=True).start()
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that overlap incomplete bars. Any thread.
@@ -549,43 +575,3 @@ def _listed(trades: Trades) -> Iterator[tuple[int, float, float]]:
 
 def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
     return times.to_numpy(dtype="datetime64[ns]").astype("int64")
-
-
-class LoadProgress:
-    """Context manager that shows the progress of loading a history, which arrives from the newest page back.
-
-    It shows a progress bar on the thread that runs a notebook's cells, on other threads lines in the log; nothing for a
-    load of less than about a second. `start` and `end` of the history are in ns since the epoch, `name` is shown. Used
-    by the thread that waits for the history.
-    """
-
-    def __init__(self, name: str, start: int, end: int) -> None:
-        self._name = name
-        self._start, self._end = start, end
-        self._began = elapsed()
-        self._progress: Progress | None = None
-
-    def reached(self, back_to: int) -> None:
-        """Show that the bars from time `back_to` on (ns since the epoch) have arrived and more will follow.
-
-        Shows nothing while the speed so far makes the whole load take less than a second.
-        """
-        done = (self._end - back_to) / (self._end - self._start)
-        if self._progress is None and elapsed() - self._began <= LONG_SECONDS * done:
-            return
-        text = f"{self._name}: back to {pd.Timestamp(back_to, tz='UTC'):%Y-%m-%d}"
-        if self._progress is None and runs_a_cell():
-            from aries_nb.widgets import Progress
-
-            self._progress = Progress()
-        if self._progress is None:
-            log.info("%s so far", text)
-        else:
-            self._progress.show(done, text)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.close()

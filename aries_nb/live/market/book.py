@@ -203,8 +203,9 @@ class LiveBook(StreamedObject):
             # Like the book's own stream, it ends when the book is closed or garbage-collected.
             release = self._release_venues = weakref.finalize(self, self._link.release, table)
             release.atexit = False
+        timeout = 0 if self._link.is_on_a_loop else VENUES_SECONDS
         with suppress(WaitTimeoutError):
-            wait_for(lambda: len(table) > 0, (table.watch,), timeout=VENUES_SECONDS, what=f"venues of {self.symbol}")
+            wait_for(lambda: len(table) > 0, (table.watch,), timeout=timeout, what=f"venues of {self.symbol}")
         return table
 
     def _check(self) -> None:
@@ -221,7 +222,7 @@ class LiveBook(StreamedObject):
 
     @property
     def _is_refused(self) -> bool:
-        return not self._book.updates and bool(self._link.refused(self._book))
+        return not self._book.updates and self._link.is_refused(self._book)
 
     def _count(self) -> int:
         return self._book.updates

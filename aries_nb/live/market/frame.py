@@ -433,7 +433,7 @@ class LiveFrame(StreamedObject):
 
     @property
     def _is_refused(self) -> bool:
-        return not self._tape.version and len(self._link.refused(self._tape)) == len(self.symbols)
+        return not self._tape.version and self._link.is_refused(self._tape)
 
     def _known_symbol(self, symbol: str | None) -> str:
         if symbol is not None and symbol not in self.symbols:

@@ -93,6 +93,7 @@ class Options(BoundToProcess):
         HTTP is used where that connection is not live, cannot send queries, refuses this one, or does not reply within
         5 s. Raises UsageError, FeedError, ConnectError or TokenError, as the class says.
         """
+        self._http.check_may_block()
         if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
             try:
                 return read(self._link.ask(query, ASK_SECONDS))

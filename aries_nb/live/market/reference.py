@@ -346,6 +346,7 @@ class MarketReference(BoundToProcess):
         return page._replace(rows=[_prices_known(page.columns, row) for row in page.rows])
 
     def _lookup_of(self, topic: LookupTopic) -> Lookup:
+        self._http.check_may_block()
         if self._lookup is None or topic not in self._lookup.topics():
             what = f"this broker has no lookup of {topic.replace('_', ' ')}"
             raise UsageError(what, where=self._http.base, advice="`repr(feed.reference)` lists what it has.")

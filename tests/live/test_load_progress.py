@@ -8,8 +8,8 @@ import types
 import pytest
 
 from aries_nb import widgets
-from aries_nb.live.market import bars as loading
-from aries_nb.live.market.bars import LoadProgress
+from aries_nb.live import notebook
+from aries_nb.live.notebook import LoadProgress
 
 DAY = 86_400_000_000_000
 
@@ -44,7 +44,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
 
 
 def test_a_long_load_has_one_bar_that_is_gone_when_done(bars: list[Bar], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(notebook, "LONG_SECONDS", 0.0)
 
     with LoadProgress("1min bars of AAPL", 0, 4 * DAY) as load:
         load.reached(3 * DAY)
@@ -70,7 +70,7 @@ def test_a_load_that_is_done_at_once_is_not_told(bars: list[Bar], caplog: pytest
 def test_a_thread_of_the_users_own_shows_no_bar_in_whatever_cell_runs(
     bars: list[Bar], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(notebook, "LONG_SECONDS", 0.0)
 
     with caplog.at_level(logging.INFO, "aries_nb"), LoadProgress("bars", 0, 4 * DAY) as load:
         thread = threading.Thread(target=load.reached, args=(2 * DAY,))
@@ -82,7 +82,7 @@ def test_a_thread_of_the_users_own_shows_no_bar_in_whatever_cell_runs(
 
 
 def test_a_script_gets_a_line_in_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(loading, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(notebook, "LONG_SECONDS", 0.0)
 
     with caplog.at_level(logging.INFO, "aries_nb"), LoadProgress("bars", 0, 4 * DAY) as load:
         load.reached(2 * DAY)
