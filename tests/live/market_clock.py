@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from aries_nb.net import exchange_clock, lag
+from aries_nb.net import lag
+from aries_nb.net.events import exchange_clock
 
 if TYPE_CHECKING:
     import numpy as np

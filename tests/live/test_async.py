@@ -294,10 +294,8 @@ def test_a_refused_account_raises_when_it_is_awaited(broker: str, name: str, mon
 
     async def main() -> None:
         async with anb.connecting(broker, seed=75) as feed:
-            table = TABLES[name](feed.account("D99999"))
-
             with pytest.raises(anb.UsageError, match=r"the server refuses .* of account 'D99999'"):
-                await table.until()
+                await TABLES[name](feed.account("D99999")).until()
             with pytest.raises(anb.UsageError, match=r"the server refuses .* of account 'D99999'"):
                 await asyncio.to_thread(lambda: TABLES[name](feed.account("D99999")).wait())
 
