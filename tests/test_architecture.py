@@ -56,7 +56,7 @@ TIMES = {
     "elapsed": {
         "net.websocket", "net.session", "net.events.playback",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
-        "live.idle", "live.live_object",
+        "live.idle", "live.live_object", "live.notebook",
         "live.feed", "live.staleness", "live.account.positions", "live.market.bars",
         "live.market.current_bar", "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
     },
