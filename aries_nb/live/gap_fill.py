@@ -7,7 +7,6 @@ at most, the frames with that symbol show no new rows, so that rows stay in orde
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -16,7 +15,7 @@ import pandas as pd
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.model import MISSING, Kind, TradeGap, Values
-from aries_nb.net.background import on_network, on_network_later, run_on_thread
+from aries_nb.net.events.answers import Get, Reply, UnwantedError
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
@@ -25,9 +24,10 @@ __all__ = ["GapFill"]
 
 log = logging.getLogger("aries_nb")
 
-HOLD_SECONDS = 15.0
+HOLD_NS = 15_000_000_000  # of market time
 MOST_WAITING = 1_000  # trade gaps; further ones are not filled
 
+_Span: TypeAlias = tuple[str, tuple[int, int], tuple[int, int]]
 _Key: TypeAlias = tuple[int, Kind, str]  # the number of a gap in the gap log, and the kind and symbol that were missed
 
 
@@ -41,7 +41,7 @@ class _WaitingFrame(NamedTuple):
     number: int
     code: int
 
-    def release(self) -> None:
+    def release(self, _instant: int) -> None:
         """Show the frame's new rows without the missing trades; does nothing if these were inserted meanwhile.
 
         Other backfills of the frame that are in progress still hold them back as `RollingFrame.begin_backfill` says.
@@ -73,53 +73,71 @@ class _Fill(NamedTuple):
 class GapFill:
     """Requests missing trades over HTTP and inserts them into rolling frames, one trade gap after the other.
 
-    A trade gap is the missing trades of one symbol. Requests are made on a thread that runs while there are any.
-    `report` is called with a text when one fails.
+    A trade gap is the missing trades of one symbol. `report` is called with a text when a request fails. Used on the
+    network's thread only.
     """
 
     def __init__(self, reference: MarketReference, arrivals: Arrivals, report: Callable[[str], None]) -> None:
         self._report = report
         self._reference = reference
         self._arrivals = arrivals
-        self._jobs: list[_Fill] = []
-        self._is_working = False
-        self._guard = threading.Lock()  # of these two
-        self._latest: tuple[TradeGap, pd.DataFrame] | None = None  # used by that thread
-        self._numbered: tuple[pd.DataFrame, int] | None = None  # network's thread
-        self._open: dict[_Key, list[bool | None]] = {}  # network's thread: whether each part was filled
-
-    # The network's thread.
+        self._asked: dict[_Span, list[_Fill]] = {}  # the trade gaps that wait for one answer
+        self._open: dict[_Key, list[bool | None]] = {}  # whether each part was filled
 
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
-        """Stop showing new rows in the rolling frames of `streams`, and queue the trade gap `hole`; returns at once.
+        """Stop showing new rows in the rolling frames of `streams`, and request the missing trades; returns at once.
 
-        The frames show rows again once the trades are inserted, after 15 s at most. `gaps` is the stream's part of the
-        gap log, which notes a gap whose trades were all inserted. Does nothing where 1,000 gaps are waiting, or no
-        stream fills a rolling frame. The network's thread only.
+        The frames show rows again once the trades are inserted, after 15 s of market time at most. `gaps` is the
+        stream's part of the gap log, which notes a gap whose trades were all inserted. Does nothing where 1,000 gaps
+        are waiting, or no stream fills a rolling frame.
         """
         frames = [(stream.sink, stream.code) for stream in streams if isinstance(stream.sink, RollingFrame)]
-        with self._guard:
-            if len(self._jobs) >= MOST_WAITING or not frames:
-                return
-            waiting = [_WaitingFrame(frame, frame.begin_backfill(), code) for frame, code in frames]
-            job = _Fill(hole, waiting, gaps, gaps.newest)
-            self._jobs.append(job)
-            must_begin, self._is_working = not self._is_working, True
+        if sum(map(len, self._asked.values())) >= MOST_WAITING or not frames:
+            return
+        waiting = [_WaitingFrame(frame, frame.begin_backfill(), code) for frame, code in frames]
+        job = _Fill(hole, waiting, gaps, gaps.newest)
         self._open.setdefault(job.key, []).append(None)
         for each in waiting:
-            on_network_later(HOLD_SECONDS, each.release)
-        if must_begin:
-            run_on_thread(self._work, name="aries-nb-gap-fill")
+            self._arrivals.timer.at(self._arrivals.now + HOLD_NS, each.release)
+        span = _span(hole)
+        jobs = self._asked.setdefault(span, [])
+        jobs.append(job)
+        if len(jobs) > 1:
+            return  # another frame with the same gap has asked
+        symbol, after, before = span
+        self._arrivals.answers.ask(
+            "trades",
+            f"{symbol} {after[1]} {before[1]}",
+            self._reference.get,
+            lambda get: self._requested(hole, get),
+            lambda reply: self._take(span, reply),
+            lane="trades",
+            is_wanted=lambda: any(each.is_waited_for for each in jobs),
+        )
 
-    def _fill(self, job: _Fill, trades: pd.DataFrame | None) -> None:
+    def _take(self, span: _Span, reply: Reply[pd.DataFrame]) -> None:
+        """Insert the trades of a reply into all frames that miss them."""
+        trades: pd.DataFrame | None = None
+        try:
+            trades = reply.value()
+        except UnwantedError:
+            pass
+        except FeedError as error:
+            problem = f"trades of {span[0]} could not be backfilled over HTTP: {error}"
+            self._report(problem)
+            log.warning("%s", problem)
+        # The same trades have the same numbers in every frame.
+        seq = 0 if trades is None else self._arrivals.take(len(trades))
+        for job in self._asked.pop(span):
+            self._fill(job, trades, reply.received, seq)
+
+    def _fill(self, job: _Fill, trades: pd.DataFrame | None, received: int, seq: int) -> None:
         """Insert the missing trades into the frames that wait for them, and show their rows again.
 
         `trades` is None if they could not be requested: nothing is inserted then. The gap log notes the gap as filled
-        once all trade gaps of that interruption and symbol are. The network's thread only.
+        once all trade gaps of that interruption and symbol are.
         """
         rows = None if trades is None else [_rows(frame, trades) for frame in job.frames]
-        received = self._arrivals.clock.now_ns()
-        seq = 0 if trades is None else self._first_number(trades)
         done = [
             frame.tape.backfill(frame.number, [] if rows is None else rows[at], received, seq=seq)
             for at, frame in enumerate(job.frames)
@@ -131,47 +149,20 @@ class GapFill:
             if all(ends) and trades is not None:
                 job.gaps.log.filled(*job.key, count=len(trades))
 
-    def _first_number(self, trades: pd.DataFrame) -> int:
-        """The arrival number of the first of these trades; the same in every frame that they are inserted into."""
-        if self._numbered is None or self._numbered[0] is not trades:
-            self._numbered = trades, self._arrivals.take(len(trades))
-        return self._numbered[1]
-
     # The thread that requests.
 
-    def _work(self) -> None:
-        while True:
-            with self._guard:
-                if not self._jobs:
-                    self._is_working, self._latest = False, None
-                    return
-                job = self._jobs.pop(0)
-            trades: pd.DataFrame | None = None
-            try:
-                trades = self._requested(job.hole) if job.is_waited_for else None
-            except FeedError as error:
-                problem = f"trades of {job.hole.subscription.symbol} could not be backfilled over HTTP: {error}"
-                self._report(problem)
-                log.warning("%s", problem)
-            except Exception:  # the border of the thread
-                log.exception("the backfill of trades failed")
-            on_network(lambda job=job, trades=trades: self._fill(job, trades))  # type: ignore[misc]
-
-    def _requested(self, hole: TradeGap) -> pd.DataFrame:
+    def _requested(self, hole: TradeGap, get: Get) -> pd.DataFrame:
         """Return the trades within a trade gap as a DataFrame, in order. Blocks. Raises FeedError."""
-        if self._latest is not None and _span(hole) == _span(self._latest[0]):
-            return self._latest[1]  # another frame with the same gap
         after, before = hole.after, hole.before
         # The request is in whole milliseconds, both ends included; trade ids decide which trades lie within.
         start, end = pd.Timestamp(after[0], tz="UTC"), pd.Timestamp(before[0] + 1_000_000, tz="UTC")
-        trades = self._reference.trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
+        reference = self._reference.asking(get)
+        trades = reference.trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
         keys = list(zip(_nanoseconds(trades), trades["trade_id"].tolist(), strict=True))
-        trades = trades[[after < key < before for key in keys]]
-        self._latest = hole, trades
-        return trades
+        return trades[[after < key < before for key in keys]]
 
 
-def _span(hole: TradeGap) -> tuple[str, tuple[int, int], tuple[int, int]]:
+def _span(hole: TradeGap) -> _Span:
     return hole.subscription.symbol, hole.after, hole.before
 
 

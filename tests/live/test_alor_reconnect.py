@@ -182,7 +182,7 @@ def test_a_gap_that_cannot_be_filled_is_told_so_and_the_stream_goes_on(
 ) -> None:
     sim = serve_alor(rate=200)
     feed = open_alor(sim, rule=BackoffRule(0.4, 0.4, 0.4))
-    monkeypatch.setattr(refill, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(refill, "HOLD_NS", 0)
     prints = feed.trades("SBER", "GAZP").wait(rows=20)
     eventually(lambda: set(prints.df["symbol"]) == {"SBER", "GAZP"})
 

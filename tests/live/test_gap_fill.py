@@ -32,6 +32,12 @@ class Reference:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
+    def asking(self, get: object) -> Reference:
+        return self
+
+    def get(self, path: str, params: object = None) -> bytes:
+        return b""
+
     def trades(self, *_: object, **__: object) -> pd.DataFrame:
         self.asked += 1
         self.may_answer.wait(10)
@@ -114,14 +120,14 @@ def test_a_fault_of_one_hole_lets_the_frame_go_and_the_next_hole_is_filled(
 def test_an_answer_that_comes_too_late_is_not_put_in(
     refill: GapFill, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refill_module, "HOLD_SECONDS", 0.05)
+    monkeypatch.setattr(refill_module, "HOLD_NS", 50_000_000)
     reference.may_answer.clear()
     tape = tape_of_trades()
 
     ledger = broken(refill, tape)
     eventually(lambda: len(tape) == 2)
     reference.may_answer.set()
-    eventually(lambda: not refill._is_working)
+    eventually(lambda: not refill._asked)
     on_network(lambda: None).result(5)
 
     assert tape.frame()["price"].tolist() == [4.0, 5.0]

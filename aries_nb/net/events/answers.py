@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
 from aries_nb.net.background import on_network, run_on_thread
 
-__all__ = ["ANSWER", "Answer", "Answers", "Get", "Reply"]
+__all__ = ["ANSWER", "Answer", "Answers", "Get", "Reply", "Requests", "UnwantedError"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,11 +47,23 @@ class Get(Protocol):
         """Return the body."""
 
 
+class Requests(NamedTuple):
+    """The part of an `HttpClient` that makes requests, those of one question: see `Answers.ask`."""
+
+    base: str
+    get: Get
+
+
+class UnwantedError(FeedError):
+    """Nothing was requested, as nobody needed the answer any more."""
+
+
 class Answer(NamedTuple):
     """What came of a question: the bodies of its responses in their order, and the error that ended it.
 
-    `kind` says what it fills ("snapshot", "trades", "bars"), `key` of what, without times. `asked` and `received` are
-    market times in ns since the epoch. `error` is None, or the class, what, where and advice of a FeedError.
+    `kind` says what it fills ("snapshot", "trades", "bars"), `key` of what: the same in a replay. `asked` and
+    `received` are market times in ns since the epoch. `error` is None, or the class, what, where and advice of a
+    FeedError.
     """
 
     kind: str
@@ -129,7 +141,7 @@ class _Question(Generic[T, R]):
             return bodies[-1]
 
         if not self.is_wanted():
-            return FeedError(f"the {self.kind} of {self.key} is not needed any more"), ()
+            return UnwantedError(f"the {self.kind} of {self.key} is not needed any more"), ()
         try:
             return self.work(noted), tuple(bodies)
         except FeedError as error:
@@ -196,7 +208,7 @@ class Answers:
         """Have `work` make its requests with the function that it is given, on a thread, then `apply` what it returns.
 
         `apply` is called on the network's thread, between two events, also with the FeedError of a failed request; it
-        must return at once. Returns a future with its result. `kind` and `key` name the question; a key has no times.
+        must return at once. Returns a future with its result. `kind` and `key` name the question.
         `work` must be a function of the bodies alone, `get` is `HttpClient.get`. Questions of one `lane`, None for
         their kind and key, are asked one after the other; where `is_wanted` is False by then, none is asked.
         """
@@ -259,6 +271,6 @@ class Answers:
 def _error_of(fields: tuple[str, str, str, str]) -> FeedError:
     """Return the error that an answer names; a FeedError where its class has other arguments."""
     name, what, where, advice = fields
-    plain = (UsageError, ClosedError, ConnectError, TokenError)
+    plain = (UsageError, ClosedError, ConnectError, TokenError, UnwantedError)
     made = {each.__name__: each for each in plain}.get(name, FeedError)
     return made(what, where=where, advice=advice)

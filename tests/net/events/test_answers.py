@@ -120,7 +120,7 @@ def test_question_not_needed_any_more_is_not_asked_but_recorded():
 
     assert server.asked == []
     assert live == "the snapshot of orders ACC-1 is not needed any more."
-    assert recorded[0].error == ("FeedError", "the snapshot of orders ACC-1 is not needed any more", "", "")
+    assert recorded[0].error == ("UnwantedError", "the snapshot of orders ACC-1 is not needed any more", "", "")
 
 
 def test_what_an_adapter_raises_is_an_error_of_the_answer():
