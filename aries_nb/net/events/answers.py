@@ -53,6 +53,9 @@ class Requests(NamedTuple):
     base: str
     get: Get
 
+    def check_may_block(self) -> None:
+        """Return: it is used on threads that are for requests."""
+
 
 class UnwantedError(FeedError):
     """Nothing was requested, as nobody needed the answer any more."""
