@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         oauth_login,
     )
     from aries_nb.live.connect import connect  # named so, as its module has the same name
+    from aries_nb.live.replay import replay
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
 
@@ -70,6 +71,7 @@ __all__ = [
     "oauth",
     "oauth_client",
     "oauth_login",
+    "replay",
     "run",
     "settings",
     "template",
@@ -83,6 +85,7 @@ _ROOMS = {
     "settings": "aries_nb.model.settings",
     "connecting": "aries_nb.asynchronous",
     "run": "aries_nb.asynchronous",
+    "replay": "aries_nb.live.replay",
     "figure": "aries_nb.widgets.own_figure",
     "template": "aries_nb.widgets.own_figure",
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from aries_nb.brokers import Broker, broker_named
@@ -16,6 +17,7 @@ from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
+from aries_nb.live.recording import checked_path
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.auth.oauth import OAuthToken, oauth
 from aries_nb.net.auth.token_endpoint import OAuthEndpoints
@@ -112,6 +114,7 @@ def connect(
     url: str | None = None,
     token: str | Callable[[], str | Secret] | None = None,
     timeout: float = 15.0,
+    record: str | Path | None = None,
     **options: SimValue,
 ) -> Feed:
     """Connect to a broker and return its live feed; a call with equal arguments returns the same feed.
@@ -127,6 +130,9 @@ def connect(
     "max") and `rough`: True for all troubles of real markets, or the names of some, such as "halts,late_prints"
     (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. Some brokers take
     options of their own, such as `exchange`; the error for a wrong value lists the right ones.
+
+    `record` is the path of a recording, such as "today.anb": a new one has all from the beginning on, as with
+    `feed.record`; one that is there goes on, and the feed begins with the rows, gaps and counts that it has.
 
     Blocks until the feed is live. Raises UsageError for an unknown name, option or an invalid address, TokenError
     without a token or with one that the server refuses, ConnectError where no connection is live within `timeout`.
@@ -148,6 +154,7 @@ def connect(
     arguments = arguments_from(options)
     source = None if is_embedded and given is None else _source_from(known, given, url=url)
     own = broker if isinstance(broker, Broker) else None
+    path = None if record is None else checked_path(record)
     key = (own is not None, known.name, known.url, url, _same_token(given), tuple(arguments), tuple(chosen.items()))
     if not is_embedded:
         checked_url(url or known.url, known.market.path)
@@ -160,15 +167,24 @@ def connect(
                 if is_embedded:
                     market = EmbeddedMarket(known.simulates, arguments)
                     undo.callback(market.close)
-                feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout)
+                make = partial(Feed, choices={name: str(each) for name, each in chosen.items()}, record=path)
+                feed = _live_feed(known, url or known.url, source, market=market, timeout=timeout, make=make)
                 undo.callback(feed.close)
                 _open_feeds.put(key, feed, market, own)
                 undo.pop_all()
+    if path is not None:
+        feed.record(path)
     return feed
 
 
 def _live_feed(
-    broker: Broker, url: str, source: TokenSource | None, *, market: EmbeddedMarket | None, timeout: float
+    broker: Broker,
+    url: str,
+    source: TokenSource | None,
+    *,
+    market: EmbeddedMarket | None,
+    timeout: float,
+    make: Callable[..., Feed],
 ) -> Feed:
     def at_close(closed: Feed) -> None:
         _open_feeds.drop(closed)
@@ -182,7 +198,7 @@ def _live_feed(
         raise TokenError("there is no token", advice="Pass token=….")
     if isinstance(source, OAuthToken):
         source()  # a login in the browser happens here, and takes its own time
-    feed = Feed(broker, url, source, connection_limit=_open_feeds.connection_limit(url, broker), at_close=at_close)
+    feed = make(broker, url, source, connection_limit=_open_feeds.connection_limit(url, broker), at_close=at_close)
     try:
         feed.wait_open(timeout)
     except BaseException:

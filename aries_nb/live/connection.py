@@ -90,7 +90,7 @@ class Link:
     of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
     of the status of an order whether it has ended. On the event `loops` no call waits for the connection, nor for the
     server's reply to a subscription: a refusal is raised by what is awaited next. `playback` has the sessions of a
-    replay, None for a live feed.
+    replay, None for a live feed; `past` the routes to frames with rows from before, as of a recording that goes on.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Link:
         is_finished: Callable[[str], bool] = lambda _: False,
         loops: Collection[asyncio.AbstractEventLoop] = (),
         playback: PlaybackPool | None = None,
+        past: Sequence[Sequence[Route]] = (),
     ) -> None:
         self._loops = loops
         self._columns = endpoint.columns
@@ -117,6 +118,7 @@ class Link:
         self.arrivals = arrivals = arrivals or Arrivals()
         self.clock = arrivals.clock  # market time
         self._is_replay = playback is not None
+        self._past = past
         self._pool: SessionPool | PlaybackPool = playback or SessionPool(
             checked_url(url, endpoint.path),
             endpoint,
@@ -545,7 +547,8 @@ class Link:
         """
         wanted = {stream.subscription: stream.code for stream in streams}
         found: dict[Subscription, Route] = {}
-        frames = [routes for routes in list(self._streams.values()) if isinstance(routes[0].sink, RollingFrame)]
+        every = [*self._streams.values(), *self._past]
+        frames = [routes for routes in every if isinstance(routes[0].sink, RollingFrame)]
         for routes in sorted(frames, key=lambda routes: len(cast("RollingFrame", routes[0].sink)), reverse=True):
             for route in routes:
                 if route.subscription in wanted:

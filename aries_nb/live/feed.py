@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from weakref import WeakMethod, WeakSet, WeakValueDictionary
 
@@ -42,17 +43,19 @@ from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
+from aries_nb.live.recording import Recorder, Recording, checked_path
 from aries_nb.live.statistics import FeedStatistics, card_data, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import Event, Journal
+from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import Playback
-from aries_nb.net.http_client import HttpClient, http_base
+from aries_nb.net.http_client import HttpClient, NoHttp, http_base
+from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.store import Gap, GapLog, MessageCounts
 
@@ -72,8 +75,9 @@ class Feed(BoundToProcess):
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
     feed. `at_close` is called with the feed once it is closed; `connection_limit` is shared by all feeds of one
     address, None for one of its own; `rule` says how long to wait between attempts to reconnect, None for the usual
-    times. `journal` gets all events, None for none. `events` returns those of a recording, which are played back in
-    place of connecting to `url`; None for a live feed.
+    times. `choices` are the arguments of `connect` by which the broker was chosen. `record` is where all is recorded
+    from the beginning; a recording that is there goes on, and the feed begins with its rows. `events` returns those of
+    a recording, which are played back in place of connecting to `url`; None for a live feed.
     """
 
     def __init__(
@@ -85,7 +89,8 @@ class Feed(BoundToProcess):
         at_close: Callable[[Feed], None],
         connection_limit: ConnectionLimit | None = None,
         rule: BackoffRule | None = None,
-        journal: Journal | None = None,
+        choices: Mapping[str, str] | None = None,
+        record: Path | None = None,
         events: Callable[[], Iterable[Event]] | None = None,
     ) -> None:
         self.name = broker.name
@@ -100,8 +105,11 @@ class Feed(BoundToProcess):
             self._playback = Playback(events, every, to_log, where=url)
             self._playback.restarted.add(gaps.restart)
             arrivals = self._playback.arrivals
-        arrivals.journal = journal
         gaps.clock = arrivals.clock
+        self._recorder = Recorder(broker.name, arrivals, choices or {}, lambda problem: self._link.report(problem))
+        past: dict[str, list[list[Route]]] = {}
+        if record is not None:
+            past = self._recorder.resume(record, self._endpoints, gaps)
         self._clock = FeedClock(arrivals.clock) if self._playback is None else PlaybackClock(self._playback)
         self._gap_selection = GapSelection(self._gaps)
         self._missed = Gaps(self._gap_selection)
@@ -120,6 +128,7 @@ class Feed(BoundToProcess):
             is_finished=broker.account_reference.is_finished if broker.account_reference else lambda _: False,
             loops=self._loops,
             playback=None if self._playback is None else self._playback.pools[stream],
+            past=past.get(stream, ()),
         )
         self._link = self._link_to("market", broker.market)
         self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on
@@ -127,7 +136,10 @@ class Feed(BoundToProcess):
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._market_status = LiveMarketStatus(self._link, self._registrations)
-        self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
+        if self._playback is None:
+            self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
+        else:
+            self._http = NoHttp(url)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         self._link.fill_gaps_with(GapFill(self._reference, arrivals, self._link.report).start)
         self._registry = LiveRegistry(self._check)
@@ -412,6 +424,22 @@ class Feed(BoundToProcess):
         """
         return self._source.card()
 
+    def record(self, path: str | Path, *, keep: str | None = None, max_gb: float | None = None) -> Recording:
+        """Record all that this feed receives into the folder `path`, and return the recording that runs.
+
+        It has all since the feed was made. `anb.replay(path)` plays it back, `anb.recordings(path)` reads it. `keep`
+        such as "30 days" and `max_gb` delete the oldest parts. A call with the same path returns the recording that
+        runs. Account data are recorded where an account is open; tokens never. The folder is for the user alone.
+
+        Raises UsageError for an invalid argument, for what is there and is no recording of this broker, and where the
+        feed has received more than 48 MiB before: then record from the beginning with `connect(record=…)`.
+        RecordingError where the disk or another process does not allow it.
+        """
+        self._check()
+        if self._playback is not None:
+            raise UsageError("a replay is not recorded", advice="Copy the folder of its recording.")
+        return self._recorder.record(checked_path(path), keep=keep, max_gb=max_gb)
+
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
 
@@ -431,6 +459,7 @@ class Feed(BoundToProcess):
         self._is_closed = True
         with ExitStack() as steps:  # the last is done first; an interrupt of one step does not skip the others
             steps.callback(self._at_close, self)
+            steps.callback(self._recorder.close)
             steps.callback(self._link.close)
             steps.callback(self._close_sources)
             steps.callback(self._callbacks.close)

@@ -280,6 +280,31 @@ def _retry_after(answer: HttpResponse) -> float:
     return min(max(seconds, 0.0), LONGEST_ASKED_WAIT)
 
 
+class NoHttp(HttpClient):
+    """Stands for the server of a replay, which is never asked; `base` says what is replayed."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+
+    def __repr__(self) -> str:
+        return f"NoHttp({self.base!r})"
+
+    def token(self) -> Secret:
+        """Raise UsageError."""
+        raise self._refused()
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        """Raise UsageError."""
+        raise self._refused()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _refused(self) -> UsageError:
+        advice = "It has what was recorded. Ask a live feed."
+        return UsageError("a replay asks no server", where=self.base, advice=advice)
+
+
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
     """An HTTP response. `headers` has names in lower case; `body` is not in the repr, since it may hold tokens."""

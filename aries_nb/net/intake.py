@@ -215,9 +215,8 @@ class Intake:
         self.octets += size
         self._received = received, self._arrivals.clock.base
         count = sum(len(block.ts) for block in blocks)
-        if self._arrivals.journal is not None:
-            for frame, ahead in zip(frames, (0, *ends), strict=False):
-                self._arrivals.note(self._connection, "frame", frame, ahead=ahead)
+        if self._arrivals.journals:
+            self._arrivals.note_all(self._connection, "frame", frames, (0, *ends))
         first = self._arrivals.take(count)
         for block in blocks:
             self._add(block, first, received)

@@ -6,7 +6,8 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,16 +20,37 @@ from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
 
-__all__ = ["Arrivals"]
+__all__ = ["Arrivals", "EventRing"]
 
 T = TypeVar("T")
+
+RING_BYTES = 48 << 20
+EVENT_BYTES = 200  # what an event takes without its body
+
+
+class EventRing:
+    """A journal that keeps the newest 48 MiB of events. Used on the network's thread."""
+
+    def __init__(self, most_bytes: int = RING_BYTES) -> None:
+        self.events: deque[tuple[int, int, int, str, bytes]] = deque()
+        self.is_whole = True
+        """Whether no event was dropped: they are all since the feed was made."""
+        self._left = most_bytes
+
+    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
+        """Keep an event, and drop the oldest ones where there is no room."""
+        self.events.append((seq, received, connection, what, body))
+        self._left -= len(body) + EVENT_BYTES
+        while self._left < 0:
+            self.is_whole = False
+            self._left += len(self.events.popleft()[4]) + EVENT_BYTES
 
 
 class Arrivals:
     """Numbers the records of a feed in the order of their arrival over all its connections, and notes its events.
 
     The network's thread owns it: all connections are read there. `clock` is the market time of receipt; while an event
-    takes effect, it stands at the time of the event. `journal` gets every event, None for none. `timer` has what is due
+    takes effect, it stands at the time of the event. Each of `journals` gets every event. `timer` has what is due
     at an instant of market time, `answers` is where HTTP answers are applied. In a replay no clock is asked and no
     request made.
     """
@@ -37,7 +59,7 @@ class Arrivals:
         self.clock = clock or ExchangeClock()
         self.timer = MarketTimer(self.clock, is_live=not is_replay)
         self.answers = Answers(self, is_replay=is_replay)
-        self.journal: Journal | None = None
+        self.journals: tuple[Journal, ...] = ()
         self.next = 1  # the number of the next record
         self._connections = 0
         self._base = self.clock.base
@@ -64,21 +86,23 @@ class Arrivals:
     @property
     def is_noting(self) -> bool:
         """Whether events are added to a journal."""
-        return self.journal is not None
+        return bool(self.journals)
 
-    def note(self, connection: int, what: str, body: bytes = b"", *, ahead: int = 0) -> None:
-        """Add an event to the journal, before it takes effect: at the time at which the clock is held, or now.
+    def note(self, connection: int, what: str, body: bytes = b"") -> None:
+        """Add an event to the journals, before it takes effect: at the time at which the clock is held, or now."""
+        if self.journals:
+            self.note_all(connection, what, (body,), (0,))
 
-        `ahead` is how many records are numbered before it that are not yet.
-        """
-        journal = self.journal
-        if journal is None:
-            return
-        now = self.clock.now_ns()
+    def note_all(self, connection: int, what: str, bodies: Iterable[bytes], ahead: Iterable[int]) -> None:
+        """Add several events, each with how many records are numbered before it that are not yet."""
+        now, seq = self.clock.now_ns(), self.next
         if self.clock.base != self._base:
             self._base = self.clock.base
-            journal.add(self.next, now, 0, "clock", encode(self._base))
-        journal.add(self.next + ahead, now, connection, what, body)
+            self.note(0, "clock", encode(self._base))
+        events = [(seq + before, now, connection, what, body) for body, before in zip(bodies, ahead, strict=False)]
+        for journal in self.journals:
+            for event in events:
+                journal.add(*event)
 
     @contextmanager
     def event(self, connection: int, what: str, body: Any = None) -> Iterator[int]:  # noqa: ANN401 - JSON
@@ -87,7 +111,7 @@ class Arrivals:
         Gives that time, in ns since the epoch. An event in another one has the time of that.
         """
         with self.moment() as received:
-            if self.journal is not None:
+            if self.journals:
                 self.note(connection, what, b"" if body is None else encode(body))
             yield received
 

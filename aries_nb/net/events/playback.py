@@ -20,7 +20,7 @@ from aries_nb.brokers import Endpoint
 from aries_nb.errors import UsageError
 from aries_nb.model import Cause, GapSink, Observers, Rejected, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import Event
+from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import Arrivals
@@ -29,12 +29,13 @@ from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.session_state import SessionState
 
-__all__ = ["Playback", "PlaybackPool", "ReplayClock"]
+__all__ = ["Playback", "PlaybackPool", "ReplayClock", "replayed"]
 
 log = logging.getLogger("aries_nb")
 
 BURST_SECONDS = 0.02  # of events between two turns of the loop
 MAX_SPEED = float("inf")
+_RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
 _NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
 
 
@@ -169,6 +170,7 @@ class _Run:
         )
         self.sessions: dict[str, list[PlaybackSession]] = {name: [self._new(name, 1)] for name in endpoints}
         self._by_connection: dict[int, PlaybackSession] = {}
+        self._torn: set[int] = set()  # connections of which events are missing
         self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
         self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
 
@@ -182,14 +184,19 @@ class _Run:
             self.arrivals.next = event.seq
             if event.what == "session":
                 self._begin(event)
+            elif event.what == HOLE:
+                self._miss(Hole.of(event))
             elif event.what == "clock":
                 clock.base = decode(event.body, type=int)
             elif event.what == ANSWER:
                 self.publish()
                 self.arrivals.answers.give(Answer.from_bytes(event.body))
             elif (session := self._by_connection.get(event.connection)) is not None:
-                session.play(event, routes_of)
-                self._fresh[session] = None
+                if event.what == "open":
+                    self._torn.discard(event.connection)
+                if event.connection not in self._torn or event.what not in _RECEIVED:
+                    session.play(event, routes_of)
+                    self._fresh[session] = None
         finally:
             clock.held = None
 
@@ -210,17 +217,29 @@ class _Run:
         """Return the sessions that have a subscription at this moment."""
         return [each for sessions in self.sessions.values() for each in sessions if subscription in each.running]
 
+    def _miss(self, hole: Hole) -> None:
+        """Have all connections broken where events are missing, each until it was opened anew.
+
+        What is received on them could change values that are missing here.
+        """
+        self.publish()
+        for session in self._by_connection.values():
+            session.interrupted(f"the recording has no events here: {hole.reason}", "recording")
+        self._torn = set(self._by_connection)
+
     def _begin(self, event: Event) -> None:
         name, number = decode(event.body, type=tuple[str, int])
         sessions = self.sessions.get(name)
         if sessions is None:  # this version of the broker has no such endpoint
             return
-        known = next((each for each in sessions if each.number == number), None)
-        if known is None:
-            known = self._new(name, number)
-            sessions.append(known)
-            self.on_session(name, known)
-        self._by_connection[event.connection] = known
+        place = next((place for place, each in enumerate(sessions) if each.number == number), len(sessions))
+        if place == len(sessions) or sessions[place] in self._by_connection.values():
+            new = self._new(name, number)  # of another process, where there was one before
+            new.status_observers = sessions[0].status_observers
+            sessions[place:] = [new, *sessions[place + 1 :]]
+            self.on_session(name, new)
+        self._by_connection[event.connection] = sessions[place]
+        self._torn.discard(event.connection)
 
 
 class Playback:
@@ -428,23 +447,8 @@ class Playback:
 
     async def _catch_up(self, routes: Sequence[Route]) -> None:
         """Pass the events until now once more, to the stores of these routes alone."""
-        wanted: dict[Subscription, list[Route]] = {}
-        for route in routes:
-            wanted.setdefault(route.subscription, []).append(route)
-        past = _Run(
-            self._endpoints,
-            Arrivals(ReplayClock(self.first), is_replay=True),
-            lambda _name, _number: _NoGaps(),
-            self._where,
-        )
-        until = elapsed() + BURST_SECONDS
-        for event in islice(self._events(), self._run.done):
-            past.play(event, lambda subscription: wanted.get(subscription, ()))
-            if elapsed() > until:
-                past.publish()
-                await asyncio.sleep(0)
-                until = elapsed() + BURST_SECONDS
-        past.publish()
+        past = islice(self._events(), self._run.done)
+        await replayed(past, self._endpoints, lambda _name, _number: _NoGaps(), routes, where=self._where)
 
     async def _unsubscribe(self, routes: Sequence[Route]) -> None:
         for route in routes:
@@ -468,6 +472,33 @@ class Playback:
             )
         listed = f"Of {one.kind} it has {', '.join(has)}." if has else f"It has {', '.join(kinds)}."
         return UsageError(f"{what} were not recorded", where=self._where, advice=listed)
+
+
+async def replayed(
+    events: Iterable[Event],
+    endpoints: Mapping[str, Endpoint],
+    gaps: Callable[[str, int], GapSink],
+    routes: Iterable[Route],
+    *,
+    where: str,
+) -> int:
+    """Pass events to the stores of these routes as fast as possible; return the number of the next record.
+
+    The other arguments are those of `Playback`.
+    """
+    wanted: dict[Subscription, list[Route]] = {}
+    for route in routes:
+        wanted.setdefault(route.subscription, []).append(route)
+    run = _Run(endpoints, Arrivals(ReplayClock(0), is_replay=True), gaps, where)
+    until = elapsed() + BURST_SECONDS
+    for event in events:
+        run.play(event, lambda subscription: wanted.get(subscription, ()))
+        if elapsed() > until:
+            run.publish()
+            await asyncio.sleep(0)
+            until = elapsed() + BURST_SECONDS
+    run.publish()
+    return run.arrivals.next
 
 
 class PlaybackPool:

@@ -58,7 +58,7 @@ def asked(arrivals, server, work=two_pages, *, kind="snapshot", key="orders ACC-
 def test_answer_is_recorded_before_it_is_applied_and_applied_again_in_a_replay():
     server, recorded = Server(orders=[b"one ", b"two"]), []
     arrivals = Arrivals()
-    arrivals.journal = Recorded(recorded)
+    arrivals.journals = (Recorded(recorded),)
 
     live = asked(arrivals, server)
     replay = Arrivals(is_replay=True).answers
@@ -75,7 +75,7 @@ def test_answer_is_recorded_before_it_is_applied_and_applied_again_in_a_replay()
 def test_failed_request_is_an_event_too(error):
     server, recorded = Server(orders=[b"one ", error]), []
     arrivals = Arrivals()
-    arrivals.journal = Recorded(recorded)
+    arrivals.journals = (Recorded(recorded),)
     kinds = []
 
     def kind_of(reply):
@@ -114,7 +114,7 @@ def test_answers_go_to_the_questions_of_their_kind_and_key_in_order():
 def test_question_not_needed_any_more_is_not_asked_but_recorded():
     server, recorded = Server(), []
     arrivals = Arrivals()
-    arrivals.journal = Recorded(recorded)
+    arrivals.journals = (Recorded(recorded),)
 
     live = asked(arrivals, server, is_wanted=lambda: False)
 

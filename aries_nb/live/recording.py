@@ -1,0 +1,221 @@
+"""`feed.record`: a recording that runs, of all that a feed receives and does."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from numbers import Real
+from pathlib import Path
+
+from msgspec.json import decode
+
+from aries_nb.brokers import Endpoint
+from aries_nb.errors import BoundToProcess, RecordingError, UsageError
+from aries_nb.live.arguments import checked_span_ns
+from aries_nb.model import Column, Subscription
+from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.net.background import Background
+from aries_nb.net.events.arrivals import Arrivals, EventRing
+from aries_nb.net.events.playback import replayed
+from aries_nb.net.intake import Route
+from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter
+from aries_nb.store import GapLog, RollingFrame
+
+__all__ = ["Recorder", "Recording", "checked_path"]
+
+GB = 10**9
+MOST_PAST = 1_000_000  # rows of a recording with which a feed begins, of each kind
+
+
+class Recording(BoundToProcess):
+    """A recording that a feed writes: every frame as received, and what was done to its connections. Any thread.
+
+    It is written once a second, and outlives a crash of the process up to then. Tokens are in no part of it. A context
+    manager: leaving the block ends the recording, and the feed goes on.
+    """
+
+    def __init__(self, writer: RecordingWriter, arrivals: Arrivals) -> None:
+        self._writer = writer
+        self._arrivals = arrivals
+
+    @property
+    def path(self) -> Path:
+        """The folder of the recording."""
+        return self._writer.path
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is being written: neither closed nor ended by an error."""
+        return self._writer in self._arrivals.journals and self._writer.error is None
+
+    @property
+    def error(self) -> RecordingError | None:
+        """What ended it, such as a full disk; None while it runs and after `close`. The feed goes on."""
+        return self._writer.error
+
+    def stats(self) -> RecordingStatistics:
+        """Return its size, its rate, the age of the last sync, and the free space on the disk."""
+        return self._writer.statistics()
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Wait until all that was received before is on the disk; RecordingError if it is not within `timeout` s."""
+        if not self._writer.flush(timeout):
+            raise self._writer.error or RecordingError("the disk does not answer", where=str(self.path))
+
+    def close(self) -> None:
+        """Write what was received so far, and end the recording; idempotent. The feed goes on."""
+        self._arrivals.do(self._detach).result()
+        self._writer.close()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<recording {self.path}: {self._state}, {self.stats().rows:,} events, {_size(self.stats().bytes)}>"
+
+    def _repr_html_(self) -> str:
+        now = self.stats()
+        free = "unknown" if now.free_bytes is None else _size(now.free_bytes)
+        rows = {
+            "state": self._state,
+            "events": f"{now.rows:,}",
+            "size": _size(now.bytes),
+            "events a second": f"{now.rows_per_s:,.0f}",
+            "last sync": f"{now.sync_age_s:.1f} s ago",
+            "free on the disk": free,
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items())
+        return f"<table><caption>{html.escape(str(self.path))}</caption>{cells}</table>"
+
+    @property
+    def _state(self) -> str:
+        return str(self.error) if self.error is not None else "recording" if self.is_open else "closed"
+
+    def _detach(self) -> None:
+        self._arrivals.journals = tuple(each for each in self._arrivals.journals if each is not self._writer)
+
+
+class Recorder:
+    """The recordings of one feed, by path. Any thread.
+
+    `broker` is the broker's name, `choices` say how it was chosen; `report` gets what ends a recording. The newest
+    events are kept in memory, so that a recording that is made later begins with them.
+    """
+
+    def __init__(
+        self, broker: str, arrivals: Arrivals, choices: Mapping[str, str], report: Callable[[str], None]
+    ) -> None:
+        self._broker, self._choices, self._report = broker, dict(choices), report
+        self._arrivals = arrivals
+        self._ring = EventRing()
+        arrivals.journals = (self._ring,)
+        self._recordings: dict[Path, Recording] = {}
+        self._guard = threading.Lock()
+
+    def record(self, path: Path, *, keep: str | None = None, max_gb: float | None = None) -> Recording:
+        """Return the recording at `path` that runs, or begin one with the events in memory, which must be all."""
+        keep_s = None if keep is None else checked_span_ns(keep, "keep") / 1e9
+        if max_gb is not None and (isinstance(max_gb, bool) or not isinstance(max_gb, Real) or not max_gb > 0):
+            raise UsageError(f"max_gb={max_gb!r} is no size", advice="Give gigabytes, a number above 0.")
+        with self._guard:
+            known = self._recordings.get(path)
+            if known is not None and known.is_open:
+                return known
+            writer = self._writer(path, keep_s=keep_s, most_bytes=None if max_gb is None else int(max_gb * GB))
+            try:
+                self._arrivals.do(lambda: self._begin(writer)).result()
+            except BaseException:
+                writer.close()
+                raise
+            recording = self._recordings[path] = Recording(writer, self._arrivals)
+            return recording
+
+    def resume(self, path: Path, endpoints: Mapping[str, Endpoint], gaps: GapLog) -> dict[str, list[list[Route]]]:
+        """Begin to record before the feed connects, or go on with the recording that is there.
+
+        Returns the routes to frames with the rows that it has, by endpoint: a list for each frame. Its gaps are in
+        `gaps` then, with that since its end.
+        """
+        writer = self._writer(path)
+        self._arrivals.journals = (*self._arrivals.journals, writer)
+        self._recordings[path] = Recording(writer, self._arrivals)
+        if writer.hole is None:
+            return {}
+        events = RecordingReader(path, broker=self._broker).events
+        frames = _frames(events(), endpoints, self._arrivals.clock.now_ns)
+        routes = [route for some in frames.values() for each in some for route in each]
+        past = chain(
+            (event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [writer.hole.event()]
+        )
+        to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
+        passing = replayed(past, endpoints, to_log, routes, where=str(path))
+        self._arrivals.next = Background.shared().submit(passing).result()
+        return frames
+
+    def close(self) -> None:
+        """End all recordings of the feed."""
+        for recording in list(self._recordings.values()):
+            recording.close()
+
+    def _writer(self, path: Path, *, keep_s: float | None = None, most_bytes: int | None = None) -> RecordingWriter:
+        return RecordingWriter(
+            path,
+            broker=self._broker,
+            made=self._arrivals.clock.now_ns(),
+            header={"choices": {**self._choices}},
+            keep_s=keep_s,
+            most_bytes=most_bytes,
+            on_error=lambda error: self._report(f"the recording ended: {error}"),
+        )
+
+    def _begin(self, writer: RecordingWriter) -> None:
+        if not self._ring.is_whole:
+            advice = "Record it from its beginning: `anb.connect(…, record=…)`."
+            raise UsageError("the feed has received too much to be recorded from here on", advice=advice)
+        for event in self._ring.events:
+            writer.add(*event)
+        self._arrivals.journals = (*self._arrivals.journals, writer)
+
+
+def _frames(
+    events: Iterable[Event], endpoints: Mapping[str, Endpoint], clock: Callable[[], int]
+) -> dict[str, list[list[Route]]]:
+    """Return routes to empty frames for all recorded quotes and trades, one of each kind, fields and options."""
+    named: dict[int, str] = {}
+    alike: dict[tuple[str, object], dict[Subscription, None]] = {}
+    for event in events:
+        if event.what == "session":
+            named[event.connection] = decode(event.body, type=tuple[str, int])[0]
+        elif event.what == "subscribe":
+            for each in decode(event.body, type=tuple[Subscription, ...]):
+                if each.kind in ("quotes", "trades"):
+                    key = named.get(event.connection, ""), (each.kind, each.fields, each.options)
+                    alike.setdefault(key, {})[each] = None
+    found: dict[str, list[list[Route]]] = {}
+    for (name, _), subscriptions in alike.items():
+        first, *_ = subscriptions
+        types = endpoints[name].columns[first.kind]
+        columns = [Column(field, types[field]) for field in first.fields]
+        frame = RollingFrame(columns, [each.symbol for each in subscriptions], limit=MOST_PAST, clock=clock)
+        found.setdefault(name, []).append([Route(each, frame, code) for code, each in enumerate(subscriptions)])
+    return found
+
+
+def checked_path(path: object) -> Path:
+    """Return the path of a recording, absolute. Raises UsageError for anything else."""
+    if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
+        raise UsageError(f"{path!r} is no path", advice='Pass a path such as "today.anb".')
+    return Path(path).expanduser().absolute()
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1_000:
+            return f"{count:.3g} {unit}"
+        count /= 1_000
+    return f"{count:,.3g} GB"
