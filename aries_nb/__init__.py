@@ -39,8 +39,7 @@ if TYPE_CHECKING:
         oauth_client,
         oauth_login,
     )
-    from aries_nb.live.connect import connect  # named so, as its module has the same name
-    from aries_nb.live.replay import replay
+    from aries_nb.live.connect import connect, replay  # named so, as the module has the same name
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
 
@@ -85,7 +84,7 @@ _ROOMS = {
     "settings": "aries_nb.model.settings",
     "connecting": "aries_nb.asynchronous",
     "run": "aries_nb.asynchronous",
-    "replay": "aries_nb.live.replay",
+    "replay": "aries_nb.live.connect",
     "figure": "aries_nb.widgets.own_figure",
     "template": "aries_nb.widgets.own_figure",
 }

@@ -30,6 +30,7 @@ from aries_nb.live.arguments import (
     checked_window,
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
+from aries_nb.live.card import FeedSource
 from aries_nb.live.clock import FeedClock, PlaybackClock
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
@@ -44,11 +45,10 @@ from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.recording import Recorder, Recording, checked_path
-from aries_nb.live.statistics import FeedStatistics, card_data, combined, most_streams
+from aries_nb.live.statistics import FeedStatistics, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
-from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.backoff import BackoffRule
@@ -62,7 +62,7 @@ from aries_nb.store import Gap, GapLog, MessageCounts
 if TYPE_CHECKING:
     from aries_nb.widgets import Card
 
-__all__ = ["Feed", "FeedSource"]
+__all__ = ["Feed"]
 
 T = TypeVar("T")
 
@@ -581,29 +581,3 @@ class Feed(BoundToProcess):
         if self._is_closed:
             raise ClosedError("the feed is closed", where=self.url, advice="Connect again.")
         self._link.check()
-
-
-class FeedSource:
-    """The data that the status card shows of a feed. Any thread."""
-
-    def __init__(self, feed: Feed, callbacks: Callbacks, registry: LiveRegistry) -> None:
-        self._feed = feed
-        self._callbacks = callbacks
-        self._registry = registry
-
-    @property
-    def version(self) -> int:
-        """A number that changes twice a second, so that the card, which shows the time since a message, is redrawn."""
-        return int(elapsed() * 2)
-
-    def card(self) -> CardData:
-        """Return the current state, counts and newest problem of the feed, and the number of silent symbols.
-
-        A symbol is silent when nothing has arrived for longer than usual.
-        """
-        now = self._feed.stats()
-        clock = str(self._feed.clock)
-        problem = (now.state == "live" and self._callbacks.last_error) or now.last_error
-        error = problem if clock in problem else f"{clock}; {problem}"
-        silent = sum(len(live.silent) for live in self._registry.open_objects() if isinstance(live, LiveFrame))
-        return replace(card_data(now, name=self._feed.name, url=self._feed.url, error=error), silent=silent)

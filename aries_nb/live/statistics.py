@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aries_nb.model import CardData, State
+from aries_nb.model import State
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback import PlaybackSession
 from aries_nb.net.session import Session
 
-__all__ = ["FeedStatistics", "card_data", "combined", "most_streams", "statistics_of", "worst"]
+__all__ = ["FeedStatistics", "combined", "most_streams", "statistics_of", "worst"]
 
 # The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -79,33 +79,6 @@ class FeedStatistics:
     Market time, and with it every time of receipt, is corrected by it."""
     last_error: str
     """The newest problem as text, "" without one."""
-
-
-def card_data(now: FeedStatistics, *, name: str, url: str, error: str) -> CardData:
-    """Return the statistics that the status card shows.
-
-    `name` and `url` are the feed's, `error` is the newest problem, "" without one.
-    """
-    return CardData(
-        name=name,
-        url=url,
-        state=now.state,
-        streams=now.streams,
-        most_streams=now.most_streams,
-        connections=now.connections,
-        most_connections=now.most_connections,
-        messages=now.messages,
-        messages_per_s=now.messages_per_s,
-        lag_ms=now.lag_ms,
-        gaps=now.gaps,
-        unreadable=now.unreadable,
-        silence_s=now.silence_s,
-        error=error,
-        behind_s=now.behind_s,
-        lag_p99_ms=now.lag_p99_ms,
-        painted_p50_ms=now.painted_p50_ms,
-        painted_p99_ms=now.painted_p99_ms,
-    )
 
 
 def statistics_of(session: Session | PlaybackSession, clock: ExchangeClock) -> FeedStatistics:

@@ -293,7 +293,7 @@ class NoHttp(HttpClient):
         """Raise UsageError."""
         raise self._refused()
 
-    def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:  # noqa: ARG002 - as of a server
         """Raise UsageError."""
         raise self._refused()
 

@@ -19,18 +19,12 @@ from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.net.patience import eventually
 
 SYMBOLS = {"aries": ("AAPL", "MSFT"), "alor": ("SBER", "GAZP")}
 MIXES = 20  # of pauses, steps, seeks and speeds
-
-
-class EventList(list[Event]):
-    """A journal in memory."""
-
-    def add(self, *fields: Any) -> None:
-        self.append(Event(*fields))
 
 
 class Recorded(NamedTuple):
@@ -73,12 +67,12 @@ def shown(feed: Feed, live: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=["aries", "alor"])
-def recorded(request: pytest.FixtureRequest) -> Recorded:
-    broker, events = request.param, EventList()
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    broker, path = request.param, tmp_path_factory.mktemp("recorded") / "day.anb"
     options = SimOptions(rate=2_000) if broker == "aries" else AlorOptions(rate=2_000)
     with (
         Simulator(options) as market,
-        _feed(broker, market.url, journal=events, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
+        _feed(broker, market.url, record=path, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
     ):
         feed.wait_open(10)
         live = asked(feed, broker)
@@ -87,8 +81,9 @@ def recorded(request: pytest.FixtureRequest) -> Recorded:
         eventually(lambda: len(feed.gaps.df) and feed.gaps.df["ended"].notna().all())
         trades = len(live["trades"].df)
         eventually(lambda: len(live["trades"].df) > trades + 100)
-        hashes, count = on_network(lambda: (shown(feed, live), len(events))).result()
-    return Recorded(broker, list(islice(events, count)), hashes)
+        ring = feed._recorder._ring
+        hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
+    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes)
 
 
 def _feed(broker: str, url: str, **options: Any) -> Feed:
