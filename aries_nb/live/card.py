@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.live_object import LiveRegistry
@@ -12,16 +12,30 @@ from aries_nb.live.statistics import FeedStatistics
 from aries_nb.model import CardData
 from aries_nb.model.clock import elapsed
 
-if TYPE_CHECKING:
-    from aries_nb.live.feed import Feed
-
 __all__ = ["FeedSource", "card_data"]
+
+
+class CountedFeed(Protocol):
+    """The part of a feed that its card shows."""
+
+    name: str
+
+    @property
+    def url(self) -> str:
+        """The address, without secrets."""
+
+    @property
+    def clock(self) -> object:
+        """The market time, whose text says what is wrong with this computer's clock."""
+
+    def stats(self) -> FeedStatistics:
+        """Return the counts and latencies."""
 
 
 class FeedSource:
     """The data that the status card shows of a feed. Any thread."""
 
-    def __init__(self, feed: Feed, callbacks: Callbacks, registry: LiveRegistry) -> None:
+    def __init__(self, feed: CountedFeed, callbacks: Callbacks, registry: LiveRegistry) -> None:
         self._feed = feed
         self._callbacks = callbacks
         self._registry = registry
