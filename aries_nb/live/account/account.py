@@ -307,7 +307,7 @@ class Account(BoundToProcess):
                     source.close()  # its log is no longer filled
                 log = ReportedFillLog(self._link.table_columns("fills"))
                 table = self._table("fills", log)
-                past = lambda start, end: self._snapshots.fill_history(self.name, *self._span(start, end))  # noqa: E731
+                past = lambda log, start, end: self._snapshots.load_fills(log, self.name, *self._span(start, end))  # noqa: E731
                 self._fills = LiveFills(
                     self._link, self._callbacks, table, log, past=past, multipliers=self._multipliers.now
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -16,17 +16,15 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, FillMark, TableData, Values
-from aries_nb.net.background import on_network
-from aries_nb.store import Fill, FillLog, ReportedFillLog, TableRow
+from aries_nb.store import Fill, FillLog, ReportedFillLog
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Blotter
 
 __all__ = ["FillsSource", "LiveFills"]
 
-# Own executions between two times, as rows of the broker's table; blocks.
-FillHistory: TypeAlias = Callable[[str | date, str | date | None], Sequence[TableRow]]
-INSERT_SECONDS = 10.0
+# Inserts own executions between two times into a log; blocks.
+FillHistory: TypeAlias = Callable[[ReportedFillLog, str | date, str | date | None], None]
 
 MOST_MARKED = 500  # in charts of market data
 SHOWN = 5_000  # the newest fills, in a cell
@@ -50,7 +48,7 @@ class LiveFills(LiveObject):
     Where the broker sends own executions, they begin with the current trading session; `source` is the broker's table
     with all its columns. Fills missed in an interruption are requested over HTTP, and `load_history` loads those of
     earlier sessions. Where the broker sends none, fills are derived from changes of orders since the first use, and
-    `source` is the table of orders. Any thread may read. `log` has the fills; `past` returns own executions between two
+    `source` is the table of orders. Any thread may read. `log` has the fills; `past` inserts own executions between two
     times, None where the broker has no such history. `multipliers` returns those of the positions, by symbol.
     """
 
@@ -102,8 +100,7 @@ class LiveFills(LiveObject):
         if self._past is None or not isinstance(log, ReportedFillLog):
             advice = "`account.order_history` has the orders of the past."
             raise UsageError("this broker has no history of own executions", advice=advice)
-        rows = self._past(start, end)
-        on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
+        self._past(log, start, end)
         return self
 
     def entries(self) -> list[Fill]:

@@ -7,10 +7,12 @@ missed.
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from math import isfinite
 from typing import TypeVar
 
@@ -21,7 +23,7 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, UsageError
 from aries_nb.live.connection import Link
 from aries_nb.live.table import LiveTable
 from aries_nb.model import NOT_A_TIME, Subscription, Value, Values
-from aries_nb.net.background import on_network, run_on_thread
+from aries_nb.net.events.answers import Get, Reply
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store import FetchedRows, ReportedFillLog, TableListener, TableRow
 from aries_nb.store.values import RECEIPT, frame_of
@@ -35,8 +37,7 @@ T = TypeVar("T", bound=LiveTable)
 SECOND = 1_000_000_000
 MARGIN_NS = 60 * SECOND  # how far the broker's clock and ours may be apart round a gap
 OLDEST_NS = 366 * 86_400 * SECOND  # an order that worked for longer is not looked for in the history
-PAUSES = (5.0, 15.0, 60.0)  # seconds between retries of a failed request, until the next break
-INSERT_SECONDS = 10.0
+PAUSES = (5.0, 15.0, 60.0)  # seconds of market time between retries of a failed request, until the next break
 MOST_PAGES = 1_000
 MOST_ROWS = 100_000  # of one snapshot; ten times what a table holds
 
@@ -64,8 +65,8 @@ class _FilledTable:
     """A live table whose contents `Snapshots` requests over HTTP, and what must still be requested for it.
 
     `made` is when it was registered, in ns since the epoch. `missing` is what its stream may have missed, None for
-    nothing. `is_due`: a snapshot must be requested now. `has_failed`: the last request failed, and is repeated after a
-    pause.
+    nothing. `steps` are the requests still to be made, one after the other; a break replaces them. `failures` counts
+    those in a row, each of which is repeated after a pause.
     """
 
     live: LiveTable
@@ -74,11 +75,12 @@ class _FilledTable:
     missing: _Missing | None
     fills: ReportedFillLog | None = None  # the log that takes past executions
     is_due: bool = True
-    has_failed: bool = False
+    steps: deque[Callable[[], object]] = field(default_factory=deque)
+    failures: int = 0
 
 
 class Snapshots:
-    """Requests the contents of the live tables of one connection over HTTP, on a thread of its own.
+    """Requests the contents of the live tables of one connection over HTTP, and inserts them on the network's thread.
 
     Any thread may call. Where a request fails, the stream goes on; the feed's last error and the log name the table.
     """
@@ -87,14 +89,13 @@ class Snapshots:
         self._link = link
         self._http = http
         self._reference = reference
-        self._tables: list[_FilledTable] = []
-        self._is_live = False
-        self._is_working = False
+        self._arrivals = link.arrivals
+        self._tables: list[_FilledTable] = []  # network's thread
+        self._is_live = False  # network's thread
         self._is_closed = False
-        self._wake_event = threading.Event()
-        self._guard = threading.Lock()  # of all of these; the network's thread takes it when the state changes
+        self._pending = 0  # requests
         self._undo = link.watch(self._look)
-        self._look()
+        self._arrivals.do(self._look)
 
     def keep(self, live: T, *listeners: TableListener) -> T:
         """Keep a live table filled: insert HTTP snapshots now and after each interruption until it closes; return it.
@@ -106,13 +107,16 @@ class Snapshots:
             return live
         fields = tuple(column.name for column in live.columns)
         subscription = Subscription(live.kind, live.account, fields, live._source.options)
-        now = self._link.clock.now_ns()
-        with self._guard:
+        fills = next((each for each in listeners if isinstance(each, ReportedFillLog)), None)
+
+        def add() -> None:
+            now = self._arrivals.now
             # Orders that end before the connection is back are missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
-            fills = next((each for each in listeners if isinstance(each, ReportedFillLog)), None)
             self._tables.append(_FilledTable(live, subscription, now, missing, fills))
-        self._wake()
+            self._fill_due()
+
+        self._arrivals.do(add)
         return live
 
     def order_history(self, account: str, start: int, end: int) -> pd.DataFrame:
@@ -130,7 +134,7 @@ class Snapshots:
         if not queries:
             advice = "`orders.df` has the orders of the session."
             raise UsageError("this broker has no history of orders", where=self._http.base, advice=advice)
-        rows, _ = self._requested(subscription, queries)
+        rows, _ = self._requested(self._http.get, subscription, queries)
         received = self._link.clock.now_ns()
         flat = [(ts or received, received, account, *values) for ts, values in rows]
         frame = frame_of((*RECEIPT, *columns), flat)
@@ -138,41 +142,41 @@ class Snapshots:
         frame = frame.drop_duplicates("order_id", keep="last").sort_values("created", kind="stable")
         return frame.set_index("order_id")
 
-    def fill_history(self, account: str, start: int, end: int) -> list[TableRow]:
-        """Return own executions in [start, end), oldest first, in the columns of the broker's table of them.
+    def load_fills(self, log: ReportedFillLog, account: str, start: int, end: int) -> None:
+        """Insert own executions in [start, end), ns since the epoch, into a log of them.
 
-        Times are in ns since the epoch. Blocks. Raises UsageError where the broker has no history of executions,
-        FeedError for a reply that cannot be parsed, ConnectError or TokenError without a reply.
+        Blocks. Raises UsageError where the broker has no history of executions, FeedError for a reply that cannot be
+        parsed, ConnectError or TokenError without a reply.
         """
-        queries = () if self._reference is None else self._reference.fill_history(account, start)
-        if not queries:
+        self._http.check_may_block()
+        if self._reference is None or not self._reference.fill_history(account, start):
             raise UsageError("this broker has no history of own executions", where=self._http.base)
-        columns = self._link.table_columns("fills")
-        subscription = Subscription("fills", account, tuple(column.name for column in columns))
-        rows, _ = self._requested(subscription, queries)
-        received = self._link.clock.now_ns()
-        return [TableRow(ts, received, account, values) for ts, values in rows if start <= ts < end]
+        self._arrivals.do(lambda: self._ask_for_fills(log, account, start, end)).result().result()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is requested, nor will be without another break."""
+        return not self._pending and not any(each.missing or each.is_due or each.steps for each in self._tables)
 
     def close(self) -> None:
         """Make no more requests; idempotent. A pending request ends when the HTTP client is closed."""
         self._undo()
-        with self._guard:
-            self._is_closed = True
-            self._tables.clear()
-        self._wake_event.set()
+        self._is_closed = True
 
-    # The network's thread, when the state changes; it must return at once.
+    # The network's thread.
 
     def _look(self) -> None:
-        with self._guard:
-            was_live, self._is_live = self._is_live, self._link.state == "live"
-            is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
-            for each in self._tables:
-                each.is_due = each.is_due or is_back
-                if is_broken and (each.live.kind == "orders" or each.fills is not None):
-                    lost = self._lost(each.live)
-                    each.missing = lost if each.missing is None else each.missing.and_(lost)
-        self._wake()
+        was_live, self._is_live = self._is_live, self._link.state == "live"
+        is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
+        for each in self._tables:
+            if is_back:
+                each.is_due, each.failures = True, 0
+            if is_broken:
+                each.steps.clear()
+            if is_broken and (each.live.kind == "orders" or each.fills is not None):
+                lost = self._lost(each.live)
+                each.missing = lost if each.missing is None else each.missing.and_(lost)
+        self._fill_due()
 
     def _lost(self, orders: LiveTable) -> _Missing:
         """Return what a live table of orders or of executions may miss because its stream breaks now.
@@ -181,7 +185,7 @@ class Snapshots:
         """
         assert self._reference is not None, "without it no table is filled"
         silence = self._link.statistics().silence_s
-        since = self._link.clock.now_ns() - (round(silence * SECOND) if isfinite(silence) else 0)
+        since = self._arrivals.now - (round(silence * SECOND) if isfinite(silence) else 0)
         if orders.kind != "orders":
             return _Missing(since)
         names = [column.name for column in orders.columns]
@@ -191,119 +195,133 @@ class Snapshots:
         times = [int(at) for row in working if isinstance(at := row[placed], int) and at != NOT_A_TIME]
         return _Missing(since, frozenset(row[order] for row in working), min((since, *times)))
 
-    def _wake(self) -> None:
-        with self._guard:
-            if self._is_closed or not self._is_live or not any(each.is_due for each in self._tables):
-                return
-            must_begin, self._is_working = not self._is_working, True
-        self._wake_event.set()
-        if must_begin:
-            run_on_thread(self._work, name="aries-nb-snapshots")
+    def _fill_due(self) -> None:
+        """Request what the tables that are due have now, and what they may have missed in an interruption."""
+        if self._is_closed or not self._is_live:
+            return
+        assert self._reference is not None or not self._tables, "without it no table is filled"
+        self._tables = [each for each in self._tables if each.live.is_open]
+        for each in self._tables:
+            if each.is_due and self._reference is not None:
+                each.is_due = False
+                queries = self._reference.snapshot(each.subscription)
+                steps = [partial(self._ask_for, each, [query], f"{at}") for at, query in enumerate(queries)]
+                each.steps = deque([*steps, partial(self._ask_for_missing, each)])
+                self._step(each)
 
-    # The thread that requests.
+    def _step(self, filled: _FilledTable) -> None:
+        """Make the next request for a table, if any is left."""
+        if filled.steps and not self._is_closed and filled.live.is_open:
+            filled.steps.popleft()()
 
-    def _work(self) -> None:
-        """Request snapshots of all tables that are due; repeat failed requests after pauses, a limited number of times.
-
-        Tables that are registered meanwhile are filled as well. The body of the snapshots' thread, which ends with it.
-        """
-        pauses = iter(PAUSES)
-        while True:
-            self._wake_event.clear()
-            try:
-                for filled in self._due():
-                    self._fill(filled)
-            except ClosedError:
-                pass  # the feed's end
-            except Exception:  # the border of the thread: the tables stay as they are until the next break
-                log.exception("snapshots")
-            with self._guard:
-                if any(each.is_due for each in self._tables) and self._is_live and not self._is_closed:
-                    continue
-                pause = next(pauses, None) if any(each.has_failed for each in self._tables) else None
-                if pause is None or self._is_closed:
-                    self._is_working = False
-                    return
-            self._wake_event.wait(pause)
-            with self._guard:
-                for each in self._tables:
-                    each.is_due, each.has_failed = each.is_due or each.has_failed, False
-
-    def _due(self) -> Iterator[_FilledTable]:
-        while True:
-            with self._guard:
-                self._tables = [each for each in self._tables if each.live.is_open]
-                due = next((each for each in self._tables if each.is_due), None)
-                if due is None or not self._is_live or self._is_closed:
-                    return
-                due.is_due = due.has_failed = False
-            yield due
-
-    def _fill(self, filled: _FilledTable) -> None:
-        """Request the current contents of a table, and what it may have missed in an interruption, and insert both.
-
-        Does not raise where a request fails: the error is logged and becomes the feed's last error, and a request
-        without a connection is marked to be repeated. Raises ClosedError where the feed was closed.
-        """
-        assert self._reference is not None, "without it no table is filled"
+    def _failed(self, filled: _FilledTable, error: FeedError) -> None:
+        """Report a request that failed, and repeat it after a pause if the connection failed; a refusal is final."""
+        filled.steps.clear()
+        if isinstance(error, ClosedError) or self._is_closed:
+            return  # the feed's end
         what = f"{filled.live.kind} of {filled.live.account}" if filled.live.account else filled.live.kind
-        try:
-            for query in self._reference.snapshot(filled.subscription):
-                self._ask_for(filled, [query])
-            missing = filled.missing
-            if missing is not None:
-                is_whole = self._fill_missing(filled, missing)
-                with self._guard:
-                    if is_whole and filled.missing is missing:
-                        filled.missing = None
-        except ClosedError:
-            raise
-        except FeedError as error:
-            # A refusal is final; a failed connection is tried again.
-            filled.has_failed = isinstance(error, ConnectError)
-            problem = f"{what} could not be filled over HTTP, the stream goes on: {error}"
-            self._link.report(problem)
-            log.warning("%s", problem)
+        problem = f"{what} could not be filled over HTTP, the stream goes on: {error}"
+        self._link.report(problem)
+        log.warning("%s", problem)
+        if isinstance(error, ConnectError) and filled.failures < len(PAUSES):
+            pause = PAUSES[filled.failures]
+            filled.failures += 1
+            self._arrivals.timer.at(self._arrivals.now + round(pause * SECOND), partial(self._again, filled))
 
-    def _fill_missing(self, filled: _FilledTable, missing: _Missing) -> bool:
-        """Request what `missing` names from the broker's history, as no list of current rows has it, and insert it.
+    def _again(self, filled: _FilledTable, _instant: int) -> None:
+        if not filled.steps:
+            filled.is_due = True
+            self._fill_due()
 
-        For example orders that ended during the interruption. Returns False where the stream broke again after the
-        request, so that the reply was not inserted; else True, also where the broker has no history.
+    def _ask_for_missing(self, filled: _FilledTable) -> None:
+        """Request what an interruption may have left out from the broker's history, as no list of current rows has it.
+
+        For example orders that ended meanwhile.
         """
-        log, account = filled.fills, filled.live.account
-        if log is None:
+        missing, log_, account = filled.missing, filled.fills, filled.live.account
+        if missing is None:
+            return
+        if log_ is None:
             queries = self._history_of(account, missing)
-            return not queries or self._ask_for(filled, queries, missing)
+            if queries:
+                self._ask_for(filled, queries, "missed", missing)
+            else:
+                filled.missing = None
+            return
+        breaks = filled.live._source.store.breaks
+
+        def taken(done: Future[None]) -> None:
+            error = done.exception()
+            if isinstance(error, FeedError):
+                if filled.live._source.store.breaks == breaks:
+                    self._failed(filled, error)
+            elif filled.missing is missing:
+                filled.missing = None
+
         # Beyond both ends, as clocks differ; known executions are recognised by their number.
-        rows = self.fill_history(account, missing.since - MARGIN_NS, self._link.clock.now_ns() + MARGIN_NS)
-        on_network(lambda: log.insert(rows)).result(INSERT_SECONDS)
-        return True
+        end = self._arrivals.now + MARGIN_NS
+        self._ask_for_fills(log_, account, missing.since - MARGIN_NS, end).add_done_callback(taken)
+
+    def _ask_for_fills(self, log: ReportedFillLog, account: str, start: int, end: int) -> Future[None]:
+        """Request own executions in [start, end), in ns since the epoch, and insert them into their log."""
+        reference = self._reference
+        assert reference is not None, "the callers look"
+        queries = reference.fill_history(account, start)
+        columns = self._link.table_columns("fills")
+        subscription = Subscription("fills", account, tuple(column.name for column in columns))
+
+        def insert(reply: Reply[tuple[list[tuple[int, Values]], bool]]) -> None:
+            self._pending -= 1
+            rows, _ = reply.value()
+            log.insert([TableRow(ts, reply.received, account, values) for ts, values in rows if start <= ts < end])
+
+        self._pending += 1
+        work = lambda get: self._requested(get, subscription, queries)  # noqa: E731
+        return self._arrivals.answers.ask("fills", account, self._http.get, work, insert, lane=self)
 
     def _history_of(self, account: str, missing: _Missing) -> Sequence[Query]:
         assert self._reference is not None, "without it no table is filled"
-        now = self._link.clock.now_ns()
+        now = self._arrivals.now
         # The broker selects orders by when they were placed, which may be long before the break for working ones.
         start = max(min(missing.since, missing.placed) - MARGIN_NS, now - OLDEST_NS)
         return self._reference.order_history(account, start, now + MARGIN_NS)
 
-    def _ask_for(self, filled: _FilledTable, queries: Iterable[Query], missing: _Missing | None = None) -> bool:
-        """Send queries over HTTP and insert the rows of their replies into the table.
+    def _ask_for(
+        self, filled: _FilledTable, queries: Sequence[Query], what: str, missing: _Missing | None = None
+    ) -> None:
+        """Send queries over HTTP and insert the rows of their replies into the table, then make the next request.
 
-        With `missing`, only rows of orders that may have ended in that interruption; None inserts all. Returns False,
-        and inserts nothing, where the stream is not live or broke after the request; else True.
+        With `missing`, only rows of orders that may have ended in that interruption; None inserts all. Inserts nothing
+        where the stream broke after the request: changes between the reply and the stream would be missed, and all is
+        requested again then. `what` tells the requests of a table from one another.
         """
-        breaks, asked = filled.live._source.store.breaks, self._link.clock.now_ns()
-        if self._link.state != "live":
-            return False  # changes between the reply and the stream would be missed; it is requested again then
-        rows, is_full = self._requested(filled.subscription, queries)
-        if missing is not None:
-            rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
-        received = self._link.clock.now_ns()
-        completed = self._completing(filled)
-        timed = [(ts or received, completed(values)) for ts, values in rows]
-        answer = FetchedRows(timed, asked, received, breaks, is_full)
-        return on_network(lambda: filled.live._source.store.insert(answer)).result(INSERT_SECONDS)
+        store = filled.live._source.store
+        breaks = store.breaks
+
+        def insert(reply: Reply[tuple[list[tuple[int, Values]], bool]]) -> None:
+            self._pending -= 1
+            if store.breaks != breaks:
+                return
+            try:
+                rows, is_full = reply.value()
+            except FeedError as error:
+                self._failed(filled, error)
+                return
+            if missing is not None:
+                rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
+            completed = self._completing(filled)
+            timed = [(ts or reply.received, completed(values)) for ts, values in rows]
+            store.insert(FetchedRows(timed, reply.asked, reply.received, breaks, is_full))
+            if missing is not None and filled.missing is missing:
+                filled.missing = None
+            self._step(filled)
+
+        subscription = filled.subscription
+        options = " ".join(f"{name}={value}" for name, value in subscription.options)
+        key = f"{subscription.kind} {subscription.symbol} {options} {what}"
+        self._pending += 1
+        work = lambda get: self._requested(get, subscription, queries)  # noqa: E731
+        self._arrivals.answers.ask("snapshot", key, self._http.get, work, insert, lane=self)
 
     def _completing(self, filled: _FilledTable) -> Callable[[Values], Values]:
         """Return a function that completes a row from HTTP: values that are NaN in it are taken from the streamed row.
@@ -339,8 +357,10 @@ class Snapshots:
         # A broker may truncate its times to whole seconds.
         return row["order_id"] in missing.working or updated >= max(missing.since - MARGIN_NS, filled.made - SECOND)
 
-    def _requested(self, subscription: Subscription, queries: Iterable[Query]) -> tuple[list[tuple[int, Values]], bool]:
-        """Send queries over HTTP, follow all pages, and return (rows, whether they are all that the broker has).
+    def _requested(
+        self, get: Get, subscription: Subscription, queries: Iterable[Query]
+    ) -> tuple[list[tuple[int, Values]], bool]:
+        """Send queries with `get`, follow all pages, and return (rows, whether they are all that the broker has).
 
         A row is a pair of exchange time (ns since the epoch, 0 where unknown) and values; the rows are sorted. Raises
         FeedError for a page that cannot be parsed, ConnectError or TokenError without a reply.
@@ -353,7 +373,7 @@ class Snapshots:
             for _ in range(MOST_PAGES):
                 if query is None or len(rows) > MOST_ROWS:
                     break
-                body = self._http.get(query.path, dict(query.params))
+                body = get(query.path, dict(query.params))
                 try:
                     page = self._reference.read(subscription, query, body)
                 except ValueError as error:

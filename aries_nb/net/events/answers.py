@@ -7,6 +7,7 @@ A replay therefore makes no request: a question waits for the recorded answer of
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, Us
 from aries_nb.net.background import on_network, run_on_thread
 
 __all__ = ["ANSWER", "Answer", "Answers", "Get", "Reply", "Requests", "UnwantedError"]
+
+log = logging.getLogger("aries_nb")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -174,10 +177,10 @@ class _Question(Generic[T, R]):
         """Apply the answer; the network's thread."""
         try:
             result = self.apply(reply)
-        except BaseException as error:  # the border: who waits for it raises it
-            self.done.set_exception(error)
+        except Exception as error:  # the border: who waits for it raises it
             if not isinstance(error, FeedError):
-                raise
+                log.exception("an answer about the %s of %s could not be applied", self.kind, self.key)
+            self.done.set_exception(error)
         else:
             self.done.set_result(result)
 

@@ -173,7 +173,7 @@ def whole(desk: Desk, account: Account) -> None:
     """Wait until everything that is asked for over HTTP has been put in its place."""
     held = desk.feed._accounts._snapshots
     assert held is not None
-    eventually(lambda: not held._is_working and not any(each.missing or each.is_due for each in held._tables))
+    eventually(lambda: held.is_whole)
     eventually(lambda: not account.orders.is_stale)
 
 
