@@ -18,9 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from aries_nb.brokers import BROKERS
-from aries_nb.live import Feed
-from aries_nb.net.auth.tokens import fixed_token
+import aries_nb as anb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,11 +27,9 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, Any]
 
 
-def connected(broker: str, url: str) -> Feed:
+def connected(broker: str, url: str) -> anb.Feed:
     """A feed of a broker that is open."""
-    feed = Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda closed: None)
-    feed.wait_open(10)
-    return feed
+    return anb.connect(broker, url=url, token=lambda: "a token")
 
 
 def iso(ns: int) -> str:
