@@ -6,22 +6,18 @@ replaced as a whole, and the memory it refers to is never written again.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import nan
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from aries_nb.model import (
-    FLOAT64,
     BoardData,
     Column,
     FrameRows,
     Observers,
     RecordBuffer,
-    Value,
     Values,
 )
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
@@ -30,7 +26,7 @@ from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, 
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
-from aries_nb.store.slab import Rows, Slab, microseconds, receipt_times
+from aries_nb.store.slab import Rows, Slab, receipt_times
 from aries_nb.store.time_order import TimeOrder
 from aries_nb.store.wide import Ticks
 
@@ -145,13 +141,14 @@ class RollingFrame:
             buffer.in_rows()
             received, written = receipt_times(buffer.marks, len(buffer)), self._published[:3]
             corrected = self._numbers.corrections(unusual, buffer, received, written)
-        rows = Rows.of(buffer, len(self.columns))
+        rows = Rows.of(buffer, self.columns)
+        rows.without_zeros(self._prices)
         self._append(rows, corrected)
+        latest, ts, columns = self._latest, rows.ts, rows.columns
         for code, at in rows.newest(are_events=self._are_events).items():
-            known = self._latest[code]
-            if not self._are_events or known is None or known[0] <= rows.ts[at]:
-                values = tuple([column[at] for column in rows.columns])
-                self._latest[code] = (rows.ts[at], rows.received[at] * 1_000, values)
+            if self._are_events and (known := latest[code]) is not None and known[0] > ts[at]:
+                continue
+            latest[code] = ts[at], rows.received[at] * 1_000, tuple([column[at] for column in columns])
         if corrected is not None:
             self._find_latest({buffer.codes[place] for place in unusual})
 
@@ -163,7 +160,7 @@ class RollingFrame:
             if end == slab.capacity:
                 slab, start, end = self._next_slab(slab, start, end)
             step = min(count - done, slab.capacity - end)
-            self._write(slab, end, rows, slice(done, done + step))
+            self._write(slab, end, rows.some(done, done + step))
             done += step
             start = self._first(slab, start, end + step, end)
             if done == count:
@@ -495,26 +492,22 @@ class RollingFrame:
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
 
-    def _write(self, slab: Slab, at: int, rows: Rows, some: slice) -> None:
-        for place, (name, kind) in enumerate(self.columns):
-            column = rows.columns[place][some]
-            if kind == "text":
-                slab.write(name, at, self._encoded(slab, name, column, at))
-            else:
-                slab.write(name, at, map(microseconds, column) if kind == "time" else column)
-                if rows.has_zero and place in self._prices and slab.has_zero(name, at, column):
-                    column = array(FLOAT64, [value or nan for value in column])  # a side that is not there
-                    slab.write(name, at, column)
-                    rows.columns[place][some] = column
-        slab.write("symbol", at, rows.codes[some])
-        slab.write_ts(at, rows.ts[some])
-        slab.write("received", at, rows.received[some])
-        slab.write("seq", at, rows.seq[some])
+    def _write(self, slab: Slab, at: int, rows: Rows) -> None:
+        if self._texts:
+            columns = [
+                self._encoded(slab, name, column, at) if kind == "text" else column
+                for (name, kind), column in zip(self.columns, rows.columns, strict=True)
+            ]
+            rows = rows._replace(columns=columns)
+        slab.write(at, rows)
 
-    def _encoded(self, slab: Slab, name: str, column: Sequence[Value], filled: int) -> list[int]:
-        codes = [self._code(name, str(text)) for text in column]
-        slab.widen(name, filled)
-        return codes
+    def _encoded(self, slab: Slab, name: str, column: Sequence[str], filled: int) -> list[int]:
+        try:
+            return list(map(self._codes[name].__getitem__, column))
+        except KeyError:
+            codes = [self._code(name, text) for text in column]
+            slab.widen(name, filled)
+            return codes
 
     def _code(self, name: str, text: str) -> int:
         codes, texts = self._codes[name], self._texts[name]

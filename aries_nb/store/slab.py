@@ -10,13 +10,15 @@ from __future__ import annotations
 import mmap
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, chain, islice, pairwise
+from math import nan
+from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aries_nb.model import INT64, NOT_A_TIME, Column, ColumnType, RecordBuffer, StoreBlock, Value, Values
+from aries_nb.model import FLOAT64, INT64, NOT_A_TIME, Column, ColumnType, RecordBuffer, StoreBlock, Value, Values
 from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.store.shared_frame import SharedFrame
 from aries_nb.store.texts import CodedTexts
@@ -29,6 +31,7 @@ __all__ = ["FEW", "Rows", "Slab", "code_type", "microseconds", "receipt_times"]
 
 _DTYPES: dict[ColumnType, str] = {"number": "float64", "time": "int64", "integer": "int64"}
 _MOST_AT_ONCE = 500  # elements; of more, numpy releases the interpreter lock
+_FEW_TIMES = 10
 FEW = 100  # elements; of fewer, numpy is not quicker
 _NS_A_US = np.array(1_000)  # as an array: numpy would take 2 us each time to convert the number
 AnyArray: TypeAlias = NDArray[Any]  # float64, int64 or codes, depending on the column
@@ -75,7 +78,7 @@ class Slab:
         }
         self._texts = texts
         own = {"ts": self.ts, "received": self.received, "seq": self.seq, "symbol": self.codes}
-        self._memory = {name: (column.data, column.data.format) for name, column in (own | self.arrays).items()}
+        self._memory = {name: column.data for name, column in (own | self.arrays).items()}
         columns_to_show = {name: self._shown(name, _read_only(array)) for name, array in self._columns().items()}
         self._shared = SharedFrame(_read_only(self.ts), columns_to_show, times=self._times)
 
@@ -93,18 +96,33 @@ class Slab:
         columns = {name: self._shown(name, _locked(array[positions])) for name, array in self._columns().items()}
         return SharedFrame(_locked(self.ts[positions]), columns, times=self._times)
 
-    def write(self, name: str, at: int, values: Iterable[Value]) -> None:
-        """Fill a column from position `at` on; "ts", "received", "seq" and "symbol" (codes) are columns as well.
-
-        Times are in microseconds.
+    def write(self, at: int, rows: Rows) -> None:
+        """Fill all columns from position `at` on; columns of texts have their codes.
 
         Not by numpy assignment: of more than 500 elements it releases the interpreter lock, and while a cell computes
         it takes up to 5 ms to get the lock back, for each column.
         """
-        memory, format_ = self._memory[name]
-        is_ready = isinstance(values, np.ndarray) or (isinstance(values, array) and values.typecode == format_)
-        piece: Any = values if is_ready else array(format_, values)
-        memory[at : at + len(piece)] = piece
+        memory, end = self._memory, at + len(rows.codes)
+        where = slice(at, end)
+        for (name, kind), column in zip(self.columns, rows.columns, strict=True):
+            own = memory[name]
+            if kind == "number" or kind == "integer":
+                own[where] = column
+            elif kind == "time":
+                own[where] = array(INT64, map(microseconds, column))
+            else:
+                own[where] = array(own.format, column)
+        codes = memory["symbol"]
+        codes[where] = array(codes.format, rows.codes)
+        memory["received"][where] = rows.received
+        memory["seq"][where] = rows.seq
+        if end - at < _FEW_TIMES:
+            memory["ts"][where] = array(INT64, [ns // 1_000 for ns in rows.ts])
+            return
+        memory["ts"][where] = rows.ts if isinstance(rows.ts, array) else array(INT64, rows.ts)
+        for start in range(at, end, _MOST_AT_ONCE):
+            written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
+            np.floor_divide(written, _NS_A_US, written)
 
     def text(self, name: str, at: int) -> str:
         """Return the text of a text column at a position."""
@@ -119,21 +137,6 @@ class Slab:
             values.append(self.text(name, at) if kind == "text" else value * 1_000 if is_known_time else value)
         return int(self.ts[at]) * 1_000, int(self.received[at]) * 1_000, tuple(values)
 
-    def has_zero(self, name: str, at: int, values: Sequence[Value]) -> bool:
-        """Whether any of these values, which were written to a column at `at`, is 0."""
-        if len(values) <= FEW:
-            return 0.0 in values
-        written, all_of = self.arrays[name][at : at + len(values)], np.logical_and.reduce
-        return not all(all_of(written[start : start + _MOST_AT_ONCE]) for start in range(0, len(values), _MOST_AT_ONCE))
-
-    def write_ts(self, at: int, nanoseconds: Sequence[int]) -> None:
-        """Fill `ts` from position `at` on, rounded down to microseconds."""
-        self.write("ts", at, nanoseconds)
-        end = at + len(nanoseconds)
-        for start in range(at, end, _MOST_AT_ONCE):
-            written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
-            np.floor_divide(written, _NS_A_US, written)
-
     def widen(self, name: str, filled: int) -> None:
         """Make room for the codes of a text column that has more texts now, if there is none.
 
@@ -145,7 +148,7 @@ class Slab:
         codes = _allocate(wanted, self.capacity)
         codes[:filled] = self.arrays[name][:filled]
         self.arrays[name] = codes
-        self._memory[name] = codes.data, codes.data.format
+        self._memory[name] = codes.data
         self._shared.replace(name, CodedTexts.of(codes, self._texts[name]))
 
     def copy_from(self, other: Slab, start: int, end: int) -> None:
@@ -195,51 +198,65 @@ def _locked(array: AnyArray) -> AnyArray:
 class Rows(NamedTuple):
     """Rows to be written: codes, exchange times in ns, values by columns, arrival numbers, times of receipt in us.
 
-    `latest` is the latest exchange time. `last` has the place of the last row of each code where it is known.
-    `has_zero`: a value may be 0.
+    `columns` are arrays, of texts lists. `latest` is the latest exchange time. `last` has the place of the last row of
+    each code where it is known.
     """
 
     codes: Sequence[int]
     ts: Sequence[int]
     columns: list[Any]
-    seq: Sequence[int]
-    received: Sequence[int]
+    seq: array[int]
+    received: array[int]
     latest: int
     last: Mapping[int, int] | None
-    has_zero: bool
 
     @classmethod
-    def of(cls, buffer: RecordBuffer, width: int) -> Rows:
-        """Return the rows in a buffer, each of so many values; at least one."""
+    def of(cls, buffer: RecordBuffer, columns: Sequence[Column]) -> Rows:
+        """Return the rows in a buffer, with values of these columns; at least one."""
         if buffer.blocks:
-            return cls._of_blocks(*buffer.blocks)
-        count = len(buffer.codes)
-        columns = [buffer.values[place::width] for place in range(width)]
-        has_zero = count > FEW or 0.0 in buffer.values  # of few rows one look at all values is quicker
+            return cls._of_blocks(buffer.blocks)
+        count, width = len(buffer.codes), len(columns)
+        values = [_column(kind, buffer.values[place::width]) for place, (_, kind) in enumerate(columns)]
         seq, received = _arrival_numbers(buffer.runs, count), receipt_times(buffer.marks, count)
-        return cls(buffer.codes, buffer.ts, columns, seq, received, max(buffer.ts), None, has_zero)
+        return cls(buffer.codes, buffer.ts, values, seq, received, max(buffer.ts), None)
 
     @classmethod
-    def _of_blocks(cls, first: StoreBlock, *others: StoreBlock) -> Rows:
-        codes, ts, columns = list(first.codes), first.ts[:], [column[:] for column in first.columns]
-        for block in others:
-            codes += block.codes
-            ts.extend(block.ts)
-            for column, more in zip(columns, block.columns, strict=True):
-                column.extend(more)
-        seq, received = array(INT64), array(INT64)
-        last: dict[int, int] = {}
-        latest = 0
-        for block in (first, *others):
-            start, own = len(received), block.seq
+    def _of_blocks(cls, blocks: Sequence[StoreBlock]) -> Rows:
+        received = array(INT64)
+        for block in blocks:
             received.extend(array(INT64, (block.received // 1_000,)) * len(block.ts))
-            last.update((code, start + at) for code, at in block.last.items())
-            latest = max(latest, int(np.asarray(block.ts).max()))
-            if isinstance(own, range):
-                seq.frombytes(np.arange(own.start, own.stop, own.step).tobytes())
-            else:
-                seq.extend(own)
-        return cls(codes, ts, columns, seq, received, latest, last, has_zero=True)
+        if len(blocks) == 1:
+            codes, ts, columns, seq, _, last = blocks[0]
+            columns, numbers = list(columns), _numbers(seq)
+        else:
+            codes = [*chain.from_iterable(block.codes for block in blocks)]
+            ts, numbers = _joined([block.ts for block in blocks]), _joined([_numbers(block.seq) for block in blocks])
+            columns = [_joined(pieces) for pieces in zip(*(block.columns for block in blocks), strict=True)]
+            starts = accumulate((len(block.ts) for block in blocks), initial=0)
+            last = {
+                code: start + at
+                for start, block in zip(starts, blocks, strict=False)
+                for code, at in block.last.items()
+            }
+        latest = max(ts) if len(ts) <= FEW else int(np.asarray(ts).max())
+        return cls(codes, ts, columns, numbers, received, latest, last)
+
+    def without_zeros(self, prices: Iterable[int]) -> None:
+        """Replace 0 by NaN in the columns at these places: the price of a side that is not there."""
+        for place in prices:
+            column = self.columns[place]
+            if 0.0 in column if len(column) <= FEW else _has_zero(np.asarray(column)):
+                self.columns[place] = array(FLOAT64, [value or nan for value in column])
+
+    def some(self, start: int, end: int) -> Rows:
+        """Return the rows at the places [start, end)."""
+        if not start and end == len(self.codes):
+            return self
+        cut = slice(start, end)
+        codes, ts, seq, received = self.codes[cut], self.ts[cut], self.seq[cut], self.received[cut]
+        return self._replace(
+            codes=codes, ts=ts, seq=seq, received=received, columns=[column[cut] for column in self.columns]
+        )
 
     def newest(self, *, are_events: bool) -> Mapping[int, int]:
         """Return the place of the newest row of each code: by its time where they are events, else the last.
@@ -250,7 +267,7 @@ class Rows(NamedTuple):
         order: Iterable[int] = range(len(codes))
         if self.latest > received[0] * 1_000 + MOST_AHEAD_NS:
             order = [at for at in order if ts[at] <= received[at] * 1_000 + MOST_AHEAD_NS]
-        if are_events:
+        if are_events and not _is_ascending(ts):
             order = sorted(order, key=ts.__getitem__)
         elif isinstance(order, range):
             return self.last or dict(zip(codes, order, strict=True))  # it keeps the last place of each code
@@ -261,6 +278,31 @@ def microseconds(ns: Value) -> int:
     """Return a time in ns in us, rounded down; `NOT_A_TIME` stays as it is."""
     assert isinstance(ns, int), "times are whole numbers"
     return ns if ns == NOT_A_TIME else ns // 1_000
+
+
+def _column(kind: ColumnType, values: list[Any]) -> array[Any] | list[Any]:
+    return values if kind == "text" else array(FLOAT64 if kind == "number" else INT64, values)
+
+
+def _joined(pieces: Sequence[Any]) -> Any:  # noqa: ANN401 - arrays of one type, or lists
+    if isinstance(pieces[0], array):
+        return array(pieces[0].typecode, b"".join(pieces))
+    return [*chain.from_iterable(pieces)]
+
+
+def _numbers(seq: Sequence[int]) -> array[int]:
+    if isinstance(seq, range) and len(seq) > FEW:
+        return array(INT64, np.arange(seq.start, seq.stop, seq.step).tobytes())
+    return array(INT64, seq)
+
+
+def _has_zero(column: AnyArray) -> bool:
+    all_of = np.logical_and.reduce
+    return not all(all_of(column[start : start + _MOST_AT_ONCE]) for start in range(0, len(column), _MOST_AT_ONCE))
+
+
+def _is_ascending(ts: Sequence[int]) -> bool:
+    return all(map(le, ts, islice(ts, 1, None)))
 
 
 def _arrival_numbers(runs: Sequence[tuple[int, int]], count: int) -> array[int]:
