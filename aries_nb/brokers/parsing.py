@@ -9,16 +9,14 @@ import json
 import math
 import re
 import string
-from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from aries_nb.model import BarPage, Unreadable, ValueColumn
+from aries_nb.model import BarPage, Unreadable
 
 __all__ = [
     "MAX_INTEGER",
@@ -27,9 +25,7 @@ __all__ = [
     "SECONDS_AS_MS_NS",
     "RequestRefused",
     "SymbolSpellings",
-    "column_values",
     "decimal",
-    "each_field",
     "excerpt",
     "integer",
     "is_unknown_symbol",
@@ -41,7 +37,6 @@ __all__ = [
     "number",
     "parse_line",
     "path_segment",
-    "rows_at",
     "shown",
     "text",
     "timed_bars",
@@ -57,6 +52,7 @@ MOST_NOTED = 100  # unusable rows of one message that become notices; there may 
 MOST_DIGITS = 60  # either side of the point; more is no real amount and makes arithmetic slow
 MOST_CHARACTERS = 4_300  # of a number with a point; Python's limit for whole numbers
 LARGEST_NS = MAX_MS * 1_000_000
+_PLAIN_MS = re.compile(r"[1-8][0-9]{12}")  # a Unix time in ms as text, below MAX_MS
 # A Unix time below this number is in the unit of so many ns. A larger one than 10¹¹ is not in s (protocol page §4.2).
 _UNITS = ((1_000_000_000, 10**11), (1_000_000, 10**14), (1_000, 10**17), (1, math.inf))
 SECONDS_AS_MS_NS = 10**17  # a number of seconds that was read as ms gives a time before this, in March 1973
@@ -178,6 +174,8 @@ def millis(value: object) -> int | None:
     A number may be in s, ms, us or ns (`unix_ns`). ISO text without a time zone is taken as UTC. Aries sends times in
     several forms (Aries protocol page, deviation D11).
     """
+    if isinstance(value, str) and _PLAIN_MS.fullmatch(value):  # most often
+        return int(value)
     result = number(value)
     if result is not None:
         return round(unix_ns(result) / 1e6) or None if result == result else None
@@ -325,32 +323,6 @@ class SymbolSpellings:
             return ""
         alike = self._alike.get(_letters(spelling), ())
         return next(iter(alike)) if len(alike) == 1 else ""
-
-
-@cache
-def each_field(name: str) -> Callable[[Sequence[Any]], list[Any]]:
-    """Return a function that returns a field of each of many structs. `name` is one of ours, never a server's."""
-    # With the name in the code, a comprehension takes half the time of `attrgetter`.
-    return eval(f"lambda structs: [each.{name} for each in structs]", {})  # type: ignore[no-any-return]  # noqa: S307
-
-
-def column_values(format: str, column: Sequence[Any]) -> ValueColumn:  # noqa: A002 - as array has it
-    """Return the values of a field as a block has them: an array of this format, "" for a list of texts.
-
-    Raises TypeError if any value is missing.
-    """
-    if format:
-        return array(format, column)
-    "".join(column)
-    return list(column)
-
-
-def rows_at(columns: Sequence[Sequence[Any]], places: Collection[int]) -> list[tuple[Any, ...]]:
-    """Return rows out of columns of equal length, those at some places."""
-    if len(places) * 8 < len(columns[0]):
-        return [tuple([column[at] for column in columns]) for at in places]
-    rows = list(zip(*columns, strict=True))  # quicker for many of the rows
-    return [rows[at] for at in places]
 
 
 def _letters(symbol: str) -> str:

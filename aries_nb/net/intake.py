@@ -57,9 +57,10 @@ KEPT_TARGETS = 64
 PIECE_BYTES, MOST_FRAMES = 2**16, 500
 ROUTES_A_TURN = 100  # added or removed between two turns of the loop, which thousands at once would hold up
 _NO_CODES: Sequence[int] = ()
-# A sink, and of each subscription of a block the symbol's code there, `_NO_CODE` where it has no route to the sink.
-# None stands for no sink: of subscriptions that ended a moment ago.
-_Target: TypeAlias = tuple[RecordSink | None, list[int]]
+# A sink, and of each subscription of a block the symbol's code there, `_NO_CODE` where it has no route to the sink; a
+# range where each code is the place of the subscription, as most often. None stands for no sink: of subscriptions that
+# ended a moment ago.
+_Target: TypeAlias = tuple[RecordSink | None, Sequence[int]]
 _NO_CODE = -1
 
 
@@ -200,7 +201,7 @@ class Intake:
         while size > PIECE_BYTES and len(frames) > 1:
             size -= len(frames.pop())
         # A large frame may have too many lines.
-        is_tried = not self.is_unfinished and max(map(len, frames)) <= MOST_LINES
+        is_tried = not self.is_unfinished and (size <= MOST_LINES or max(map(len, frames)) <= MOST_LINES)
         found = self._by_columns.receive_columns(frames, received) if self._by_columns and is_tried else None
         if found is None:
             return len(frames)
@@ -241,8 +242,10 @@ class Intake:
         else:
             seq = [first + number for number in seq]
         for sink, code_of in targets:
-            codes = [code_of[place] for place in block.which]
-            last = {code_of[place]: at for place, at in block.last.items()}
+            codes, last = block.which, block.last
+            if not isinstance(code_of, range):
+                codes = [code_of[place] for place in codes]
+                last = {code_of[place]: at for place, at in last.items()}
             own = StoreBlock(codes, block.ts, block.columns, seq, received, last)
             if _NO_CODE in last:
                 own = _without(own, _NO_CODE)
@@ -262,7 +265,8 @@ class Intake:
             for sink, code in found or [(None, 0)]:
                 sinks[sink] += 1
                 targets.setdefault((sink, sinks[sink]), [_NO_CODE] * len(subscriptions))[place] = code
-        return [(sink, code_of) for (sink, _), code_of in targets.items()]
+        places = range(len(subscriptions))
+        return [(sink, places if code_of == [*places] else code_of) for (sink, _), code_of in targets.items()]
 
     def _count(self, notice: Notice) -> bool:
         """Note a notice that is for this object alone, such as one that only has to be counted; return whether it was.
@@ -380,8 +384,10 @@ def _appenders(routes: Sequence[Route]) -> _Appenders:
     return buffer.codes.append, buffer.ts.append, buffer.values.extend, first.code, first.sink, others
 
 
-def _times_before(ends: Sequence[int], blocks: Sequence[Block]) -> list[int]:
+def _times_before(ends: Sequence[int], blocks: Sequence[Block]) -> Sequence[int]:
     """Return the exchange time of the last record of each frame that has any, in ns; `ends` as in `ReceivedColumns`."""
+    if len(blocks) == 1 and len(blocks[0].ts) == len(ends) and isinstance(ends, range):
+        return blocks[0].ts  # one a frame
     last = [end - 1 for start, end in pairwise((0, *ends)) if end > start]
     if len(blocks) == 1:  # most often: it has them all
         ts = blocks[0].ts

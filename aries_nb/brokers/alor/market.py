@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from aries_nb.brokers.alor.bars import BarStream
 from aries_nb.brokers.alor.books import BookStream
+from aries_nb.brokers.alor.columns import ColumnReader, ColumnStream
 from aries_nb.brokers.alor.connection import AlorConnection
 from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, MARKET_FIELDS, column_types
-from aries_nb.brokers.alor.quotes import QuoteColumns, QuoteStream
+from aries_nb.brokers.alor.quotes import QuoteStream
 from aries_nb.brokers.alor.streams import AlorStream
 from aries_nb.brokers.alor.tables import InstrumentStream
 from aries_nb.brokers.alor.trades import SOURCE, TradeStream
@@ -47,21 +48,21 @@ class AlorMarket(AlorConnection):
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         super().__init__(exchange=exchange)
-        self._columns: QuoteColumns | None = None  # made when it is needed
+        self._columns: ColumnReader | None = None  # made when it is needed
 
-    def receive_columns(self, frames: Sequence[bytes], received: int) -> ReceivedColumns | None:  # noqa: ARG002
+    def receive_columns(self, frames: Sequence[bytes], received: int) -> ReceivedColumns | None:
         """Decode frames as `receive` does, but together; None, and nothing has happened, if any is unusual.
 
-        Unusual are all frames but quotes of running streams, the first quote of a connection, fewer than 12 frames, and
-        frames for which records or notices wait.
+        Unusual are all frames but quotes and live trades of running streams, the first quote of a connection, trades
+        while past ones wait, fewer than 12 frames, and frames for which records or notices wait.
         """
         waiting = self._session.notices or self._notes or self._deferred or self._new_subscriptions
         if len(frames) < self.LEAST_FRAMES or waiting:
             return None
         if self._columns is None:
             streams = self._streams.values()
-            self._columns = QuoteColumns(stream for stream in streams if isinstance(stream, QuoteStream))
-        found = self._columns.read(frames)
+            self._columns = ColumnReader(stream for stream in streams if isinstance(stream, ColumnStream))
+        found = self._columns.read(frames, received)
         if found is not None:
             self._session.has_received = True
         return found

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from aries_nb.brokers.alor.account_fields import TABLE_FIELDS
-from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, TIMES, Format, format_for, instrument_of
+from aries_nb.brokers.alor.fields import FORMATS, MARKET_FIELDS, TIMES, FieldType, Format, format_for, instrument_of
 from aries_nb.brokers.alor.messages import BOOK_FIELDS, FormatNames, Shape, names_of, shape_for, shape_from
 from aries_nb.brokers.parsing import excerpt, parse_line, unix_ns
 from aries_nb.model import (
@@ -28,6 +28,7 @@ from aries_nb.model import (
 
 __all__ = [
     "OTHER_FORMAT",
+    "TIME_TYPES",
     "AlorStream",
     "Found",
     "Key",
@@ -46,6 +47,7 @@ _FORMATS: Mapping[Kind, Format] = {kind: format_for(fields, fields) for kind, fi
 _FIELDS = {**{kind: {**MARKET_FIELDS[kind], **TIMES.get(kind, {})} for kind in MARKET_FIELDS}, **TABLE_FIELDS}
 _FIELDS["book"] = BOOK_FIELDS
 OTHER_FORMAT = "in another format than requested"
+TIME_TYPES: tuple[FieldType, ...] = ("millis", "seconds")
 
 Found: TypeAlias = tuple[Sequence[Record], Sequence[Unreadable]]
 

@@ -16,11 +16,11 @@ from aries_nb.brokers.parsing import MAX_INTEGER
 from aries_nb.model import Record, Subscription, TradeGap, Value
 from aries_nb.model.clock import MOST_AHEAD_NS
 
-__all__ = ["MOST_TRADES", "SOURCE", "TradeStream"]
+__all__ = ["LIVE", "MOST_TRADES", "SOURCE", "TradeState", "TradeStream", "name_side"]
 
 MOST_TRADES = 5_000  # the server's limit for past trades (§10)
 IDS_KEPT = 1_000  # the newest; enough to find where the past continues
-SOURCE = "source"  # the column with "live" or "history"
+SOURCE, LIVE = "source", "live"  # the column with "live" or "history"
 _SIDES = ("buy", "sell")
 _STATE = ("price", "size", "side")  # what, with the time, distinguishes a correction from a repetition
 _STATES_KEPT = 8  # of one id
@@ -28,7 +28,7 @@ _BLANK: Mapping[str, Value] = {"venue": "", "side": "unknown", "trade_id": 0}
 
 
 # The time (Unix ms; None where it has none) of a trade and its values of `_STATE`.
-_State: TypeAlias = tuple[Any, ...]
+TradeState: TypeAlias = tuple[Any, ...]
 
 
 class _Trade(NamedTuple):
@@ -39,7 +39,7 @@ class _Trade(NamedTuple):
 
     ts: int
     trade_id: int
-    state: _State
+    state: TradeState
     records: list[Record]
 
 
@@ -68,7 +68,7 @@ class TradeStream(ShapedStream):
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
         self._readers: tuple[_Reader, ...] = ()
-        self._seen: dict[int, tuple[_State, ...]] = {}  # what came under each of the newest ids, the oldest first
+        self._seen: dict[int, tuple[TradeState, ...]] = {}  # what came under each of the newest ids, the oldest first
         self._last_id = 0
         self._last_ts = 0  # without times too far ahead, which would make the trades missed in a break look known
         self._latest_credible = 0
@@ -156,16 +156,32 @@ class TradeStream(ShapedStream):
             return self._take_past(_Trade(ts, trade_id, state, records))
         if self._waiting:
             records[:0] = self._past()
+        if self.is_new(trade_id, state, ts, received):
+            return records
+        self.count("duplicated")
+        return records[: -len(self._readers)]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether past trades wait, which come before the next live one."""
+        return bool(self._waiting)
+
+    def note(self, frame: bytes, data: Any, ts: int) -> None:  # noqa: ANN401, ARG002 - as for quotes
+        """Note the newest frame."""
+        self.latest = frame
+        self.has_received = True
+
+    def is_new(self, trade_id: int, state: TradeState, ts: int, received: int) -> bool:
+        """Return whether a live trade is new or a correction, and then remember it; times in ns since the epoch."""
         if trade_id > self._last_id:
             self._last_id = trade_id
         elif trade_id and self._is_repeated(trade_id, state):
-            self.count("duplicated")
-            return records[: -len(self._readers)]
+            return False
         self._remember(trade_id, state)
-        if self._last_ts < ts <= self._latest_credible:
+        if self._last_ts < ts <= received + MOST_AHEAD_NS:
             self._last_ts = ts
             self._since = self._since or received
-        return records
+        return True
 
     def _take_past(self, trade: _Trade) -> Sequence[Record]:
         if not self._is_resuming:
@@ -228,7 +244,7 @@ class TradeStream(ShapedStream):
         after = self._known_until if self._known_until[0] else (self._since, 0)
         self.notes += [TradeGap(subscription, after, first[:2]) for subscription in self.subscriptions]
 
-    def _is_repeated(self, trade_id: int, state: _State) -> bool:
+    def _is_repeated(self, trade_id: int, state: TradeState) -> bool:
         """Return whether a trade that came under a known id says nothing new.
 
         What came before under that id says nothing new either: a server repeats corrected trades from the first on.
@@ -237,7 +253,7 @@ class TradeStream(ShapedStream):
         states = self._seen.get(trade_id)
         return trade_id in self._known if states is None else state in states
 
-    def _remember(self, trade_id: int, state: _State) -> None:
+    def _remember(self, trade_id: int, state: TradeState) -> None:
         if trade_id:
             self._seen[trade_id] = (*self._seen.get(trade_id, ()), state)[-_STATES_KEPT:]
             if len(self._seen) > IDS_KEPT:
@@ -250,21 +266,26 @@ class TradeStream(ShapedStream):
             self._last_ts = max(trade.ts, self._last_ts)
 
     def _records(self, ts: int, data: Any) -> list[Record]:  # noqa: ANN401
-        if data.side not in _SIDES:
-            word = (data.side or "").lower()
-            data.side = word if word in _SIDES else "unknown"
+        name_side(data)
         records: list[Record] = []
         for subscription, fields, read, source in self._readers:
             values = read(data)
             if values.count(None):
                 values = _completed(fields, values)
             if source is not None:
-                values = (*values[:source], "history" if data.existing else "live", *values[source:])
+                values = (*values[:source], "history" if data.existing else LIVE, *values[source:])
             records.append((subscription, ts, values))
         return records
 
 
 _state_of = reader_of(_STATE)
+
+
+def name_side(trade: Any) -> None:  # noqa: ANN401
+    """Name the aggressor's side of a decoded trade as the column does."""
+    if trade.side not in _SIDES:
+        word = (trade.side or "").lower()
+        trade.side = word if word in _SIDES else "unknown"
 
 
 def _reader_of(subscription: Subscription) -> _Reader:

@@ -8,39 +8,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import chain, compress
+from itertools import compress
+from math import isfinite
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct, defstruct
 
 from aries_nb.brokers.aries.messages import (
-    EVENT_FIELDS,
+    TIME_AND_SALES_FIELDS,
     GreeksUpdate,
     Payload,
     QuoteUpdate,
     TimeAndSalesUpdate,
     TradeUpdate,
 )
-from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
+from aries_nb.brokers.aries.prints import LIVE, PRINT_COLUMN_TYPES, UNKNOWN_SIDE, PrintPart
 from aries_nb.brokers.aries.streams import QUOTE_COLUMN_TYPES, FieldsPart, MarketStream, StreamPart
-from aries_nb.brokers.parsing import SECONDS_AS_MS_NS, column_values, each_field, millis, rows_at
-from aries_nb.model import (
-    FLOAT64,
-    INT64,
-    Block,
-    ColumnType,
-    Counted,
-    CountedAs,
-    ReceivedColumns,
-    Subscription,
-    ValueColumn,
-    Values,
+from aries_nb.brokers.columns import (
+    EARLIEST_MS,
+    FORMATS,
+    column_values,
+    each_of,
+    in_nanoseconds,
+    renumbered,
+    rows_at,
 )
+from aries_nb.brokers.parsing import MAX_INTEGER, millis, unix_ns
+from aries_nb.model import NOT_A_TIME, Block, Counted, CountedAs, ReceivedColumns, Subscription, ValueColumn, Values
 
 __all__ = ["ColumnReader"]
 
@@ -50,15 +47,9 @@ _TIME_OF: Mapping[type[Payload], Callable[[Any], Any]] = {
     GreeksUpdate: lambda _: UNSET,
     TimeAndSalesUpdate: lambda update: millis(update.data.tradeTimestamp) or UNSET,
 }
-_EARLIEST_MS = SECONDS_AS_MS_NS // 1_000_000
-_FORMATS: Mapping[ColumnType, str] = {
-    "number": FLOAT64,
-    "time": INT64,
-    "integer": INT64,
-}  # of arrays; texts are in lists
+_QUOTE_TIMES = each_of(("data.quoteTimestamp",))
 
-
-_Counted: TypeAlias = Counter[tuple[int, CountedAs]]  # updates without a record, by the place of their stream
+_Counted: TypeAlias = Mapping[tuple[int, CountedAs], int]  # updates without a record, by the place of their stream
 
 
 class _UnusualError(Exception):
@@ -71,10 +62,12 @@ class _Share(NamedTuple):
     updates: Sequence[Any]
     which: Sequence[int]
     numbers: Sequence[int]
+    kinds: set[type[Payload]]
 
     def chosen(self, is_chosen: Sequence[bool]) -> _Share:
         """Return those of the updates that are chosen."""
-        return _Share(*([*compress(each, is_chosen)] for each in self))
+        updates, which, numbers = ([*compress(each, is_chosen)] for each in self[:3])
+        return _Share(updates, which, numbers, set(map(type, updates)))
 
 
 class ColumnReader:
@@ -116,7 +109,7 @@ class ColumnReader:
         """
         try:
             dealt, ends = self._shares(updates, ends)
-            shares = [(group, share, _times(share.updates)) for group, share in dealt]
+            shares = [(group, share, _times(share)) for group, share in dealt]
         except (_UnusualError, KeyError):
             return None
         blocks: list[Block] = []
@@ -127,7 +120,7 @@ class ColumnReader:
             if block is not None:
                 blocks.append(block)
         if notices:
-            blocks, ends = _renumbered(blocks, ends)
+            blocks, ends = renumbered(blocks, ends)
         return ReceivedColumns(blocks, notices, len(updates), ends)
 
     def _shares(
@@ -137,11 +130,12 @@ class ColumnReader:
 
         Raises KeyError if an update is for no stream, or for one that is left out.
         """
-        only = [self._only.get(kind) for kind in set(map(type, updates))]
-        if only[0] is not None and all(each is only[0] for each in only):
-            group, place_of = only[0]
-            which = [place_of[update.symbol] for update in updates]
-            return [(group, _Share(updates, which, range(len(updates))))], ends
+        kinds = set(map(type, updates))
+        if kinds <= self._only.keys():
+            kinds_of: dict[int, set[type[Payload]]] = {}
+            for kind in kinds:
+                kinds_of.setdefault(id(self._only[kind]), set()).add(kind)
+            return [self._share_of(updates, own, is_all=len(kinds_of) == 1) for own in kinds_of.values()], ends
         shares: dict[_Group, tuple[list[Any], list[int], list[int]]] = {}
         number, numbers_before = 0, [0]
         for update in updates:
@@ -152,7 +146,17 @@ class ColumnReader:
                 numbers.append(number)
                 number += 1
             numbers_before.append(number)
-        return [(group, _Share(*share)) for group, share in shares.items()], [numbers_before[end] for end in ends]
+        dealt = [(group, _Share(*share, set(map(type, share[0])))) for group, share in shares.items()]
+        return dealt, [numbers_before[end] for end in ends]
+
+    def _share_of(self, updates: Sequence[Any], kinds: set[type[Payload]], *, is_all: bool) -> tuple[_Group, _Share]:
+        """Return the updates of kinds that go to one group alone."""
+        group, place_of = self._only[next(iter(kinds))]
+        numbers: Sequence[int] = range(len(updates))
+        if not is_all:
+            numbers = [number for number, update in enumerate(updates) if update.__class__ in kinds]
+            updates = [updates[number] for number in numbers]
+        return group, _Share(updates, [place_of[update.symbol] for update in updates], numbers, kinds)
 
 
 class _Group(ABC):
@@ -171,24 +175,28 @@ class _Group(ABC):
         return place
 
     @abstractmethod
-    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+    def block(self, share: _Share, ts: array[int]) -> tuple[Block | None, _Counted]:
         """Return the records of a share, None without any, and the numbers of updates without one.
 
         The streams get their newest values; `ts` are the times of the updates, in ns.
         """
 
     def _made(
-        self, share: _Share, ts: Sequence[int], last: Mapping[int, int], columns: Sequence[ValueColumn]
+        self, share: _Share, ts: array[int], last: Mapping[int, int], columns: Sequence[ValueColumn]
     ) -> Block | None:
-        return Block(self.subscriptions, share.which, array(INT64, ts), columns, share.numbers, last) if ts else None
+        return Block(self.subscriptions, share.which, ts, columns, share.numbers, last) if ts else None
 
 
 class _Prints(_Group):
-    """Streams of trades, of which each update is one: made one by one, as any may repeat or correct an earlier one."""
+    """Streams of trades, of which each update is one: made one by one where any may repeat or correct another."""
 
-    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+    def block(self, share: _Share, ts: array[int]) -> tuple[Block | None, _Counted]:
         """Return the records of prints, as any group does."""
-        counted: _Counted = Counter()
+        last = dict(zip(share.which, range(len(ts)), strict=True))
+        columns = self._new(share, ts)
+        if columns is not None:
+            return self._made(share, ts, last, columns), {}
+        counted: Counter[tuple[int, CountedAs]] = Counter()
         rows: list[Values] = []
         has_row: list[bool] = []
         for update, place, ns in zip(share.updates, share.which, ts, strict=True):
@@ -202,11 +210,103 @@ class _Prints(_Group):
             part.ts, part.stream.values = ns, values
             rows.append(values)
         if counted:
-            share, ts = share.chosen(has_row), [*compress(ts, has_row)]
-        formats = [_FORMATS.get(PRINT_COLUMN_TYPES[field], "") for field in self.subscriptions[0].fields]
-        columns = [column_values(*each) for each in zip(formats, zip(*rows, strict=True), strict=True)] if rows else []
-        last = dict(zip(share.which, range(len(ts)), strict=True))
-        return self._made(share, ts, last, columns), counted
+            share, ts = share.chosen(has_row), array(ts.typecode, compress(ts, has_row))
+            last = dict(zip(share.which, range(len(ts)), strict=True))
+        formats = [FORMATS.get(PRINT_COLUMN_TYPES[field], "") for field in self.subscriptions[0].fields]
+        made = [column_values(*each) for each in zip(formats, zip(*rows, strict=True), strict=True)] if rows else []
+        return self._made(share, ts, last, made), counted
+
+    def _new(self, share: _Share, ts: array[int]) -> list[ValueColumn] | None:
+        """Return the values of prints of which each has all fields, and a number of its own; None if any does not."""
+        fields, sales = self.subscriptions[0].fields, [update.data for update in share.updates]
+        numbers: Sequence[int] = ()
+        columns: list[ValueColumn] = []
+        try:
+            for field in fields:
+                name, type_ = TIME_AND_SALES_FIELDS[field], PRINT_COLUMN_TYPES[field]
+                if not name:
+                    columns.append([UNKNOWN_SIDE if field == "side" else LIVE] * len(sales))
+                    continue
+                (texts,) = each_of((name,))(sales)
+                values: Sequence[Any] = texts
+                if type_ == "number":
+                    values = _floats(texts)
+                elif type_ == "integer":
+                    values = numbers = _integers(texts)
+                columns.append(column_values(FORMATS.get(type_, ""), values))
+            (texts,) = each_of(("size",))(sales)
+            sizes = columns[fields.index("size")] if "size" in fields else _floats(texts)
+        except (TypeError, ValueError):  # some are missing, or no usual numbers
+            return None
+        taken: dict[int, list[int]] = {}
+        for at, place in enumerate(share.which):
+            (taken.get(place) or taken.setdefault(place, [])).append(at)
+        parts: list[tuple[PrintPart, list[int]]] = []
+        for place, places in taken.items():
+            (part,) = self.streams[place].parts
+            assert isinstance(part, PrintPart)
+            parts.append((part, places))
+        if any(part.knows_any([numbers[at] for at in places]) for part, places in parts if numbers):
+            return None
+        rows = list(zip(*columns, strict=True))
+        for part, places in parts:
+            part.take_new([(ts[at], rows[at]) for at in places], [sizes[at] for at in places])
+        return columns
+
+
+def _floats(texts: Sequence[str]) -> list[float]:
+    """Return numbers written as texts. Raises ValueError or TypeError if any is not, or not as brokers write one."""
+    together = "".join(texts)
+    numbers = list(map(float, texts))
+    if "_" in together or not together.isascii() or not all(map(isfinite, numbers)):
+        raise ValueError
+    return numbers
+
+
+def _integers(texts: Sequence[str]) -> list[int]:
+    """Return numbers of trades. Raises ValueError or TypeError if any text is none that a column can hold."""
+    together = "".join(texts)
+    if not together.isdecimal() or not together.isascii() or max(map(len, texts)) > 19:
+        raise ValueError
+    numbers = list(map(int, texts))
+    if max(numbers) > MAX_INTEGER or min(numbers) == 0:
+        raise ValueError
+    return numbers
+
+
+class _Fields(NamedTuple):
+    """The part of a quotes stream's row that one kind of update fills: these fields of the row."""
+
+    kind: type[Any]
+    fields: range
+    names: Sequence[str]  # by the broker
+    read: Callable[[Sequence[Any]], tuple[list[Any], ...]]
+    is_time: Sequence[bool]  # of each field
+    known: type[Struct]  # data with what is known before the first update
+
+    @classmethod
+    def of(cls, part: StreamPart) -> _Fields:
+        fields = part.stream.subscription.fields[part.start : part.stop]
+        is_time = [QUOTE_COLUMN_TYPES[field] == "time" for field in fields]
+        known = defstruct("Known", dict.fromkeys(part.names), gc=False)
+        read = each_of(tuple(f"data.{name}" for name in part.names))
+        return cls(part.update, range(part.start, part.stop), part.names, read, is_time, known)
+
+    def columns(self, updates: Sequence[Any]) -> list[list[Any]]:
+        """Return the values of each field, UNSET where an update lacks it, times in ns."""
+        return [
+            [value if value is UNSET else unix_ns(value) or NOT_A_TIME for value in column] if is_time else column
+            for column, is_time in zip(self.read(updates), self.is_time, strict=True)
+        ]
+
+    def is_rowless(self, update: Any) -> bool:  # noqa: ANN401 - of the part's kind
+        """Return whether an update has none of the fields."""
+        return all(value is UNSET for (value,) in self.read([update]))
+
+    def before(self, row: Values) -> Any:  # noqa: ANN401 - of the part's kind
+        """Return an update with the values of a stream's row."""
+        values = zip(self.names, row[self.fields.start : self.fields.stop], strict=True)
+        return self.kind("", self.known(**dict(values)))
 
 
 class _Quotes(_Group):
@@ -214,85 +314,82 @@ class _Quotes(_Group):
 
     def __init__(self, first: MarketStream) -> None:
         super().__init__()
-        # By kind, the part of a stream's row that it fills: its place among the parts, and that of the first stream.
-        self._parts = {part.update: (at, part) for at, part in enumerate(first.parts) if isinstance(part, FieldsPart)}
-        fields = first.subscription.fields
-        self._formats = [_FORMATS.get(QUOTE_COLUMN_TYPES[field], "") for field in fields]
-        self._columns = [each_field(EVENT_FIELDS[field]) for field in fields]
+        self._parts = [_Fields.of(part) for part in first.parts]
+        self._part_of = {part.update: at for at, part in enumerate(first.parts)}
+        self._formats = [FORMATS.get(QUOTE_COLUMN_TYPES[field], "") for field in first.subscription.fields]
 
-    def block(self, share: _Share, ts: Sequence[int]) -> tuple[Block | None, _Counted]:
+    def block(self, share: _Share, ts: array[int]) -> tuple[Block | None, _Counted]:
         """Return the records of quotes, as any group does."""
-        kinds = set(map(type, share.updates))
-        counted: _Counted = Counter()
-        last = dict(zip(share.which, range(len(ts)), strict=True))
-        columns = self._by_field(share, ts, last, *kinds) if len(kinds) == 1 else []
-        if not columns:
-            rows = self._merged(share, ts)
-            if None in rows:
-                counted.update((place, "rowless") for place, row in zip(share.which, rows, strict=True) if row is None)
-                has_row = [row is not None for row in rows]
-                share, ts = share.chosen(has_row), [*compress(ts, has_row)]
-            transposed = zip(*filter(None, rows), strict=True)
-            columns = [column_values(*each) for each in zip(self._formats, transposed, strict=False)]
-            last = dict(zip(share.which, range(len(ts)), strict=True))
-        return self._made(share, ts, last, columns), counted
-
-    def _by_field(
-        self, share: _Share, ts: Sequence[int], last: Mapping[int, int], kind: type[Payload]
-    ) -> list[ValueColumn]:
-        """Return by columns the values of updates of one kind; [] if any makes no record.
-
-        `last` has the place of each stream's newest update.
-        """
-        at, part = self._parts[kind]
-        events, fields = [update.data for update in share.updates], range(part.start, part.stop)
-        read = {field: self._columns[field](events) for field in fields}
-        made: dict[int, ValueColumn] = {}
-        for field, column in read.items():
-            with suppress(TypeError):  # some lack it
-                made[field] = column_values(self._formats[field], column)
-        if not made and (UNSET,) * len(fields) in zip(*read.values(), strict=True):
-            return []
+        if not ts:
+            return None, {}
+        which = share.which
+        last = dict(zip(which, range(len(ts)), strict=True))
         known = {place: self.streams[place].values for place in last}
+        newest = self._newest(share, known)
+        values: list[Sequence[Any]] = [()] * len(self._formats)
+        made: list[ValueColumn | None] = [None] * len(self._formats)
+        for at, updates in newest.items():
+            part = self._parts[at]
+            columns = part.columns(updates)
+            for field, column in zip(part.fields, columns, strict=True):
+                values[field], made[field] = column, _made(self._formats[field], column)
+            is_none_whole = not any(made[part.fields.start : part.fields.stop])
+            if is_none_whole and (UNSET,) * len(columns) in zip(*columns, strict=True):
+                return self._without_rowless(share, ts)
         for field, format_ in enumerate(self._formats):
-            if field not in made:
-                before = {place: values[field] for place, values in known.items()}
-                read[field] = _filled(read.get(field), share.which, before)
-                made[field] = column_values(format_, read[field])
-        rows = rows_at([read[field] for field in range(len(self._formats))], last.values())
-        for (place, newest), row in zip(last.items(), rows, strict=True):
-            stream = self.streams[place]
-            stream.values = row
-            stream.parts[at].ts = ts[newest]
-        return [made[field] for field in range(len(self._formats))]
+            if made[field] is None:
+                before = {place: row[field] for place, row in known.items()}
+                values[field] = _filled(values[field], which, before) if values[field] else [before[at] for at in which]
+                made[field] = column_values(format_, values[field])
+        for place, row in zip(last, rows_at(values, last.values()), strict=True):
+            self.streams[place].values = row
+        self._note_times(newest, last, ts)
+        return self._made(share, ts, last, [column for column in made if column is not None]), {}
 
-    def _merged(self, share: _Share, ts: Sequence[int]) -> list[Values | None]:
-        """Return the values of each record, one after the other; None where an update makes none."""
-        readers = {kind: (at, part.read, part.start, part.stop) for kind, (at, part) in self._parts.items()}
-        rows: list[Values | None] = []
-        for update, place, ns in zip(share.updates, share.which, ts, strict=True):
-            at, read, start, stop = readers[update.__class__]
-            stream, new = self.streams[place], read(update.data)
-            before = stream.values
-            if UNSET in new:
-                known = before[start:stop]
-                if new == (UNSET,) * len(new):
-                    rows.append(None)
-                    continue
-                new = tuple([old if value is UNSET else value for old, value in zip(known, new, strict=True)])
-            stream.values = row = before[:start] + new + before[stop:]
-            stream.parts[at].ts = ns
-            rows.append(row)
-        return rows
+    def _note_times(self, newest: Mapping[int, Sequence[Any]], last: Mapping[int, int], ts: Sequence[int]) -> None:
+        """Note the time of the newest update of each part of each stream."""
+        for part, updates in newest.items():
+            for place, at in last.items():
+                if len(newest) == 1:
+                    self.streams[place].parts[part].ts = ts[at]
+                elif updates[at].symbol:  # else it came before
+                    self.streams[place].parts[part].ts = _time(updates[at])
+
+    def _newest(self, share: _Share, known: Mapping[int, Values]) -> Mapping[int, Sequence[Any]]:
+        """Return for each record the newest update of its stream, of each part of a row that any update has.
+
+        Before the first update of a part it is one with the values in `known`, without a symbol.
+        """
+        if len(share.kinds) == 1:
+            return {self._part_of[kind]: share.updates for kind in share.kinds}
+        parts = {self._part_of[kind]: at for at, kind in enumerate(share.kinds)}
+        at_of = {kind: at for at, kind in enumerate(share.kinds)}
+        newest = {place: [self._parts[part].before(row) for part in parts] for place, row in known.items()}
+        found: list[tuple[Any, ...]] = []
+        for place, update in zip(share.which, share.updates, strict=True):
+            own = newest[place]
+            own[at_of[update.__class__]] = update
+            found.append(tuple(own))
+        return dict(zip(parts, zip(*found, strict=True), strict=True))
+
+    def _without_rowless(self, share: _Share, ts: array[int]) -> tuple[Block | None, _Counted]:
+        """Return the block without those updates that have none of the fields, and count these."""
+        has_row = [not self._parts[self._part_of[update.__class__]].is_rowless(update) for update in share.updates]
+        block, counted = self.block(share.chosen(has_row), array(ts.typecode, compress(ts, has_row)))
+        rowless = compress(share.which, [not each for each in has_row])
+        return block, Counter(counted) + Counter((place, "rowless") for place in rowless)
 
 
-def _filled(column: Sequence[Any] | None, which: Sequence[int], known: dict[int, Any]) -> list[Any]:
-    """Return a column where an event that lacks the field has the stream's value before, at first the one in `known`.
+def _made(format: str, column: Sequence[Any]) -> ValueColumn | None:  # noqa: A002 - as array has it
+    """Return a field's values as a block has them, None if some lack it."""
+    try:
+        return column_values(format, column)
+    except TypeError:
+        return None
 
-    Without a column all events lack the field.
-    """
-    if column is None:
-        return [known[place] for place in which]
+
+def _filled(column: Sequence[Any], which: Sequence[int], known: dict[int, Any]) -> list[Any]:
+    """Return a column where an event that lacks the field has the stream's value before, at first that in `known`."""
     filled: list[Any] = []
     for place, value in zip(which, column, strict=True):
         if value is UNSET:
@@ -305,25 +402,26 @@ def _filled(column: Sequence[Any] | None, which: Sequence[int], known: dict[int,
 
 def _is_usual(part: StreamPart) -> bool:
     """Whether rows of a part take no more than the values of updates."""
-    return isinstance(part, PrintPart) or (type(part) is FieldsPart and not part.times)
+    return type(part) is FieldsPart or isinstance(part, PrintPart)
 
 
-def _times(updates: Sequence[Any]) -> list[int]:
+def _time(update: Any) -> Any:  # noqa: ANN401 - of any kind
+    ms = _TIME_OF[update.__class__](update) or update.timestamp
+    return ms * 1_000_000
+
+
+def _times(share: _Share) -> array[int]:
     """Return the exchange times of updates in ns since the epoch. Raises _UnusualError for one that is none in ms."""
-    try:
-        times = [update.data.quoteTimestamp for update in updates]
-    except AttributeError:  # others than quotes
-        times = [_TIME_OF[update.__class__](update) for update in updates]
+    updates = share.updates
+    if share.kinds == {QuoteUpdate}:
+        (times,) = _QUOTE_TIMES(updates)
+    else:
+        times = [
+            update.data.quoteTimestamp if update.__class__ is QuoteUpdate else _TIME_OF[update.__class__](update)
+            for update in updates
+        ]
     if not all(times):
         times = [ms or update.timestamp for ms, update in zip(times, updates, strict=True)]
-    if min(times) < _EARLIEST_MS:
+    if min(times) < EARLIEST_MS:
         raise _UnusualError
-    return [ms * 1_000_000 for ms in times]
-
-
-def _renumbered(blocks: Sequence[Block], ends: Sequence[int]) -> tuple[list[Block], list[int]]:
-    """Return blocks and ends of frames numbered without the updates between the records that have none."""
-    numbers = sorted(chain.from_iterable(each.numbers for each in blocks))
-    places = {number: place for place, number in enumerate(numbers)}
-    renumbered = [each._replace(numbers=[places[number] for number in each.numbers]) for each in blocks]
-    return renumbered, [bisect_left(numbers, end) for end in ends]
+    return in_nanoseconds(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any
 
@@ -22,7 +22,7 @@ from aries_nb.brokers.aries.messages import (
     StatusUpdate,
     TimeAndSalesUpdate,
     TradeUpdate,
-    decode_lines,
+    decoder_for,
 )
 from aries_nb.brokers.aries.prints import PRINT_COLUMN_TYPES, PrintPart
 from aries_nb.brokers.aries.session import AriesSession, is_refusal, request_of
@@ -98,7 +98,8 @@ class AriesMarket(AriesConnection[str]):
         }
         self._level_two = LevelTwoStreams()
         self._queries = SocketQueries(self._session)
-        self._columns: ColumnReader | None = None  # made when it is needed
+        self._columns: ColumnReader | None = None  # made when they are needed
+        self._decode: Callable[[bytes], list[Envelope[Payload]]] | None = None
         self._unanswered = 0  # the ping after the newest request, until it is answered
         self._sent: dict[str, RequestOptions] = {}
         self._unsubscribing: dict[str, int] = {}
@@ -112,7 +113,7 @@ class AriesMarket(AriesConnection[str]):
         if self._unanswered or self._initial_records or sum(map(len, frames)) < self.LEAST_BYTES:
             return None
         try:
-            decoded = [decode_lines(frame) for frame in frames]
+            decoded = list(map(self._decoder(), frames))
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         if self._columns is None:
@@ -180,14 +181,22 @@ class AriesMarket(AriesConnection[str]):
         All lines are decoded at once, and one by one only if they do not fit the fast decoder.
         """
         try:
-            envelopes = decode_lines(frame)
+            envelopes = self._decoder()(frame)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             super()._read(frame, received, records, notices)
         else:
             self._apply(envelopes, received, records, notices)
 
+    def _decoder(self) -> Callable[[bytes], list[Envelope[Payload]]]:
+        """Return the fast decoder, which has the fields of all subscriptions."""
+        if self._decode is None:
+            parts = (self._parts[kind].values() for kind in (QuoteUpdate, TradeUpdate))
+            names = (part.names for routed in chain.from_iterable(parts) for part in routed)
+            self._decode = decoder_for(frozenset(chain.from_iterable(names)))
+        return self._decode
+
     def _apply(
-        self, envelopes: Iterable[Envelope], received: int, records: list[Record], notices: list[Notice]
+        self, envelopes: Iterable[Envelope[Payload]], received: int, records: list[Record], notices: list[Notice]
     ) -> None:
         # The hottest loop of the package: each look-up here runs once per message.
         quotes = self._parts[QuoteUpdate]
@@ -243,7 +252,7 @@ class AriesMarket(AriesConnection[str]):
 
     def _read_line(self, raw: bytes, received: int, records: list[Record], notices: list[Notice]) -> None:
         try:
-            envelopes = decode_lines(raw)
+            envelopes = self._decoder()(raw)
         except (MsgspecError, UnicodeDecodeError, RecursionError):
             super()._read_line(raw, received, records, notices)
         else:
@@ -329,7 +338,7 @@ class AriesMarket(AriesConnection[str]):
         return ping_number
 
     def _route(self, stream: MarketStream, symbol: str) -> None:
-        self._columns = None
+        self._columns = self._decode = None
         self._level_two.add(stream.subscription, symbol)
         if stream.subscription.kind == "trades":
             stream.parts.append(PrintPart(stream))
@@ -339,7 +348,7 @@ class AriesMarket(AriesConnection[str]):
     def _unroute(self, stream: MarketStream | None, symbol: str) -> None:
         if stream is None:
             return
-        self._columns = None
+        self._columns = self._decode = None
         self._level_two.remove(stream.subscription, symbol)
         for routes in self._parts.values():
             left = [part for part in routes.get(symbol, ()) if part.stream is not stream]

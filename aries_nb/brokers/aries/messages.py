@@ -6,10 +6,11 @@ spellings, numbers as text, control events) are decoded by the module `tolerant`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct
 from msgspec.json import Decoder
 
 from aries_nb.brokers.parsing import MAX_MS
@@ -37,12 +38,16 @@ __all__ = [
     "Trade",
     "TradeUpdate",
     "decode_lines",
+    "decoder_for",
     "field_types",
 ]
 
 Number: TypeAlias = float | UnsetType
 Millis: TypeAlias = Annotated[int, Meta(gt=0, lt=MAX_MS)] | UnsetType
 Text: TypeAlias = str | UnsetType
+_TYPES: Mapping[str, Any] = {"Number": Number, "Millis": Millis, "Text": Text}
+D = TypeVar("D")
+P = TypeVar("P")
 
 
 class Quote(Struct, gc=False):
@@ -145,19 +150,19 @@ class SpoiltDepth(Depth, gc=False):
     unusable: tuple[str, ...] = ()
 
 
-class QuoteUpdate(Struct, gc=False, tag_field="type", tag="quote"):
-    """Payload of a quote event. `timestamp` is Unix time in ms, 0 if absent."""
+class QuoteUpdate(Struct, Generic[D], gc=False, tag_field="type", tag="quote"):
+    """Payload of a quote event, whose data are of class `D`. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
-    data: Quote
+    data: D
     timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
-class TradeUpdate(Struct, gc=False, tag_field="type", tag="trade"):
-    """Payload of a trade event. `timestamp` is Unix time in ms, 0 if absent."""
+class TradeUpdate(Struct, Generic[D], gc=False, tag_field="type", tag="trade"):
+    """Payload of a trade event, whose data are of class `D`. `timestamp` is Unix time in ms, 0 if absent."""
 
     symbol: str
-    data: Trade
+    data: D
     timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
@@ -192,16 +197,38 @@ class StatusUpdate(Struct, gc=False, tag_field="type", tag="marketStatus"):
     timestamp: Annotated[int, Meta(ge=0, lt=MAX_MS)] = 0
 
 
-Payload: TypeAlias = QuoteUpdate | TradeUpdate | TimeAndSalesUpdate | LevelTwoUpdate | GreeksUpdate | StatusUpdate
+_Others: TypeAlias = TimeAndSalesUpdate | LevelTwoUpdate | GreeksUpdate | StatusUpdate
+Payload: TypeAlias = (
+    QuoteUpdate[Any] | TradeUpdate[Any] | TimeAndSalesUpdate | LevelTwoUpdate | GreeksUpdate | StatusUpdate
+)
 
 
-class Envelope(Struct, gc=False):
+class Envelope(Struct, Generic[P], gc=False):
     """A server message that fits the fast decoder: an event whose payload is of one of the known types."""
 
-    payload: Payload
+    payload: P
 
 
-decode_lines = Decoder(Envelope).decode_lines
+decode_lines = Decoder(Envelope[QuoteUpdate[Quote] | TradeUpdate[Trade] | _Others]).decode_lines
+
+
+@lru_cache(maxsize=512)
+def decoder_for(names: frozenset[str]) -> Callable[[bytes], list[Envelope[Payload]]]:
+    """Return `decode_lines` for these fields of quotes and trades alone, and their times, by the broker's names.
+
+    Other fields of a frame are skipped. Decoders are cached.
+    """
+    quote, trade = (
+        defstruct(
+            struct.__name__,
+            [(name, _TYPES[type_], UNSET) for name, type_ in struct.__annotations__.items() if name in {*names, time}],
+            gc=False,
+        )
+        for struct, time in ((Quote, "quoteTimestamp"), (Trade, "tradeTimestamp"))
+    )
+    payload: Any = QuoteUpdate[quote] | TradeUpdate[trade] | _Others  # type: ignore[valid-type]
+    return Decoder(Envelope[payload]).decode_lines
+
 
 # Names of a stream in lower case (protocol page §3.4) → the tag it is decoded under.
 STREAM_ALIASES: Mapping[str, str] = {

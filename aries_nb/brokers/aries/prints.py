@@ -6,6 +6,8 @@ Source: Aries protocol page §3.4.3.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import islice
 
 from msgspec import UNSET
 
@@ -14,12 +16,13 @@ from aries_nb.brokers.aries.streams import MarketStream, StreamPart
 from aries_nb.brokers.parsing import number
 from aries_nb.model import MISSING, ColumnType, Value, Values
 
-__all__ = ["PRINTS_KEPT", "PRINT_COLUMN_TYPES", "PrintPart"]
+__all__ = ["LIVE", "PRINTS_KEPT", "PRINT_COLUMN_TYPES", "UNKNOWN_SIDE", "PrintPart"]
 
 PRINTS_KEPT = 256  # the newest of a symbol, to recognise repetitions
 _STATES_KEPT = 8  # of one number
 _TYPES: dict[str, ColumnType] = {"price": "number", "size": "number", "trade_id": "integer"}
-_DEFAULTS: dict[str, Value] = {"side": "unknown", "source": "live"}  # columns that no execution has
+UNKNOWN_SIDE, LIVE = "unknown", "live"
+_DEFAULTS: dict[str, Value] = {"side": UNKNOWN_SIDE, "source": LIVE}  # columns that no execution has
 PRINT_COLUMN_TYPES: dict[str, ColumnType] = {name: _TYPES.get(name, "text") for name in TIME_AND_SALES_FIELDS}
 
 
@@ -73,6 +76,27 @@ class PrintPart(StreamPart):
         if len(recent) > PRINTS_KEPT:
             del recent[next(iter(recent))]
         return False
+
+    def knows_any(self, numbers: Sequence[int]) -> bool:
+        """Return whether one of these numbers came before, or twice among them."""
+        return len(set(numbers)) < len(numbers) or not self._recent.keys().isdisjoint(numbers)
+
+    def take_new(self, rows: Sequence[tuple[int, Values]], sizes: Sequence[float]) -> None:
+        """Take several trades, times in ns and values, which have all fields and numbers that are not known yet.
+
+        `sizes` are those of the trades, also where the subscription has none. The same as `merge` and `repeats` of one
+        after the other.
+        """
+        recent = self._recent
+        if self._id is not None:
+            at = self._id
+            recent.update((row[1][at], (row,)) for row in rows)
+            for number in [*islice(recent, max(len(recent) - PRINTS_KEPT, 0))]:
+                del recent[number]
+        self._newest = next(
+            (row for (_, row), size in zip(reversed(rows), reversed(sizes), strict=True) if size), self._newest
+        )
+        self.ts, self.stream.values = rows[-1]
 
     def merge(self, sale: TimeAndSales) -> Values | None:
         """Return the values of the trade `sale`, a whole row of the stream; None if it has neither price nor size.

@@ -72,13 +72,26 @@ SIDES = ("bid_price", "ask_price")
 class StreamPart(ABC):
     """The part of a stream's row that one kind of event carries: its values from index `start` up to before `stop`.
 
-    `read` takes the values from an event's data, and `merge` completes them to a whole row with the values known from
-    earlier events. `ts` is the exchange time of the latest event, in ns. After a request the server sends a snapshot,
-    which may repeat the newest row. `ping_number` is that of the ping sent after the request, 0 once it is answered.
-    Until then, one event with the known time and values counts as duplicated and makes no row.
+    `read` takes the values from an event's data, whose fields have these `names`, and `merge` completes them to a whole
+    row with the values known from earlier events. `ts` is the exchange time of the latest event, in ns. After a request
+    the server sends a snapshot, which may repeat the newest row. `ping_number` is that of the ping sent after the
+    request, 0 once it is answered. Until then, one event with the known time and values counts as duplicated and makes
+    no row.
     """
 
-    __slots__ = ("last", "missing", "needs_merge", "ping_number", "read", "start", "stop", "stream", "ts", "update")
+    __slots__ = (
+        "last",
+        "missing",
+        "names",
+        "needs_merge",
+        "ping_number",
+        "read",
+        "start",
+        "stop",
+        "stream",
+        "ts",
+        "update",
+    )
 
     def __init__(self, stream: MarketStream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
         self.stream = stream
@@ -88,6 +101,7 @@ class StreamPart(ABC):
         self.stop = start + len(missing)
         self.needs_merge = True
         self.read: Callable[[Any], Any] = _itself
+        self.names: Sequence[str] = ()
         self.last: Values = ()
         self.ts = 0
         self.ping_number = 0
@@ -149,7 +163,8 @@ class FieldsPart(StreamPart):
         start = len(stream.values)
         fields = [field for field in stream.subscription.fields if field in names]
         super().__init__(stream, update, tuple(MISSING[QUOTE_COLUMN_TYPES[field]] for field in fields), start=start)
-        self.read = _reader([names[field] for field in fields])
+        self.names = [names[field] for field in fields]
+        self.read = _reader(self.names)
         self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
@@ -189,7 +204,8 @@ class SidedPart(FieldsPart):
     def __init__(self, stream: MarketStream, update: type[Payload], names: Mapping[str, str]) -> None:
         super().__init__(stream, update, names)
         fields = [field for field in stream.subscription.fields if field in names]
-        self.read = _reader([names[field] for field in (*fields, *SIDES)])
+        self.names = [names[field] for field in (*fields, *SIDES)]
+        self.read = _reader(self.names)
         self.places = [(self.start + fields.index(name), rule) for name, rule in FROM_SIDES.items() if name in fields]
         self.needs_merge = True
         self.sides = (nan, nan)
