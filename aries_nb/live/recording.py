@@ -20,6 +20,7 @@ from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
 from aries_nb.net.events.playback import replayed
 from aries_nb.net.intake import Route
+from aries_nb.net.redaction import FrameMask
 from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter
 from aries_nb.store import GapLog, RollingFrame
 
@@ -39,6 +40,7 @@ class Recording(BoundToProcess):
     def __init__(self, writer: RecordingWriter, arrivals: Arrivals) -> None:
         self._writer = writer
         self._arrivals = arrivals
+        self._journal = _Masked(writer, arrivals.mask)
 
     @property
     def path(self) -> Path:
@@ -48,7 +50,7 @@ class Recording(BoundToProcess):
     @property
     def is_open(self) -> bool:
         """Whether it is being written: neither closed nor ended by an error."""
-        return self._writer in self._arrivals.journals and self._writer.error is None
+        return self._journal in self._arrivals.journals and self._writer.error is None
 
     @property
     def error(self) -> RecordingError | None:
@@ -96,8 +98,25 @@ class Recording(BoundToProcess):
     def _state(self) -> str:
         return str(self.error) if self.error is not None else "recording" if self.is_open else "closed"
 
+    def attach(self, events: Iterable[tuple[int, int, int, str, bytes]]) -> None:
+        """Begin with these events, and get all that follow; the network's thread only."""
+        for event in events:
+            self._journal.add(*event)
+        self._arrivals.journals = (*self._arrivals.journals, self._journal)
+
     def _detach(self) -> None:
-        self._arrivals.journals = tuple(each for each in self._arrivals.journals if each is not self._writer)
+        self._arrivals.journals = tuple(each for each in self._arrivals.journals if each is not self._journal)
+
+
+class _Masked:
+    """A journal that passes events on to a writer without tokens."""
+
+    def __init__(self, writer: RecordingWriter, mask: FrameMask) -> None:
+        self._add, self._mask = writer.add, mask
+
+    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
+        """Pass an event on; see `Journal`."""
+        self._add(seq, received, connection, what, self._mask(body))
 
 
 class Recorder:
@@ -127,12 +146,13 @@ class Recorder:
             if known is not None and known.is_open:
                 return known
             writer = self._writer(path, keep_s=keep_s, most_bytes=None if max_gb is None else int(max_gb * GB))
+            recording = Recording(writer, self._arrivals)
             try:
-                self._arrivals.do(lambda: self._begin(writer)).result()
+                self._arrivals.do(lambda: self._begin(recording)).result()
             except BaseException:
                 writer.close()
                 raise
-            recording = self._recordings[path] = Recording(writer, self._arrivals)
+            self._recordings[path] = recording
             return recording
 
     def resume(self, path: Path, endpoints: Mapping[str, Endpoint], gaps: GapLog) -> dict[str, list[list[Route]]]:
@@ -142,8 +162,8 @@ class Recorder:
         `gaps` then, with that since its end.
         """
         writer = self._writer(path)
-        self._arrivals.journals = (*self._arrivals.journals, writer)
-        self._recordings[path] = Recording(writer, self._arrivals)
+        recording = self._recordings[path] = Recording(writer, self._arrivals)
+        recording.attach(())
         if writer.hole is None:
             return {}
         events = RecordingReader(path, broker=self._broker).events
@@ -173,13 +193,11 @@ class Recorder:
             on_error=lambda error: self._report(f"the recording ended: {error}"),
         )
 
-    def _begin(self, writer: RecordingWriter) -> None:
+    def _begin(self, recording: Recording) -> None:
         if not self._ring.is_whole:
             advice = "Record it from its beginning: `anb.connect(…, record=…)`."
             raise UsageError("the feed has received too much to be recorded from here on", advice=advice)
-        for event in self._ring.events:
-            writer.add(*event)
-        self._arrivals.journals = (*self._arrivals.journals, writer)
+        recording.attach(self._ring.events)
 
 
 def _frames(

@@ -283,6 +283,8 @@ def _retry_after(answer: HttpResponse) -> float:
 class NoHttp(HttpClient):
     """Stands for the server of a replay, which is never asked; `base` says what is replayed."""
 
+    may_block = True
+
     def __init__(self, base: str) -> None:
         self.base = base
 

@@ -99,12 +99,13 @@ class Session(SessionState):
 
         self._address, self._headers = address, headers
         self.url = url
-        self._redact = Redactor()  # of the tokens that were sent
+        arrivals = arrivals or Arrivals()
+        self._redact = Redactor(mask=arrivals.mask)  # of the tokens that were sent
         super().__init__(
             shown_url(url),
             protocol,
             gaps,
-            arrivals or Arrivals(),
+            arrivals,
             endpoint=endpoint,
             number=number,
             redact=self._redact,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from aries_nb.model import Secret
-from aries_nb.net.redaction import KEPT_TOKENS, PIECE, Redactor
+from aries_nb.net.redaction import KEPT_TOKENS, PIECE, FrameMask, Redactor
 
 TOKEN = "hunter2/and+some\\more=="
 
@@ -72,3 +72,32 @@ def test_the_newest_tokens_are_redacted_and_old_ones_are_not() -> None:
 def test_what_commands_a_terminal_or_forges_a_line_is_shown_as_its_escape(said: str, shown: str) -> None:
     assert Redactor(Secret(TOKEN))(said) == shown
     assert Redactor(Secret(TOKEN))(said + TOKEN) == shown + "***"
+
+
+@pytest.mark.parametrize(
+    "token", [TOKEN, "0123456789abcdef0123456789abcdef", "short-one", "Uppercase_and-lower/+=" * 9]
+)
+@pytest.mark.parametrize(
+    "frame", ['{{"error":"bad {0}"}}', '{{"bid":270.5}}\n{{"said":"{0}","JUW":1}}', "\u00fc{0}\u2028"]
+)
+def test_a_frame_that_repeats_a_token_is_kept_without_it(token: str, frame: str) -> None:
+    mask = FrameMask()
+    mask.add(Secret(token))
+    kept = mask(frame.format(token).encode())
+    assert kept == frame.format("***").encode()
+    assert mask(frame.format("JWUj").encode()) == frame.format("JWUj").encode()
+
+
+def test_a_frame_is_kept_byte_for_byte_where_it_repeats_no_token() -> None:
+    mask = FrameMask()
+    frame = b'{"JUWjw":"\xff\xfe"}'
+    assert mask(frame) == frame
+    mask.add(Secret(TOKEN))
+    assert mask(frame) == frame
+
+
+def test_a_piece_of_a_token_in_a_frame_is_masked() -> None:
+    mask = FrameMask()
+    mask.add(Secret(TOKEN))
+    assert TOKEN[3:20].encode() not in mask(f"bad {TOKEN[3:20]}".encode())
+    assert b"***" in mask(f"bad {TOKEN[3:20]}".encode() + b"\xff")

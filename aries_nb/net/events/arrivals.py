@@ -19,6 +19,7 @@ from aries_nb.net.background import on_network
 from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
+from aries_nb.net.redaction import FrameMask
 
 __all__ = ["Arrivals", "EventRing"]
 
@@ -50,9 +51,9 @@ class Arrivals:
     """Numbers the records of a feed in the order of their arrival over all its connections, and notes its events.
 
     The network's thread owns it: all connections are read there. `clock` is the market time of receipt; while an event
-    takes effect, it stands at the time of the event. Each of `journals` gets every event. `timer` has what is due
-    at an instant of market time, `answers` is where HTTP answers are applied. In a replay no clock is asked and no
-    request made.
+    takes effect, it stands at the time of the event. Each of `journals` gets every event, its body as received: `mask`
+    masks tokens in those that are kept. `timer` has what is due at an instant of market time, `answers` is where HTTP
+    answers are applied. In a replay no clock is asked and no request made.
     """
 
     def __init__(self, clock: ExchangeClock | None = None, *, is_replay: bool = False) -> None:
@@ -60,6 +61,7 @@ class Arrivals:
         self.timer = MarketTimer(self.clock, is_live=not is_replay)
         self.answers = Answers(self, is_replay=is_replay)
         self.journals: tuple[Journal, ...] = ()
+        self.mask = FrameMask()
         self.next = 1  # the number of the next record
         self._connections = 0
         self._base = self.clock.base
