@@ -19,6 +19,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ __all__ = [
     "FileSource",
     "Lock",
     "RecordingHeader",
+    "checked",
     "create",
     "explained",
     "is_recording",
@@ -118,9 +120,11 @@ def read_recording_header(path: Path) -> RecordingHeader:
 
     Raises UsageError if there is no recording, RecordingError if it has a newer format or its header is damaged.
     """
-    if not path.exists():
+    with explained(path):
+        is_there, is_one = path.exists(), is_recording(path)
+    if not is_there:
         raise UsageError("there is no recording", where=str(path), advice="Check the path.")
-    if not is_recording(path):
+    if not is_one:
         raise UsageError(
             "this is not a recording", where=str(path), advice=f"A recording is a folder with a file {HEADER}."
         )
@@ -132,6 +136,7 @@ def read_recording_header(path: Path) -> RecordingHeader:
             where=str(path),
             advice="Update it: pip install --upgrade aries_nb.",
         )
+    found = checked(path / HEADER, found)
     fields = RecordingHeader.__dataclass_fields__
     kinds = {"format": int, "id": str, "broker": str, "made": int, "package": str, "header": dict}
     is_whole = found.keys() == fields.keys() and all(type(found[name]) is kind for name, kind in kinds.items())
@@ -142,7 +147,10 @@ def read_recording_header(path: Path) -> RecordingHeader:
 
 
 def read_json(path: Path) -> dict[str, JSON]:
-    """Return the object in a small JSON file of a recording. Raises RecordingError where there is none."""
+    """Return the object in a small JSON file, whose checksum is looked at by `checked`.
+
+    Raises RecordingError where there is none.
+    """
     with explained(path), FileSource(path) as source:
         if source.size > MOST_JSON_BYTES:
             raise _damaged(path)
@@ -156,13 +164,21 @@ def read_json(path: Path) -> dict[str, JSON]:
     return found
 
 
+def checked(path: Path, content: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the content without its checksum. Raises RecordingError if that is wrong."""
+    crc = content.pop("crc", None)
+    if crc != _checksum(content):
+        raise _damaged(path)
+    return content
+
+
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a small JSON file, whole or not at all. Raises OSError."""
+    """Write a small JSON file with a checksum, whole or not at all. Raises OSError."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     file = open_new(part)
     try:
-        write_all(file, json.dumps(content, indent=1).encode())
+        write_all(file, json.dumps({**content, "crc": _checksum(content)}, indent=1).encode())
         os.fsync(file)
     finally:
         os.close(file)
@@ -295,6 +311,10 @@ def explained(path: Path) -> Iterator[None]:
         else:
             what, advice = f"a file of the recording failed: {error.strerror or error}", ""
         raise RecordingError(what, where=str(path), advice=advice) from error
+
+
+def _checksum(content: Mapping[str, object]) -> int:
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def _damaged(path: Path) -> RecordingError:

@@ -154,7 +154,7 @@ class StreamEncoder:
         self._writer = pa.ipc.new_stream(self._sink, SCHEMA, options=pa.ipc.IpcWriteOptions(compression=codec))
 
     def encode(self, rows: Sequence[Row], number: int, before: int) -> tuple[bytes, BatchHeader]:
-        """Return the next bytes of the stream, and what the batch says of itself; with the first, the schema.
+        """Return the next bytes of the stream, and what the batch says of itself.
 
         Raises ValueError, TypeError or pyarrow's errors for rows that are no events.
         """
@@ -176,6 +176,10 @@ class StreamEncoder:
         )  # fmt: skip
         self._writer.write_batch(batch, custom_metadata=header.texts())
         return self._taken(), header
+
+    def begin(self) -> bytes:
+        """Return the first bytes of the stream, which are its schema."""
+        return self._taken()
 
     def end(self) -> bytes:
         """Return the bytes that end the stream."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.model.journal import HOLE, Event, Hole
-from aries_nb.recording.folder import DELETED, explained, read_json, read_recording_header, segment_names
+from aries_nb.recording.folder import DELETED, checked, explained, read_json, read_recording_header, segment_names
 from aries_nb.recording.format import BatchHeader
 from aries_nb.recording.messages import Broken, MessageError
 from aries_nb.recording.segments import CLOSED, KILLED, OPEN, Segment
@@ -39,6 +39,7 @@ class _Part(NamedTuple):
     bytes: int
     first: BatchHeader | None
     last: BatchHeader | None
+    is_ended: bool
 
 
 class RecordingReader:
@@ -89,6 +90,7 @@ class RecordingReader:
             for part in self._parts:
                 if start is not None and part.last and part.last.received[1] < start:
                     walk.skip(part.last)
+                    walk.is_ended = part.is_ended
                     continue
                 for event in walk.events(part.name, start):
                     if start is not None and (event.what == HOLE or event.received < start):
@@ -107,14 +109,15 @@ class RecordingReader:
     def _part(self, name: str) -> _Part:
         with Segment(self.path / name, self.header.id) as segment:
             first, last = segment.first(), segment.last()
-            return _Part(name, segment.bytes, first.header if first else None, last.header if last else None)
+            headers = first.header if first else None, last.header if last else None
+            return _Part(name, segment.bytes, *headers, segment.is_ended)
 
     def _deleted(self) -> tuple[int, str]:
         """Return the number of the last batch that was deleted on purpose, and the reason."""
         if not (self.path / DELETED).is_file():
             return 0, ""
         with suppress(RecordingError):
-            found = read_json(self.path / DELETED)
+            found = checked(self.path / DELETED, read_json(self.path / DELETED))
             number, reason = found.get("number"), found.get("reason")
             if type(number) is int and isinstance(reason, str):
                 return number, reason[:100]
@@ -131,7 +134,7 @@ class _Walk:
         self._number = self._session = 0  # of the last batch
         self._seq = self._received = 0  # of the last event
         self._damage = ""  # since the last event
-        self._is_ended = True
+        self.is_ended = False  # the last segment, by its writer
 
     def skip(self, header: BatchHeader) -> None:
         """Leave out the batches up to this one."""
@@ -160,11 +163,11 @@ class _Walk:
                     self.skip(found.header)
                     self._seq, self._received = events[-1].seq, events[-1].received
                     start = None
-            self._is_ended = segment.is_ended
+            self.is_ended = segment.is_ended
 
     def end(self) -> Iterator[Event]:
         """Yield the hole at the end, if there is one."""
-        reason = f"damaged: {self._damage}" if self._damage else "" if self._is_ended else OPEN
+        reason = f"damaged: {self._damage}" if self._damage else "" if self.is_ended else OPEN
         if reason:
             yield Hole(reason, self._seq, self._received, None, None).event()
 
@@ -176,9 +179,9 @@ class _Walk:
         elif missing and header.number <= number + 1:
             reason = deleted
         elif missing:
-            reason = f"damaged: {missing} batches are missing"
+            reason = f"damaged: {missing} {'batches are' if missing > 1 else 'batch is'} missing"
         elif self._session and header.session != self._session:
-            reason = CLOSED if self._is_ended else KILLED
+            reason = CLOSED if self.is_ended else KILLED
         else:
             return
         yield Hole(reason, self._seq, self._received, following.seq, following.received).event()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import Hole
+from aries_nb.model.journal import FRAME, Hole
 from aries_nb.recording.folder import (
     DELETED,
     JSON,
@@ -40,7 +40,7 @@ __all__ = ["RecordingStatistics", "RecordingWriter"]
 
 log = logging.getLogger("aries_nb")
 
-SYNC_SECONDS = 1.0
+SYNC_SECONDS = 0.75  # with the time that a slow disk takes, an event is safe after a second
 SEGMENT_SECONDS = 3600.0
 SEGMENT_BYTES = 256 << 20
 QUEUE_BYTES = 64 << 20
@@ -138,6 +138,7 @@ class RecordingWriter(BoundToProcess):
         self._taken_bytes = 0
         self._file = -1
         self._encoder = StreamEncoder(self.header.id, self._session)
+        self._encoder.encode([(0, 0, 0, FRAME, b"")], 1, 0)  # pyarrow imports pandas with the first, for seconds
         self._segment_end = 0.0
         self._current: _Written | None = None
         self._written_rows = 0
@@ -266,6 +267,7 @@ class RecordingWriter(BoundToProcess):
     def _run(self) -> None:
         try:
             with explained(self.path):
+                self._begin_segment()  # also if nothing is added: its end says whether the recording was closed
                 while not self._is_closing or self._rows:
                     self._wake.wait(max(0.0, self._synced + SYNC_SECONDS - elapsed()))
                     self._wake.clear()
@@ -293,6 +295,8 @@ class RecordingWriter(BoundToProcess):
             return
         if self._is_unsynced:
             os.fsync(self._file)
+            if not os.fstat(self._file).st_nlink:
+                raise RecordingError("the recording's file was deleted while it was written", where=str(self.path))
             self._is_unsynced = False
         self._synced = elapsed()
         self._rates.append((self._synced, self._written_rows))
@@ -345,7 +349,10 @@ class RecordingWriter(BoundToProcess):
         sync_folder(self.path)
         self._encoder = StreamEncoder(self.header.id, self._session)
         self._segment_end = elapsed() + self._segment_s
-        self._current = _Written(name, 0, None)
+        data = self._encoder.begin()
+        write_all(self._file, data)
+        self._is_unsynced = True
+        self._current = _Written(name, len(data), None)
 
     def _end_segment(self) -> None:
         current = self._current

@@ -33,11 +33,13 @@ def writer(path: Path, **options: Any) -> RecordingWriter:
     return RecordingWriter(path, **{"broker": "aries", "made": MADE} | options)
 
 
-def record(path: Path, added: Iterable[Event], **options: Any) -> Path:
-    """Write a recording, and return its path."""
+def record(path: Path, added: Iterable[Event], *, per_batch: int | None = None, **options: Any) -> Path:
+    """Write a recording, and return its path. Each `per_batch` events are synced, and so a batch of their own."""
     recording = writer(path, **options)
-    for event in added:
+    for number, event in enumerate(added, 1):
         recording.add(*event)
+        if per_batch and number % per_batch == 0:
+            assert recording.flush()
     recording.close()
     assert recording.error is None
     return path
