@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aries_nb.model import Column
+from aries_nb.model import Column, RecordBuffer
 from aries_nb.net.intake import Intake, Route
 from aries_nb.store import RollingFrame
 
@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["Client", "assert_equal"]
 
 
+class Listed:
+    """A store that keeps what comes, as for books and bars."""
+
+    def __init__(self) -> None:
+        self.buffer = RecordBuffer()
+        self.rows: list[Any] = []
+
+    def publish(self) -> None:
+        buffer = self.buffer
+        assert not buffer.blocks
+        self.rows += [(tuple(buffer.ts), tuple(buffer.values), tuple(buffer.runs), tuple(buffer.marks))]
+        buffer.clear()
+
+    def interrupted(self) -> None:
+        self.rows.append("interrupted")
+
+
 class Client:
     """A protocol behind an intake, and its frames; `by_columns` is the number of records that were made so."""
 
@@ -27,6 +44,7 @@ class Client:
         self.protocol: Any = protocol
         self.intake = Intake(protocol)
         self.frames: list[RollingFrame] = []
+        self.listed: list[Listed] = []
         self.said: list[Notice] = []
         self.is_by_columns = is_by_columns
         self.by_columns = 0
@@ -42,6 +60,12 @@ class Client:
         routes = [Route(subscription, frame, code) for code, subscription in enumerate(subscriptions)]
         self.protocol.subscribe(self.intake.attach(routes))
         return routes
+
+    def list_all(self, subscriptions: Sequence[Subscription]) -> None:
+        """Take streams that are never by columns."""
+        for subscription in subscriptions:
+            self.listed.append(Listed())
+            self.protocol.subscribe(self.intake.attach([Route(subscription, self.listed[-1], 0)]))
 
     def remove(self, routes: Sequence[Route]) -> None:
         """End what no other frame needs."""
@@ -79,6 +103,9 @@ def assert_equal(one: Client, other: Client) -> None:
         assert (void.total, void.pairs) == (void_again.total, void_again.pairs)
         assert repr(each.latest()) == repr(again.latest())
         assert each.message_counts() == again.message_counts()
+    assert [(each.rows, each.buffer.counted) for each in one.listed] == [
+        (each.rows, each.buffer.counted) for each in other.listed
+    ]
     counts = ("frames", "octets", "messages", "records", "unasked", "unreadable", "excerpts", "last_received")
     assert {name: getattr(one.intake, name) for name in counts} == {
         name: getattr(other.intake, name) for name in counts

@@ -46,8 +46,10 @@ class Market:
         source = self.random
         oddity = source.choice((0.0, 0.0, 0.0, 0.02, 0.2))
         streams = list(client.protocol._streams.values())
-        if source.random() < 0.3:
-            streams = [stream for stream in streams if stream.key.kind == "quotes"]
+        kinds = source.choice(
+            (("quotes",), ("quotes", "trades"), ("quotes", "trades"), ("quotes", "trades", "bars", "book"))
+        )
+        streams = [stream for stream in streams if stream.key.kind in kinds]
         if not streams:
             return [self.odd("quotes-1")]
         frames = [self.frame(source.choice(streams), oddity) for _ in range(source.randrange(1, 60))]
@@ -62,13 +64,16 @@ class Market:
             return self.odd(stream.guid)
         if stream.key.kind == "trades":
             self.trade_id += source.choice((1, 1, 1, 0))
-            other = source.choice(({}, {}, {}, {"side": source.choice(("sell", "SELL", "?", None)), "price": 1.5}))
+            other = source.choice(({}, {}, {}, {"s": source.choice(("sell", "SELL", "?", None)), "px": 1.5}))
             if source.random() < oddity:
-                other = source.choice(
-                    ({"existing": True}, {"id": None}, {"id": -1}, {"t": SECONDS}, {"t": None}, {"qty": 0})
-                )
+                other = source.choice(({"h": True}, {"id": None}, {"id": -1}, {"t": SECONDS}, {"t": None}, {"q": 0}))
             early = source.choice((0, 0, 0, 0, 0, 3))  # comes again, or corrects an earlier one
             return lines.data(stream.guid, {**lines.trade(max(self.trade_id - early, 1), ms=self.ms - early), **other})
+        if stream.key.kind == "bars":
+            return lines.data(stream.guid, lines.bar(SECONDS + 60 * source.randrange(9), source.random()))
+        if stream.key.kind == "book":
+            bids, asks = {99.5: source.randrange(9)}, {100.5: source.randrange(9)}
+            return lines.data(stream.guid, lines.order_book(bids, asks))
         return lines.data(stream.guid, self.quote(stream.key.format))
 
     def quote(self, form: Format, **other: Any) -> dict[str, Any]:
@@ -127,7 +132,7 @@ def test_by_columns_comes_what_comes_by_message(seed: int, monkeypatch: pytest.M
     kinds = [
         (source.choice(CHOICES), source.randrange(1, len(market.symbols) + 1)) for _ in range(source.choice((1, 1, 3)))
     ]
-    has_trades = source.random() < 0.5
+    has_trades, has_bars = source.random() < 0.5, source.random() < 0.2
     routes: list[list[Any]] = []
     for client in both:
         opened(client)
@@ -137,6 +142,8 @@ def test_by_columns_comes_what_comes_by_message(seed: int, monkeypatch: pytest.M
         if has_trades:
             for fields in TRADE_CHOICES[seed % 3 :]:
                 client.add([Subscription("trades", symbol, fields) for symbol in market.symbols])
+        if has_bars:
+            client.list_all([lines.bars(market.symbols[0]), lines.book(market.symbols[0])])
         answer(client)
 
     for number in range(source.randrange(4, 16)):

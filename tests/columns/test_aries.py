@@ -158,6 +158,8 @@ def test_by_columns_comes_what_comes_by_message(seed: int, monkeypatch: pytest.M
         opened(client)
         limit = {} if seed % 3 else {"limit": 50}
         routes.append([client.add(each, **limit) for each in chosen(market, seed)])
+        if seed % 5 == 0:
+            client.list_all([Subscription("book", market.symbols[0])])
         if seed % 4:
             lines.answer_pings(client.protocol)
 
