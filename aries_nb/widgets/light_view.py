@@ -72,7 +72,6 @@ class LightWidget(ScriptedModel, PanelWidget):
     _esm = loader(LIGHT_KEY, "light_model.js")
     _css = static_text("model.css")
     script_key = LIGHT_KEY
-    script = staticmethod(light_script)
 
     def __init__(self) -> None:
         self._contents: Callable[[], dict[str, object]] | None = None
@@ -81,6 +80,9 @@ class LightWidget(ScriptedModel, PanelWidget):
     def shows(self, contents: Callable[[], dict[str, object]]) -> None:
         """Take the values of the traits `description` and `frame` from `contents`, called with the view's lock held."""
         self._contents = contents
+
+    def _script(self, key: str) -> list[bytes]:  # noqa: ARG002  # there is one
+        return [light_script()]
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:  # noqa: ANN401, FBT001, FBT002
         """Return the values of the synced traits by name, with the view's present description and frame.
@@ -137,7 +139,7 @@ class LightView(ScriptView):
 
     def _on_message(self, widget: object, content: object, buffers: object) -> None:
         if isinstance(content, dict) and content.get("want") == "script":
-            self._light_widget.send_script()
+            self._light_widget.send_script(LIGHT_KEY)
         super()._on_message(widget, content, buffers)
 
     def _before_open(self) -> None:

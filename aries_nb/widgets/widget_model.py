@@ -5,7 +5,8 @@ update; a page that is slow to start loses updates. A model of ours is opened by
 display, a layout box), after its view has drawn itself.
 
 Every private name of ipywidgets, anywidget and plotly that the package relies on is used in this module and, in the
-browser, in static/model.js, script.js and figure.js; tests/widgets/test_widget_model.py lists them.
+browser, in static/model.js, script.js and figure.js; tests/widgets/test_widget_model.py lists them. Only how plotly's
+script is put together stands in `plotly_script`.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
+import json
 import re
 import threading
+from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import anywidget
-import plotly
 import plotly.graph_objects as go
 import traitlets
 from ipywidgets.widgets import widget as ipywidgets_widget
 
+from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY, key_for, plotly_script
 from aries_nb.widgets.transport import FigureChanges, Message, WholeMessages, get_outbox
 
 if TYPE_CHECKING:
@@ -369,15 +372,18 @@ class ScriptedModel(LateModel):
 
     The script travels to a page once, as one message: unasked with the first model of a kernel that has it, because a
     page cannot ask while a cell runs, and to each page that asks for it. A subclass sets `script_key`, the script's
-    versioned name in the page, and `script`, which returns it gzipped; its `_esm` is made by `loader`.
+    versioned name in the page; its `_esm` is made by `loader`.
 
     Traits: `static_picture` (HTML, default ""), shown until the script is there. A page that opens gets the newest.
+    `script_follows` (default False): said by the message that opens the first model, as the script comes behind it.
     """
 
     script_key: ClassVar[str]
-    script: ClassVar[Callable[[], bytes]]
 
     static_picture = traitlets.Unicode("", help="HTML shown until the script is there; default empty.").tag(sync=True)
+    script_follows = traitlets.Bool(default_value=False, help="Whether the script comes unasked; default False.").tag(
+        sync=True
+    )
     _newest_picture = ""
 
     def send_picture(self, picture: str, *, is_last: bool) -> None:
@@ -393,37 +399,44 @@ class ScriptedModel(LateModel):
         state = super().get_state(key, drop_defaults)
         if self._newest_picture and "static_picture" in state:
             state["static_picture"] = self._newest_picture
+        if "script_follows" in state:
+            state["script_follows"] = self._is_openable and self.comm is None and not self._was_script_sent.is_set()
         return state
 
+    @property
+    def _was_script_sent(self) -> threading.Event:
+        return _was_sent(self._needed_script())
+
     def _opened(self) -> None:
-        if not _was_sent(self.script_key).is_set():
-            _was_sent(self.script_key).set()
-            self.send_script()
+        if not self._was_script_sent.is_set():
+            self._was_script_sent.set()
+            self.send_script(self._needed_script())
 
-    def send_script(self) -> None:
-        """Send the script to the pages that show this model."""
-        self.send({"script": self.script_key}, buffers=[type(self).script()])
+    def _needed_script(self) -> str:
+        """Return the versioned name of the script that this model needs."""
+        return self.script_key
+
+    def send_script(self, key: str) -> None:
+        """Send the script with the versioned name `key` to the pages that show this model."""
+        self.send({"script": key}, buffers=self._script(key))
+
+    @abstractmethod
+    def _script(self, key: str) -> list[bytes]:
+        """Return the script with the versioned name `key`, gzipped, and what comes with it, as it is."""
 
 
-def loader(key: str, *names: str) -> str:
+def loader(key: str, *names: str, **values: str) -> str:
     """Return the `_esm` of a ScriptedModel: its loader, ended by the files `names` of the folder static/, packed.
 
-    `key` is the script's versioned name in the page.
+    `key` is the script's versioned name in the page; `values` are further texts by the names that stand for them.
     """
-    return packed(static_text("model.js", "script.js", *names).replace("__KEY__", key))
+    text = static_text("model.js", "script.js", *names)
+    for name, value in {"KEY": key, **values}.items():
+        text = text.replace(f"__{name}__", value)
+    return packed(text)
 
 
 WHOLE = ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id")
-PLOTLY_KEY = f"aries_nb.plotly.{plotly.__version__}"
-
-
-@functools.cache
-def plotly_script() -> bytes:
-    """Return plotly's script for widgets, as installed, gzipped.
-
-    The fastest level is used, which leaves a third of its size.
-    """
-    return gzip.compress((resources.files(plotly) / "package_data" / "widgetbundle.js").read_bytes(), 1, mtime=0)
 
 
 class FigureListener(Protocol):
@@ -439,6 +452,8 @@ class FigureListener(Protocol):
 class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
     """A FigureWidget whose state holds a loader of 10 kB instead of plotly's script of 5 MB.
 
+    A page gets the small script of `plotly_script`, or the whole one for figures with traces that the small one lacks.
+
     One model may be displayed many times. The browser answers an edit with its number alone: plotly's own answer, every
     property that was filled in, makes plotly remove these from the layout, which costs up to six messages more and
     loses `xaxis.type="date"`.
@@ -446,10 +461,9 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
     Traits: `state_number` (default 0), counts the times that the whole state was sent.
     """
 
-    _esm = loader(PLOTLY_KEY, "figure.js")
+    _esm = loader(SMALL_KEY, "figure.js", WHOLE=WHOLE_KEY, TRACES=json.dumps(SMALL_TRACES))
     _css = static_text("model.css")
-    script_key = PLOTLY_KEY
-    script = staticmethod(plotly_script)
+    script_key = SMALL_KEY
 
     state_number = traitlets.Int(0, help="Times that the whole state was sent; default 0.").tag(sync=True)
 
@@ -498,12 +512,11 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         """Send the page a sign of life, which says the number of the newest edit."""
         self.send({"beat": True, "edit": self._last_layout_edit_id})
 
-    def send_script(self) -> None:
-        """Send plotly's script, and ours that displays figures, to the pages that show this figure."""
-        self.send(
-            {"script": self.script_key},
-            buffers=[plotly_script(), static_text("freeze.js", "figure_display.js").encode()],
-        )
+    def _needed_script(self) -> str:
+        return key_for(trace.type for trace in self.data)
+
+    def _script(self, key: str) -> list[bytes]:
+        return [plotly_script(key), static_text("freeze.js", "figure_display.js").encode()]
 
     def _on_custom(self, content: object, _: object) -> None:
         """Handle the custom message `content` of the browser: a request, an answer, or an event such as a click.
@@ -513,7 +526,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
         if not isinstance(content, dict):
             return
         if content.get("want") == "script":
-            self.send_script()
+            self.send_script(SMALL_KEY if content.get("key") == SMALL_KEY else WHOLE_KEY)
         elif content.get("want") == "state":
             self.forget_sent()
             with self.hold_sync():

@@ -73,8 +73,8 @@ def to_top(page):
 
 
 def test_plotlys_script_comes_once_to_a_page_with_three_figures(shown):
-    assert len([size for size in shown.received if size > 1_000_000]) == 1
-    assert sum(shown.received) < 4_000_000
+    assert len([size for size in shown.received if size > 300_000]) == 1
+    assert sum(shown.received) < 2_000_000
 
 
 def test_both_displays_of_a_chart_go_on(shown):

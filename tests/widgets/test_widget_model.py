@@ -14,8 +14,9 @@ import plotly
 import plotly.graph_objects as go
 import pytest
 
+from aries_nb.widgets.plotly_script import SMALL_KEY, WHOLE_KEY, plotly_script
 from aries_nb.widgets.transport import FrameChanges
-from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, plotly_script
+from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, _was_sent
 
 # Private names of other packages that widget_model.py uses; the scripts' names stand with the files that have them.
 OF_IPYWIDGETS = (
@@ -85,8 +86,9 @@ def test_every_private_name_of_python_that_is_relied_on_is_there(figure):
     assert [name for name in ("_widget_data", "_widget_layout") if not figure.trait_metadata(name, "to_json")] == []
 
 
-def test_every_private_name_of_plotlys_script_is_there():
-    script = gzip.decompress(plotly_script()).decode()
+@pytest.mark.parametrize("key", [WHOLE_KEY, SMALL_KEY])
+def test_every_private_name_of_plotlys_script_is_there(key):
+    script = gzip.decompress(plotly_script(key)).decode()
 
     assert [name for name in OF_PLOTLYS_SCRIPT if name not in script] == []
 
@@ -123,25 +125,40 @@ def test_the_loader_is_small_and_no_script_is_state(figure):
     assert "://" not in state["_esm"]
 
 
-def test_the_script_is_sent_to_a_page_that_asks_and_is_what_plotly_installed(figure):
+@pytest.mark.parametrize("key", [WHOLE_KEY, SMALL_KEY])
+def test_the_script_that_a_page_asks_for_is_sent(figure, key):
     figure.open()
     before = len(custom(figure, "script"))
 
-    figure.comm.answer({"method": "custom", "content": {"want": "script"}})
+    figure.comm.answer({"method": "custom", "content": {"want": "script", "key": key}})
 
-    assert [f"aries_nb.plotly.{plotly.__version__}"] == [each["script"] for each in custom(figure, "script")[before:]]
+    assert [each["script"] for each in custom(figure, "script")[before:]] == [key]
+    assert figure._script(key)[0] == plotly_script(key)
+
+
+def test_the_whole_script_is_what_plotly_installed_and_the_small_one_a_third_of_it():
     bundle = (resources.files(plotly) / "package_data" / "widgetbundle.js").read_bytes()
-    assert gzip.decompress(plotly_script()) == bundle
-    assert len(plotly_script()) < 2_000_000
+
+    assert gzip.decompress(plotly_script(WHOLE_KEY)) == bundle
+    assert len(plotly_script(WHOLE_KEY)) < 2_000_000
+    assert SMALL_KEY == WHOLE_KEY or len(plotly_script(SMALL_KEY)) < 500_000
 
 
-def test_the_script_is_sent_unasked_with_the_first_figure_alone(figure):
-    figure.open()  # or one before it, in another test
-    second = LiveFigure()
-    second.open()
+def test_the_script_that_a_figure_needs_is_sent_unasked_with_the_first_such_figure_alone():
+    _was_sent.cache_clear()
+    kinds = (go.Scatter, go.Candlestick, go.Heatmap, go.Scattergl, go.Bar)
+    figures = [LiveFigure(data=[kind()]) for kind in kinds]
 
-    assert custom(second, "script") == []
-    second.close()
+    for figure in figures:
+        figure.open()
+
+    opened = [dict(figure.comm.messages)["comm_open"]["state"] for figure in figures]
+    sent = [[each["script"] for each in custom(figure, "script")] for figure in figures]
+    assert sent == [[SMALL_KEY], [], [] if SMALL_KEY == WHOLE_KEY else [WHOLE_KEY], [], []]
+    assert [state["script_follows"] for state in opened] == [bool(scripts) for scripts in sent]
+    assert not any(figure.get_state()["script_follows"] for figure in figures)
+    for figure in figures:
+        figure.close()
 
 
 def test_the_state_is_that_of_the_live_figure(figure):

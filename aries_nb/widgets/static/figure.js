@@ -1,17 +1,43 @@
-// A Plotly figure without plotly's script in its state (see script.js); edits that come before the script are queued.
+// A Plotly figure without plotly's script in its state (see script.js); edits that come before the script are queued. The
+// page gets a small script, or the whole one for figures with traces that the small one lacks. Where only the whole one
+// can be used, both are one.
+
+const whole = slotOf("__WHOLE__");
+const SMALL_TRACES = new Set(__TRACES__);
 
 const EDITS = ["addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update", "animate",
   "removeLayoutProps", "removeTraceProps"].map((name) => `_py2js_${name}`);
 
 // Plotly's view answers an edit with every property that it filled in; only the edit's number is used.
 function prepare(bundle, ours) {
-  Object.assign(page, ours);
+  if (!page.show) Object.assign(page, ours);
   const view = bundle.FigureView?.prototype;
   if (!view?._sendTraceDeltas || !view._sendLayoutDelta) return;
   view._sendTraceDeltas = function (edit) {
     this.model.model.answer(edit);
   };
   view._sendLayoutDelta = () => {};
+}
+
+// The whole script does what the small one does.
+function prepareWhole(bundle, ours) {
+  prepare(bundle, ours);
+  page.isReceived = true;
+  page.resolve(bundle);
+}
+
+// Let the figure use the script that its traces need, and call `grow` when it gets one that the small script cannot draw.
+function chooseScript(model, connection) {
+  const look = (traces) => {
+    if (connection.slot === whole || !traces?.some(({ type }) => !SMALL_TRACES.has(type ?? "scatter"))) return;
+    connection.slot = whole;
+    for (const grow of connection.growing) grow();
+  };
+  connection.slot = page;
+  connection.growing = new Set();
+  look(model.get("_widget_data"));
+  model.on("change:_py2js_addTraces", () => look(model.get("_py2js_addTraces")?.trace_data));
+  model.on("change:state_number", () => look(model.get("_widget_data")));
 }
 
 // Make an edit whole that has the new points of a line alone. What does it comes with plotly's script.
@@ -49,7 +75,7 @@ function keepState(model, connection) {
       if (!value) return;
       if (!isReady) {
         early.push([name, value]);
-        askForScript(connection); // which the kernel sends unasked once, not to a page that was opened later
+        askForScript(connection, connection.slot); // which the kernel sends unasked once, not to a page that was opened later
       }
       if (!Number.isInteger(value.layout_edit_id)) return;
       // A lost edit: the whole state is asked for, and drawn anew.
@@ -88,7 +114,10 @@ export default () => {
   return lasting({
     initialize({ model }) {
       connection = connect(model, completeEdit);
-      expectScript(model, prepare);
+      takeScript(model, page, prepare);
+      if (whole !== page) takeScript(model, whole, prepareWhole);
+      chooseScript(model, connection);
+      expectScript(model, connection, connection.slot);
       const forget = keepState(model, connection);
       // The whole state holds every edit before it.
       model.on("change:state_number", forget);
@@ -110,16 +139,21 @@ export default () => {
         isGone = true;
         display.end();
         stopWatching();
+        connection.growing.delete(draw);
         shown?.end();
         shown = null;
       };
       plot.innerHTML = model.get("static_picture"); // until the script is there, which takes a second
-      script(connection).then((bundle) => {
+      const draw = async () => {
+        const bundle = await script(connection, connection.slot);
         plot.style.minHeight = "";
         if (isGone || !bundle) return;
+        if (shown) return shown.use(bundle);
         plot.replaceChildren();
         shown = page.show({ answerFrame, askForState, sayToKernel, stampOf, bundle, model, connection, root, el: plot });
-      });
+      };
+      connection.growing.add(draw);
+      draw();
       return end;
     },
   });

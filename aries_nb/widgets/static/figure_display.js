@@ -73,6 +73,11 @@ export function show(context) {
   model.on("msg:custom", receive);
   model.on("change:state_number", redraw);
   return {
+    // Draw with another script from now on.
+    use(bundle) {
+      context.bundle = bundle;
+      redraw();
+    },
     end() {
       model.off("msg:custom", receive);
       model.off("change:state_number", redraw);

@@ -69,7 +69,8 @@ export default () => {
   return lasting({
     initialize({ model }) {
       connection = connect(model);
-      expectScript(model);
+      takeScript(model);
+      expectScript(model, connection);
       store = makeStore(model, connection);
       return connection;
     },

@@ -1,13 +1,13 @@
 // A large script that models of one kind share: it comes to the page once, packed, as a message to whichever model asks
 // first, and is kept under a versioned name.
 
-const KEY = "__KEY__";
-
-const page = (globalThis[KEY] ??= (() => {
-  const slot = { isReceived: false, askedAt: -Infinity };
+const slotOf = (key) => (globalThis[key] ??= (() => {
+  const slot = { key, isReceived: false, askedAt: -Infinity };
   slot.bundle = new Promise((resolve) => (slot.resolve = resolve));
   return slot;
 })());
+
+const page = slotOf("__KEY__");
 
 async function imported(code) {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
@@ -17,44 +17,49 @@ async function imported(code) {
 }
 
 // `prepare(bundle, ours)` is called once, before any model gets the bundle; `ours` is what came with it, not packed.
-async function receiveScript([bytes, more], prepare) {
-  if (page.isReceived) return;
-  page.isReceived = true;
+async function receiveScript(slot, [bytes, more], prepare) {
+  if (slot.isReceived) return;
+  slot.isReceived = true;
   try {
     const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const bundle = await imported(await new Response(unpacked).blob());
     prepare?.(bundle, more && (await imported(more)));
-    page.resolve(bundle);
+    slot.resolve(bundle);
   } catch (error) {
-    page.isReceived = false;
-    console.error(`[aries_nb] the script ${KEY} could not be loaded`, error);
+    slot.isReceived = false;
+    console.error(`[aries_nb] the script ${slot.key} could not be loaded`, error);
   }
 }
 
-// Take the script from messages to this model.
-function expectScript(model, prepare) {
+// Take the script of a slot from messages to this model.
+function takeScript(model, slot = page, prepare) {
   model.on("msg:custom", (content, buffers) => {
-    if (content?.script === KEY && buffers?.[0]) receiveScript(buffers, prepare);
+    if (content?.script === slot.key && buffers?.[0]) receiveScript(slot, buffers, prepare);
   });
+}
+
+// Ask for the script before anything is displayed: a page that was reloaded needs it at once.
+function expectScript(model, connection, slot = page) {
+  if (!model.get("script_follows")) askForScript(connection, slot);
 }
 
 // A front end of its own kind, such as marimo, shows no comm, though it has a kernel.
 const isAlone = (connection) => (connection.raw?.widget_manager && !connection.raw.comm) || hasEnded(connection);
 
-function askForScript(connection) {
-  if (page.isReceived || isAlone(connection) || performance.now() < page.askedAt + ASK_AGAIN_MS) return;
-  page.askedAt = performance.now();
-  sayToKernel(connection, { want: "script" });
+function askForScript(connection, slot = page) {
+  if (slot.isReceived || isAlone(connection) || performance.now() < slot.askedAt + ASK_AGAIN_MS) return;
+  slot.askedAt = performance.now();
+  sayToKernel(connection, { want: "script", key: slot.key }, 0);
 }
 
 // Resolves to the bundle; to undefined for a model whose kernel cannot send it.
-async function script(connection) {
+async function script(connection, slot = page) {
   for (;;) {
-    askForScript(connection);
+    askForScript(connection, slot);
     connection.answeredAt = performance.now(); // a display that waits for its script has not failed
-    const isInVain = isAlone(connection) && !page.isReceived;
+    const isInVain = isAlone(connection) && !slot.isReceived;
     const pause = new Promise((resolve) => setTimeout(resolve, isInVain ? 200 : ASK_AGAIN_MS));
-    const bundle = await Promise.race([page.bundle, pause]);
+    const bundle = await Promise.race([slot.bundle, pause]);
     if (bundle || isInVain) return bundle;
   }
 }
