@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views pictures soak lint style lock wheels-check clean
+.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views pictures soak lint style lock plotly-script wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -68,6 +68,10 @@ soak: venv  ## run for minutes what the tests run for seconds
 
 lock:  ## pin the newest versions that pyproject.toml allows with ARGS=--upgrade, else only what changed
 	@.ci/lock $(ARGS)
+
+# The lock file's plotly is to be installed already; npm is needed for this alone.
+plotly-script: venv  ## renew the part of plotly.js that the package brings, after `make lock` has changed plotly's version
+	@.ci/plotly-script
 
 wheels-check:  ## ask the package index whether wheels alone are enough, for each Python and system; minutes
 	@.ci/wheels

@@ -43,7 +43,7 @@ def small_version() -> str:
 
 def _is_small_usable() -> bool:
     """Whether the small script knows every property of the installed plotly: its version is the same but for fixes."""
-    return small_version().split(".")[:2] == get_plotlyjs_version().split(".")[:2]
+    return str(get_plotlyjs_version()).split(".")[:2] == small_version().split(".")[:2]
 
 
 # The scripts' names in a page; where the small one cannot be used, both are the whole one.
