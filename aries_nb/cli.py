@@ -1,4 +1,4 @@
-"""The command line of the package: `aries-nb demo`, `aries-nb sim`, `aries-nb doctor`."""
+"""The command line of the package: `aries-nb demo`, `sim`, `record`, `replay`, `doctor`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ __all__ = ["main"]
 
 FIRST_NOTEBOOK = "01_first_light.ipynb"
 SIMULATED = ("aries", "alor")
+RECORDED = ("quotes", "trades", "book")  # what `record` records of a symbol
+STATUS_SECONDS = 1.0
 TERMINATED = 128 + signal.SIGTERM  # the exit status that shells use
 
 
@@ -83,6 +85,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_alor_options(brokers.add_parser("alor", help="speak the protocol of ALOR", parents=[_shared_options()]))
     sim.set_defaults(run=_sim)
+
+    does = "record a broker's streams into a folder, until Ctrl-C"
+    record = commands.add_parser("record", help=does, description=does[0].upper() + does[1:] + ". The token comes from "
+        "the environment, as for anb.connect. A recording that is there goes on.")  # fmt: skip
+    record.add_argument("broker", help="as in anb.connect: aries, alor, sim, …")
+    record.add_argument("--to", required=True, metavar="FOLDER", help="the recording, such as today.anb")
+    record.add_argument("--symbols", default="", metavar="A,B", help="symbols whose quotes, trades and books to record")
+    record.add_argument(
+        "--kinds", default=",".join(RECORDED), metavar="K,L", help="what of them to record (default: %(default)s)"
+    )
+    record.add_argument("--account", action="append", default=[], metavar="NAME", help="an account to record as well")
+    record.add_argument("--keep", metavar="SPAN", help='delete what is older, such as "30 days"')
+    record.add_argument("--max-gb", type=float, metavar="GB", help="delete the oldest parts beyond that size")
+    record.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
+    record.add_argument("--url", help="address of the server, such as that of `aries-nb sim` (default: the broker's)")
+    record.set_defaults(run=_record)
+
+    does = "play a recording back, and say what it holds as it goes"
+    replay = commands.add_parser("replay", help=does, description=does[0].upper() + does[1:] + ".")
+    replay.add_argument("path", metavar="FOLDER", help="a recording")
+    replay.add_argument("--speed", default="1", help='multiple of the recorded pace, or "max" (default: %(default)s)')
+    replay.add_argument("--start", help='where to begin, such as "14:30" (default: the beginning)')
+    replay.set_defaults(run=_replay)
 
     does = "check versions and known problems, with a fix for each"
     doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
@@ -201,6 +226,72 @@ def _speed(text: str) -> float | None:
         return float(text)
     except ValueError as error:
         raise UsageError(f"--speed {text!r} is not a speed", advice='Give a number such as 10, or "max".') from error
+
+
+def _record(chosen: argparse.Namespace) -> int:
+    from aries_nb.live.connect import connect
+
+    symbols = [name for name in chosen.symbols.split(",") if name.strip()]
+    kinds = [kind for kind in chosen.kinds.split(",") if kind.strip()]
+    if unknown := sorted(set(kinds) - set(RECORDED)):
+        raise UsageError(f"--kinds has {', '.join(unknown)}", advice=f"There are: {', '.join(RECORDED)}.")
+    if not (symbols or chosen.account):
+        raise UsageError("there is nothing to record", advice="Name --symbols or an --account.")
+    with connect(chosen.broker, url=chosen.url) as feed, _terminated() as is_over:
+        recording = feed.record(chosen.to, keep=chosen.keep, max_gb=chosen.max_gb)
+        held: list[object] = []
+        for kind in kinds if symbols else ():
+            if kind == "book":
+                held += [feed.book(symbol) for symbol in symbols]
+            else:
+                held.append(getattr(feed, kind)(*symbols))
+        for name in chosen.account:
+            account = feed.account(name)
+            held += [account.positions, account.orders, account.balances, account.fills]
+        left = chosen.seconds
+        while (left is None or left > 0) and not is_over.wait(STATUS_SECONDS if left is None else min(left, 1.0)):
+            left = None if left is None else left - STATUS_SECONDS
+            if recording.error is not None:
+                raise recording.error
+            _say(f"{recording}, {feed.stats().gaps} gaps")
+        recording.close()
+    print(recording)
+    return 0
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from aries_nb.live.clock import PlaybackClock
+    from aries_nb.live.connect import replay
+
+    pace = _speed(chosen.speed)
+    speed: float | str = "max" if pace is None else pace
+    with replay(chosen.path, speed=speed, start=chosen.start) as past, _terminated() as is_over:
+        clock = past.clock
+        assert isinstance(clock, PlaybackClock), "that of a replay"
+        while clock.is_playing and not is_over.wait(STATUS_SECONDS / 10 if speed == "max" else STATUS_SECONDS):
+            _say(f"{clock.now:%Y-%m-%d %H:%M:%S} UTC, {past.stats().messages:,} messages, {past.stats().gaps} gaps")
+        now = past.stats()
+        print(f"{clock.start:%Y-%m-%d %H:%M:%S} to {clock.now:%H:%M:%S} UTC: {now.messages:,} messages, "
+              f"{now.records:,} rows and updates, {now.gaps} gaps, {now.unreadable} unreadable")  # fmt: skip
+    return 0
+
+
+@contextmanager
+def _terminated() -> Iterator[threading.Event]:
+    """Give an event that is set when this process is asked to end; Ctrl-C sets it as well."""
+    is_over = threading.Event()
+    before = {number: signal.signal(number, lambda *_: is_over.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield is_over
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(status: str) -> None:
+    """Show a status in place of the one before, where somebody looks at it."""
+    if sys.stderr.isatty():
+        print(f"\r{status}\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _end_with_input() -> None:

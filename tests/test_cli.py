@@ -35,6 +35,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["sim", "alor"], ["--host", "--port", "--seed", "--rate", "--tape", "--speed", "--token", "--token-seconds"]),
         (["sim", "alor"], ["--no-conflation", "--ack-first", "--kill-on-expiry", "--refuse-handshake"]),
         (["doctor"], ["known problems"]),
+        (["record"], ["--symbols", "--to", "--account", "--keep", "--max-gb", "--url"]),
+        (["replay"], ["--speed", "--start"]),
     ],
 )
 def test_each_command_explains_itself(
@@ -126,6 +128,44 @@ def test_sim_prints_one_line_of_json_and_serves_until_it_is_interrupted() -> Non
     assert ("aries", server.pid) == (output["broker"], output["pid"])
     assert rows >= 10
     assert (rest, errors, server.returncode) == ("", "", 130)
+
+
+def test_a_market_is_recorded_and_replayed_without_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "day.anb")
+    command = [*COMMAND, "sim", "aries", "--rate", "500", "--token", "a token"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+        monkeypatch.setenv("ARIES_NB_TOKEN", "a token")
+        asked = ["--symbols", "AAPL,MSFT", "--account", "ACC-1", "--seconds", "1"]
+        assert main(["record", "aries", "--url", url, "--to", path, *asked]) == 0
+        server.terminate()
+    assert "closed" in capsys.readouterr().out
+    assert main(["replay", path, "--speed", "max"]) == 0
+    assert int(capsys.readouterr().out.split(" messages")[0].split()[-1].replace(",", "")) > 100
+    with anb.replay(path, speed="max") as past:
+        assert len(past.quotes("AAPL", "MSFT").df)
+        assert len(past.account("ACC-1").positions.wait().df)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["record", "aries", "--to", "x.anb"], "nothing to record"),
+        (["record", "aries", "--to", "x.anb", "--symbols", "AAPL", "--kinds", "news"], "news"),
+        (["replay", "nowhere.anb"], "there is no recording"),
+        (["replay", "nowhere.anb", "--speed", "0"], "is no speed"),
+        (["replay", sys.executable], "not a recording"),
+    ],
+)
+def test_what_cannot_be_recorded_or_replayed_is_one_clear_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert (word in output.err, output.err.count("\n"), output.out) == (True, 1, "")
 
 
 def test_sim_speaks_the_second_brokers_protocol() -> None:
