@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["close_at_the_quotes"]
 
 
-def close_at_the_quotes(sim: Simulator, accounts: Accounts, account: str) -> None:
+def close_at_the_quotes(sim: Simulator, accounts: Accounts, *names: str) -> None:
     """Close the market: what is on its way arrives, and nothing moves any more.
 
     The broker values a share at its fair price while its book, which was not read, is far behind.
@@ -28,7 +28,8 @@ def close_at_the_quotes(sim: Simulator, accounts: Accounts, account: str) -> Non
         return (Decimal(repr(quote.bid_price)) + Decimal(repr(quote.ask_price))) / 2
 
     def close() -> bool:
-        is_level = all(each.mark == middle(each.position.symbol) for each in accounts.figures(account).positions)
+        held = [each for name in names for each in accounts.figures(name).positions]
+        is_level = all(each.mark == middle(each.position.symbol) for each in held)
         if is_level:
             sim._server.set_hours(MarketHours("closed"), time.time())
         return is_level

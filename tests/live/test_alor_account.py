@@ -94,8 +94,8 @@ def test_portfolios_of_the_token_are_the_accounts_and_one_must_be_named(sim: Sim
     with Feed(BROKERS["alor"], sim.url, fixed_token(token), at_close=lambda closed: None) as feed:
         feed.wait_open(10)
 
-        assert feed.accounts == ("D00001", "D00002", "7500001")
-        with pytest.raises(UsageError, match=r"more than one account.*D00001, D00002, 7500001"):
+        assert feed.accounts == ("D00001", "D00002", "7500001", "E00001")
+        with pytest.raises(UsageError, match=r"more than one account.*D00001, D00002, 7500001, E00001"):
             feed.account()
         account = feed.account("moex:d00001")
         assert account.name == "D00001"
@@ -177,6 +177,34 @@ def test_equity_reckoned_here_is_that_of_the_brokers_books_to_the_cent(
 
     eventually(lambda: abs(equity.df["equity"].iloc[-1] - theirs) < 0.005, "the same to the cent")
     assert equity.unmarked == ()
+
+
+def test_united_account_has_everything_of_its_portfolios(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
+) -> None:
+    sim = serve_alor(rate=400, orders_per_s=20.0)
+    feed = open_alor(sim, exchange="MOEX")
+    united, *parts = [feed.account(name) for name in ("UNITED:E00001", "D00001", "7500001")]
+    tables = [united, *parts]
+    equity = united.equity.wait()
+    for each in tables:
+        each.fills.wait()
+    names = ("MOEX:D00001", "MOEX:7500001")
+    close_at_the_quotes(sim, sim._server.portfolios.accounts, *names)
+    theirs = sum(float(books(sim, name).equity) for name in names)
+
+    eventually(lambda: abs(equity.df["equity"].iloc[-1] - theirs) < 0.005, "the same to the cent")
+    cash = lambda account: account.balances.rows()[0]["cash"]  # noqa: E731
+    eventually(lambda: cash(united) == sum(map(cash, parts)))
+    eventually(lambda: shares(united) == shares(parts[0]) | shares(parts[1]))
+    eventually(lambda: len(united.fills) == sum(len(each.fills) for each in parts))
+    assert any(row["is_margined"] == "true" for row in united.positions.rows())
+    assert set(united.orders.df.index) == {key for each in parts for key in each.orders.df.index}
+    assert equity.unmarked == ()
+    eventually(lambda: equity.explained.loc["total", "unexplained"] == pytest.approx(0))
+    for each in tables:
+        each.fills.load_history("2026-11-01")
+    assert len(united.fills) == sum(len(each.fills) for each in parts)
 
 
 def test_what_moved_equity_adds_up_and_commissions_are_the_fees(

@@ -46,6 +46,7 @@ TRADING: frozenset[Kind] = frozenset({"orders", "stop_orders", "fills"})
 MOST_WAITING = 100_000  # rows of one snapshot; further ones are emitted as they come
 PRICE_STEP = Decimal("1e-8")  # computed prices are rounded to this
 DERIVATIVES = "75"  # the beginning of the code of a derivatives portfolio
+UNITED = "UNITED"  # the exchange of united accounts, which has no instruments of its own (protocol page D14)
 PERPETUAL = frozenset({"USDRUBF", "EURRUBF", "CNYRUBF", "GLDRUBF", "IMOEXF", "SBERF", "GAZPF"})
 _READ = {"decimal": decimal, "iso": nanoseconds}
 
@@ -228,7 +229,8 @@ class PortfolioStream(_TableStream):
             return None, [*problems, Unreadable(f"{self.kind} without a usable {required}", excerpt(line))]
         code = str(row.get("symbol", ""))
         if "symbol" in row and row.get("is_currency") != "true":
-            row["symbol"] = symbol_of(str(row["symbol"]), str(row.get("exchange", "")), self.exchange)
+            venue = str(row.get("exchange", ""))
+            row["symbol"] = symbol_of(code, "" if venue.upper() == UNITED else venue, self.exchange)
         if self.kind == "fills":
             row["is_currency"] = "true" if row.get("board") in CURRENCY_BOARDS else "false"
         if self.kind == "positions":
@@ -237,7 +239,8 @@ class PortfolioStream(_TableStream):
             row["price"] = price_of(row)
             row["multiplier"] = multiplier_of(row)
             exchange, portfolio, _ = instrument_of(self.symbol, self.exchange)
-            is_margined = row.get("is_currency") != "true" and _is_margined(code, exchange, portfolio)
+            venue = str(row.get("exchange") or exchange).upper()
+            is_margined = row.get("is_currency") != "true" and _is_margined(code, venue, portfolio)
             row["is_margined"] = "true" if is_margined else "false"
         return row, problems
 
@@ -289,7 +292,7 @@ def _is_margined(code: str, exchange: str, portfolio: str) -> bool:
     """
     if portfolio.startswith(DERIVATIVES):
         return True
-    return exchange == "MOEX" and (code in PERPETUAL or is_future_code(code))
+    return exchange in ("MOEX", UNITED) and (code in PERPETUAL or is_future_code(code))
 
 
 def _value(type_: FieldType, value: object) -> Value | None:

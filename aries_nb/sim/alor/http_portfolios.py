@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.sim.accounts.brokerage import FEE
 from aries_nb.sim.accounts.orders import Fill
 from aries_nb.sim.alor.http_market import read_format, read_side
+from aries_nb.sim.alor.portfolios import members_of
 from aries_nb.sim.http_answers import HttpError
 from aries_nb.sim.market.history import Resolution
 
@@ -108,9 +109,10 @@ class PortfolioRoutes:
         They are dicts with the field names of ALOR's Simple format.
         """
         portfolios = self._portfolios
-        terms = portfolios.accounts.brokerage.terms.get(account)
-        past = [] if terms is None else self._past.of(terms, portfolios.lots(account.partition(":")[0]))
-        for number, fill in (*past, *portfolios.fills(account, now)):
+        known = (portfolios.accounts.brokerage.terms.get(name) for name in members_of(account))
+        parts = [self._past.of(terms, portfolios.lots(terms.account.partition(":")[0])) for terms in known if terms]
+        past = sorted((fill for part in parts for _, fill in part), key=lambda fill: fill.time)
+        for number, fill in (*enumerate(past, 1 - len(past)), *portfolios.fills(account, now)):
             yield portfolios.fill_values(number, fill, is_existing=True)
 
     def _listed(self, kind: Kind, owner: tuple[str, str], query: Query, now: float) -> list[Values]:

@@ -1,7 +1,8 @@
 """The portfolios behind the simulated ALOR server: their accounts, and the subscriptions to changes.
 
 Source: ALOR's protocol page §7 and §15 (U30: when sums and positions are sent). A portfolio has one account on each
-exchange, in that exchange's currency. Owned by the server's event loop; no I/O.
+exchange, in that exchange's currency. The united account (§2.2, D14) has everything of the portfolios that it unites,
+and money and sums of its own (assumed). Owned by the server's event loop; no I/O.
 """
 
 from __future__ import annotations
@@ -33,14 +34,19 @@ if TYPE_CHECKING:
     from aries_nb.sim.market.market import Market
     from aries_nb.sim.market.troubles import Trouble
 
-__all__ = ["PORTFOLIOS", "Portfolios"]
+__all__ = ["PORTFOLIOS", "UNITED", "Portfolios", "members_of"]
 
-#: Securities, securities without credit, and derivatives, by their prefixes (§2.2).
-PORTFOLIOS = ("D00001", "D00002", "7500001")
+#: Securities, securities without credit, derivatives, and the united account, by their prefixes (§2.2).
+PORTFOLIOS = ("D00001", "D00002", "7500001", "E00001")
+#: The accounts that the united account unites. Its exchange has no instruments: they are those of `HOME`.
+UNITED, HOME = "UNITED:E00001", "MOEX"
+MEMBERS = ("MOEX:D00001", "MOEX:7500001")
 MOST_FILLS = 20_000
 MOST_TAKEN_OVER = 20_000
 #: Kinds of object that are sent when an order changes, and when an account's figures change.
 _ORDERS: tuple[Kind, ...] = ("orders", "stop_orders", "old_stop_orders")
+_SUMMED = ("cash", "positions", "realised", "unrealised", "fees", "equity", "starting_cash", "starting_equity",
+           "buying_power", "pending_orders", "pending_value")  # fmt: skip
 _SUMS: tuple[Kind, ...] = ("summaries", "risks", "derivative_risks")
 
 
@@ -113,9 +119,14 @@ class Portfolios:
         the exchange. `is_existing` is True in the initial snapshot, False in an update.
         """
         account = _account(exchange, portfolio)
-        if account not in self.accounts.names:
+        if account == UNITED and (kind in _ORDERS or kind in ("fills", "positions")):
+            for member in MEMBERS:
+                for each in self.snapshot(kind, HOME, _portfolio(member), now, is_existing=is_existing):
+                    if not each.get("isCurrency"):
+                        yield _of_united(each)
+        elif account not in (*self.accounts.names, UNITED):
             return
-        if kind in _ORDERS:
+        elif kind in _ORDERS:
             for order in self._orders(account):
                 values = self._order(kind, order, is_existing=is_existing)
                 if values is not None:
@@ -125,13 +136,12 @@ class Portfolios:
                 if fill.account == account and number > self._past_number:
                     yield self.fill_values(number, fill, is_existing=is_existing)
         elif kind == "positions":
-            figures = self.accounts.figures(account)
-            for holding in figures.positions:
+            for holding in self._figures(account).positions:
                 yield self._position(PositionChanged(account, holding), is_existing=is_existing)
-            if "summary_money" not in self._roughness:
-                yield self._money(figures, is_existing=is_existing)
         else:
-            yield self._sums(kind, self.accounts.figures(account), now)
+            yield self._sums(kind, self._figures(account), now)
+        if kind == "positions" and "summary_money" not in self._roughness:
+            yield self._money(self._figures(account), is_existing=is_existing)
 
     def begin_session(self) -> None:
         """Begin a new trading session: own trades so far are available over HTTP only, like those before the start.
@@ -147,11 +157,20 @@ class Portfolios:
         Trades before the last `begin_session` are included. `now` is in Unix s.
         """
         self.accounts.publish(now)
-        return [(number, fill) for number, fill in self._fills if fill.account == account]
+        owners = members_of(account)
+        return [(number, fill) for number, fill in self._fills if fill.account in owners]
 
     def lots(self, exchange: str) -> dict[str, int]:
         """Return the lot sizes, in shares or contracts, of all instruments of an exchange, by symbol."""
         return {symbol: security.lot for (venue, symbol), security in self._securities.items() if venue == exchange}
+
+    def _figures(self, account: str) -> AccountFigures:
+        """Return the sums and positions of an account; those of the united one are the sums of its members'."""
+        first, *others = map(self.accounts.figures, members_of(account))
+        for other in others:
+            sums = {name: getattr(first, name) + getattr(other, name) for name in _SUMMED}
+            first = replace(first, account=account, **sums)
+        return first
 
     def fill_values(self, number: int, fill: Fill, *, is_existing: bool = False) -> dict[str, Any]:
         """Return an own trade as a dict with the field names of ALOR's Simple format.
@@ -180,13 +199,15 @@ class Portfolios:
                         self._take_over(order)
                 case OrderChanged(order):
                     for kind in _ORDERS:
-                        self._publish(order.account, kind, partial(self._order, kind, order))
+                        self._publish_of(order.account, kind, partial(self._order, kind, order))
                 case PositionChanged(account, _):
-                    self._publish(account, "positions", partial(self._position, change))
+                    self._publish_of(account, "positions", partial(self._position, change))
                 case BalanceChanged(figures):
-                    self._publish_money(figures)
-                    for kind in _SUMS:
-                        self._publish(figures.account, kind, partial(self._sums, kind, figures, now))
+                    whole = [self._figures(UNITED)] if figures.account in MEMBERS else []
+                    for each in (figures, *whole):
+                        self._publish_money(each)
+                        for kind in _SUMS:
+                            self._publish(each.account, kind, partial(self._sums, kind, each, now))
 
     def _publish_money(self, figures: AccountFigures) -> None:
         """Send the money of an account where it has changed, by a trade or by the clearing of futures."""
@@ -211,7 +232,7 @@ class Portfolios:
             fresh.append(fill)
         for count, fill in enumerate(reversed(fresh), number + 1):
             self._fills.append((count, fill))
-            self._publish(fill.account, "fills", partial(self.fill_values, count, fill))
+            self._publish_of(fill.account, "fills", partial(self.fill_values, count, fill))
 
     def _withdraw(self) -> None:
         """Send each fill that was taken back once more under its number, with quantity 0 (assumed)."""
@@ -219,8 +240,14 @@ class Portfolios:
             for place, (number, each) in enumerate(self._fills):
                 if each is fill:
                     self._fills[place] = number, empty
-                    self._publish(fill.account, "fills", partial(self.fill_values, number, empty))
+                    self._publish_of(fill.account, "fills", partial(self.fill_values, number, empty))
         self.accounts.brokerage.busted.clear()
+
+    def _publish_of(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
+        """Do as `_publish`, and send it to the subscriptions of the united account too, if that has this account."""
+        self._publish(account, kind, make)
+        if account in MEMBERS:
+            self._publish(UNITED, kind, lambda: None if (values := make()) is None else _of_united(values))
 
     def _publish(self, account: str, kind: Kind, make: Callable[[], dict[str, Any] | None]) -> None:
         """Send an object to the subscriptions of its account and kind; `make` is called only if there are any.
@@ -274,7 +301,7 @@ class Portfolios:
         futures = sum(
             (each.cost for each in held if self._security(figures.account, each.symbol).is_future), Decimal(0)
         )
-        currency = EXCHANGES[exchange].currency
+        currency = EXCHANGES[HOME if figures.account == UNITED else exchange].currency
         return objects.cash_values(currency, exchange, portfolio, figures, futures, is_existing=is_existing)
 
     def _sums(self, kind: Kind, figures: AccountFigures, now: float) -> dict[str, Any]:
@@ -285,10 +312,12 @@ class Portfolios:
         if kind == "derivative_risks":
             return objects.derivative_risk_values(portfolio, figures, margin)
         is_derivative = portfolio.startswith("75")
-        return objects.summary_values(EXCHANGES[exchange].currency, figures, margin, is_derivative=is_derivative)
+        currency = EXCHANGES[HOME if figures.account == UNITED else exchange].currency
+        return objects.summary_values(currency, figures, margin, is_derivative=is_derivative)
 
     def _security(self, account: str, symbol: str) -> Security:
-        return self._securities[account.partition(":")[0], symbol]
+        exchange = HOME if account == UNITED else account.partition(":")[0]
+        return self._securities[exchange, symbol]
 
     def _key(self, subscription: Subscription) -> tuple[str, Kind]:
         request = subscription.request
@@ -327,6 +356,16 @@ def _terms(listed: Mapping[tuple[str, str], Security], troubles: Collection[Trou
         AccountTerms("SPBX:D00001", "margin", dollars, (("AAPL", 200), ("MSFT", 100), ("TSLA", -50))),
         AccountTerms("SPBX:D00002", "cash", Decimal(60_000), (("KO", 300), ("SPY", 40))),
     )  # fmt: skip
+
+
+def members_of(account: str) -> tuple[str, ...]:
+    """Return the accounts of which an account is made: itself, unless it is the united one."""
+    return MEMBERS if account == UNITED else (account,)
+
+
+def _of_united(values: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of a member as one of the united account."""
+    return values | {"portfolio": _portfolio(UNITED)} if "portfolio" in values else values
 
 
 def _account(exchange: str, portfolio: str) -> str:

@@ -64,6 +64,7 @@ LEAST_FREQUENCY_MS: dict[Format, int] = {"simple": 25, "slim": 10, "heavy": 500}
 BOOK_DEPTH, MOST_BOOK_DEPTH = 20, 50
 STATUSES = frozenset({"working", "filled", "canceled", "rejected"})
 MOST_TEXT = 200
+UNITED_EXCHANGE = "UNITED"  # of united accounts; it has no instruments (ALOR's protocol page D14)
 
 
 class RefusedError(Exception):
@@ -110,7 +111,7 @@ def read_request(kind: Kind, guid: str, message: Mapping[str, Any]) -> Subscribe
     """
     form = _choice(message, "format", FORMATS, "simple")
     exchange = _text(message, "exchange").upper()
-    if exchange not in EXCHANGES:
+    if exchange not in EXCHANGES and not (exchange == UNITED_EXCHANGE and kind in PORTFOLIO_KINDS):
         raise RefusedError(400, f"Unknown exchange '{exchange[:MOST_TEXT]}'")
     if kind in PORTFOLIO_KINDS:
         return SubscribeRequest(

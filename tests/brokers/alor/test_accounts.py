@@ -249,6 +249,18 @@ def test_portfolio_may_name_its_exchange(portfolio: str, exchange: str, expected
     assert (request["exchange"], request["portfolio"]) == expected
 
 
+@pytest.mark.parametrize("said", ["MOEX", "UNITED", None])
+@pytest.mark.parametrize(("code", "is_margined"), [("SBER", "false"), ("SiZ6", "true"), ("SBERF", "true")])
+def test_futures_of_a_united_account_are_margined(code: str, is_margined: str, said: str | None) -> None:
+    protocol = opened(AlorAccounts(), every("positions", "UNITED:E00000"))
+
+    found = records(protocol, data("positions-1", item("positions", symbol=code, exchange=said)))
+
+    row = rows(found)[0]
+    assert row is not None
+    assert (row["symbol"], row["is_margined"]) == (code, is_margined)
+
+
 def test_instrument_of_another_exchange_is_named_as_a_user_writes_it() -> None:
     protocol = opened(AlorAccounts(), every("positions"))
     foreign = item("positions", symbol="AAPL", exchange="SPBX")

@@ -368,7 +368,7 @@ def test_access_token_is_had_for_a_refresh_token_and_opens_the_session(url: str)
     client.close()
 
     assert client.notices[0] == SessionOpened(None, is_renewal=False)
-    assert portfolios_in(token) == ("D00001", "D00002", "7500001")
+    assert portfolios_in(token) == ("D00001", "D00002", "7500001", "E00001")
     end = expiry_of(token)
     assert end is not None
     assert 0 < end - time.time() <= 1_800

@@ -133,6 +133,8 @@ def test_weeks_begin_on_monday_and_months_on_the_first(api: Api) -> None:
         (f"{OURS}/nothing", {}, 404),
         (f"{OURS}/orders/1", {}, 404),
         ("/md/v2/Clients/SPBX/7500001/summary", {}, 404),
+        ("/md/v2/Clients/UNITED/D00001/summary", {}, 404),
+        ("/md/v2/Securities/UNITED/SBER", {}, 404),
         ("/md/v2/\ud800", {}, 400),
     ],
 )
