@@ -2,6 +2,7 @@
 
 from aries_nb.recording.folder import JSON, RecordingHeader
 from aries_nb.recording.reader import RecordingReader, RecordingSummary
+from aries_nb.recording.sealing import seal
 from aries_nb.recording.writer import RecordingStatistics, RecordingWriter
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "RecordingStatistics",
     "RecordingSummary",
     "RecordingWriter",
+    "seal",
 ]

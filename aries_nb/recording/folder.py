@@ -272,18 +272,18 @@ class FileSource:
 class Lock:
     """The right to write a recording, which one process has at a time. It ends with the process, however that ends.
 
-    Raises RecordingError if another writer has it, OSError if the file cannot be opened.
+    Raises RecordingError if another writer has it, OSError if the file cannot be opened. `is_patient` waits for it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_patient: bool = False) -> None:
         self._file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | SAFE, FILE_MODE)
         try:
             if hasattr(os, "fchmod"):
                 os.fchmod(self._file, FILE_MODE)
             if sys.platform == "win32":
-                msvcrt.locking(self._file, msvcrt.LK_NBLCK, 1)
+                msvcrt.locking(self._file, msvcrt.LK_LOCK if is_patient else msvcrt.LK_NBLCK, 1)
             else:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX | (0 if is_patient else fcntl.LOCK_NB))
         except OSError as error:
             os.close(self._file)
             raise RecordingError(
@@ -291,6 +291,12 @@ class Lock:
                 where=str(path),
                 advice="Close that one, or record to another path.",
             ) from error
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let the next writer have it. In a forked child process the parent keeps it."""

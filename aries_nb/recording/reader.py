@@ -106,6 +106,17 @@ class RecordingReader:
         """Read the whole recording and return where events are missing."""
         return [Hole.of(event) for event in self.events() if event.what == HOLE]
 
+    def holes_between_segments(self) -> list[Hole]:
+        """Return where events are missing between segments, by what these say at their ends; contents are not read."""
+        walk = _Walk(self.path, self.header.id, self._deleted())
+        found: list[Event] = []
+        for part in self._parts:
+            if part.first and part.last:
+                found += walk.hole_before(part.first, part.first.seq[0], part.first.received[0])
+                walk.skip(part.last)
+            walk.is_ended = part.is_ended
+        return [Hole.of(event) for event in (*found, *walk.end())]
+
     def _part(self, name: str) -> _Part:
         with Segment(self.path / name, self.header.id) as segment:
             first, last = segment.first(), segment.last()
@@ -158,7 +169,7 @@ class _Walk:
                     except MessageError as error:
                         self._damage = self._damage or str(error)
                         continue
-                    yield from self._hole_before(found.header, events[0])
+                    yield from self.hole_before(found.header, events[0].seq, events[0].received)
                     yield from events
                     self.skip(found.header)
                     self._seq, self._received = events[-1].seq, events[-1].received
@@ -171,7 +182,8 @@ class _Walk:
         if reason:
             yield Hole(reason, self._seq, self._received, None, None).event()
 
-    def _hole_before(self, header: BatchHeader, following: Event) -> Iterator[Event]:
+    def hole_before(self, header: BatchHeader, seq: int, received: int) -> Iterator[Event]:
+        """Yield the hole before a batch, if there is one; its first event has this `seq` and `received`."""
         missing = header.number - self._number - 1
         number, deleted = self._deleted
         if self._damage:
@@ -184,4 +196,4 @@ class _Walk:
             reason = CLOSED if self.is_ended else KILLED
         else:
             return
-        yield Hole(reason, self._seq, self._received, following.seq, following.received).event()
+        yield Hole(reason, self._seq, self._received, seq, received).event()
