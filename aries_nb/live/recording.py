@@ -132,7 +132,8 @@ class Recorder:
         self._broker, self._choices, self._report = broker, dict(choices), report
         self._arrivals = arrivals
         self._ring = EventRing()
-        arrivals.journals = (self._ring,)
+        if not arrivals.is_replay:
+            arrivals.journals = (self._ring,)
         self._recordings: dict[Path, Recording] = {}
         self._guard = threading.Lock()
 

@@ -58,6 +58,7 @@ class Arrivals:
 
     def __init__(self, clock: ExchangeClock | None = None, *, is_replay: bool = False) -> None:
         self.clock = clock or ExchangeClock()
+        self.is_replay = is_replay
         self.timer = MarketTimer(self.clock, is_live=not is_replay)
         self.answers = Answers(self, is_replay=is_replay)
         self.journals: tuple[Journal, ...] = ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,7 +21,7 @@ from aries_nb.brokers import Endpoint
 from aries_nb.errors import UsageError
 from aries_nb.model import Cause, GapSink, Observers, Rejected, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.model.journal import FRAME, HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import Arrivals
@@ -33,6 +34,7 @@ __all__ = ["Playback", "PlaybackPool", "ReplayClock", "replayed"]
 
 log = logging.getLogger("aries_nb")
 
+MOST_FRAMES = 500  # passed together
 BURST_SECONDS = 0.02  # of events between two turns of the loop
 MAX_SPEED = float("inf")
 _RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
@@ -110,12 +112,21 @@ class PlaybackSession(SessionState):
     def wait_open(self, timeout: float) -> None:
         """Return at once: a replay waits for no connection."""
 
+    def play_frames(self, frames: Sequence[bytes]) -> None:
+        """Pass frames that were received at the same time."""
+        unread = deque(frames)
+        while unread:
+            self.take(unread, lambda: False)
+            if self.intake.is_unfinished:  # its rest comes with the next event
+                return
+
     def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Pass an event; `routes_of` gives the routes that are asked for of a subscription."""
         what, body = event.what, event.body
-        if what in ("frame", "more"):
-            for notice in self.intake.take(body, event.received):
-                self._handle(notice)
+        if what == "frame":
+            self.play_frames([body])
+        elif what == "more":
+            self.play_frames([b""])
         elif what == "tick":
             now = decode(body, type=float)
             self.tick(now)
@@ -173,6 +184,21 @@ class _Run:
         self._torn: set[int] = set()  # connections of which events are missing
         self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
         self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
+
+    def play_frames(self, first: Event, bodies: list[bytes]) -> None:
+        """Pass frames of one connection that were received at the same time, of which `first` is the first event."""
+        self.done += len(bodies)
+        session = self._by_connection.get(first.connection)
+        if session is None or first.connection in self._torn:
+            return
+        self.pass_time(first.received)
+        clock = self.arrivals.clock
+        clock.held, self.arrivals.next = first.received, first.seq
+        try:
+            session.play_frames(bodies)
+        finally:
+            clock.held = None
+        self._fresh[session] = None
 
     def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Pass an event. Readers see its records after `publish`."""
@@ -355,18 +381,22 @@ class Playback:
             log.exception("the replay ended")
             raise
 
-    def _burst(self, is_enough: Callable[[Event], bool]) -> bool:
+    def _burst(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> bool:
         """Pass events for 20 ms, or until one of which `is_enough`; return whether it came to such a one, or the end.
 
-        What they say is visible then.
+        What they say is visible then. Frames that were received together are passed together, unless `is_step`:
+        `is_enough` is asked of the first of them alone.
         """
         until = elapsed() + BURST_SECONDS
         run = self._run
         try:
             while (event := self._upcoming) is not None and not is_enough(event):
-                run.play(event, self._routes_of)
+                if event.what == FRAME and not is_step:
+                    run.play_frames(event, self._same_read(event))
+                else:
+                    run.play(event, self._routes_of)
+                    self._upcoming = next(self._left, None)
                 self.clock.reached(event.received)
-                self._upcoming = next(self._left, None)
                 if elapsed() > until:
                     return False
             return True
@@ -374,9 +404,20 @@ class Playback:
             run.publish()
             self.clock.limit = self.last if self._upcoming is None else self._upcoming.received
 
-    async def _until(self, is_enough: Callable[[Event], bool]) -> None:
+    def _same_read(self, first: Event) -> list[bytes]:
+        """Take the frames that were received together with `first`, that included; return them."""
+        bodies = [first.body]
+        for event in self._left:
+            self._upcoming = event
+            if event[1:4] != first[1:4] or len(bodies) == MOST_FRAMES:
+                return bodies
+            bodies.append(event.body)
+        self._upcoming = None
+        return bodies
+
+    async def _until(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> None:
         """Pass events until one of which `is_enough`, or the end, and let the loop run in between."""
-        while not self._burst(is_enough):  # noqa: ASYNC110 - there is nothing to wait for
+        while not self._burst(is_enough, is_step=is_step):  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0)
 
     def _routes_of(self, subscription: Subscription) -> Sequence[Route]:
@@ -409,7 +450,7 @@ class Playback:
                 left -= event.what == "frame"
                 return False
 
-            await self._until(is_enough)
+            await self._until(is_enough, is_step=True)
         self.observers.notify()
 
     def _restart(self) -> None:
