@@ -577,5 +577,5 @@ class Link:
             self._streams.pop(id(store), None)
             with suppress(FutureTimeoutError):
                 for done in self._pool.unsubscribe(streams):
-                    done.result(ANSWER_SECONDS)
+                    done.result(0.0 if self.is_on_a_loop else ANSWER_SECONDS)
             raise self.refusal(refused)

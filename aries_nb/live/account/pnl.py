@@ -87,19 +87,21 @@ class CandleSource(ABC):
         """Raise the error of what the candles are made of, if it can have no more changes; else return. A hook."""
         return
 
-    def join(self, table: Table, since: int) -> None:
+    def join(self, table: Table, since: int, *, is_awaited: bool) -> None:
         """Fill a table with the candles from the one containing `since` on, and keep it current until `leave`.
 
-        `since` is in ns since the epoch. Raises UsageError where the server refuses the stream, and the error that
-        ended the feed.
+        `since` is in ns since the epoch. Blocks until the known candles are in the table, unless `is_awaited` is False.
+        Raises UsageError where the server refuses the stream, and the error that ended the feed.
         """
         member = _Member(table, since)
         with self._joining:
             # Before the stream begins, so that a table that leaves meanwhile is not the last.
             self._members[id(table)] = member
             try:
-                self._begin(since)
-                on_network(lambda: self._admit(member)).result(NETWORK_SECONDS)
+                self._begin(since, is_awaited=is_awaited)
+                admitted = on_network(lambda: self._admit(member))
+                if is_awaited:
+                    admitted.result(NETWORK_SECONDS)
             except BaseException:
                 self.leave(table)
                 raise
@@ -110,11 +112,11 @@ class CandleSource(ABC):
             self._end()
 
     @abstractmethod
-    def _begin(self, since: int) -> None:
+    def _begin(self, since: int, *, is_awaited: bool) -> None:
         """Begin the stream of candles from `since` (ns since the epoch) on, or extend a running one back to it.
 
-        A hook that `join` calls on its caller's thread, one call at a time; it may block. The candles go to `_put`, on
-        the network's thread.
+        A hook that `join` calls on its caller's thread, one call at a time; it may block if `is_awaited`. The candles
+        go to `_put`, on the network's thread.
         """
 
     @abstractmethod
@@ -184,7 +186,7 @@ class ReportedCandles(CandleSource):
         for member in list(self._members.values()):
             member.table.restart()
 
-    def _begin(self, since: int) -> None:
+    def _begin(self, since: int, *, is_awaited: bool) -> None:  # noqa: ARG002 - the link knows
         if self.streamed is None:
             self._rows.clear()  # candles since then may be missing
         elif since >= self._since:
@@ -233,10 +235,10 @@ class DerivedCandles(CandleSource):
         """Raise the error of the equity, if it can have no more changes; else return."""
         self.equity._source.check_coming()
 
-    def _begin(self, since: int) -> None:  # noqa: ARG002 - all of them are computed anyway
+    def _begin(self, since: int, *, is_awaited: bool) -> None:  # noqa: ARG002 - all of them are computed anyway
         if self._stop is not None:
             return
-        self._compute()  # the moments so far: the first view is not empty
+        self._compute(is_awaited=is_awaited)  # the moments so far: the first view is not empty
         worker = self.equity._source.worker()
         worker.add(self._compute)
         forget_equity = self.equity._source.watch(worker.wake)
@@ -254,7 +256,7 @@ class DerivedCandles(CandleSource):
 
     # The worker's thread; at first the one that joins.
 
-    def _compute(self) -> None:
+    def _compute(self, *, is_awaited: bool = True) -> None:
         with self._computing:
             rows = []
             for ts, equity in self.equity._source.moments(self._taken):
@@ -264,8 +266,9 @@ class DerivedCandles(CandleSource):
                 self._candle = self._after(ts // self._span * self._span, equity - self._opening)
                 # A state of each moment: how many are computed at once depends on how busy this process is.
                 rows.append(TableRow(ts, ts, self._account, (self._interval, *self._candle)))
-            if rows:
-                on_network(lambda: self._put(rows)).result(NETWORK_SECONDS)
+            written = on_network(lambda: self._put(rows)) if rows else None
+            if written is not None and is_awaited:
+                written.result(NETWORK_SECONDS)
 
     def _after(self, start: int, value: float) -> tuple[int, float, float, float, float]:
         """Return the candle that begins at `start` (ns since the epoch), updated with one more `value`.
@@ -294,7 +297,7 @@ class LivePnl(LiveTable):
         self._candles = source
         super().__init__(link, callbacks, "pnl", account, options=(("interval", interval),))
         try:
-            source.join(self._table, since)
+            source.join(self._table, since, is_awaited=not link.is_on_a_loop)
         except BaseException:
             self.close()
             raise
