@@ -109,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--start", help='where to begin, such as "14:30" (default: the beginning)')
     replay.set_defaults(run=_replay)
 
+    does = "list the recordings in a folder"
+    recordings = commands.add_parser("recordings", help=does, description=does[0].upper() + does[1:] + ", or say what "
+        "one holds. The exit status is 1 if one is damaged.")  # fmt: skip
+    recordings.add_argument("path", metavar="FOLDER", help="a folder of recordings, or a recording")
+    recordings.add_argument("--check", action="store_true", help="read all of them, and say where events are missing")
+    recordings.set_defaults(run=_recordings)
+
     does = "check versions and known problems, with a fix for each"
     doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
     doctor.add_argument(
@@ -274,6 +281,17 @@ def _replay(chosen: argparse.Namespace) -> int:
         print(f"{clock.start:%Y-%m-%d %H:%M:%S} to {clock.now:%H:%M:%S} UTC: {now.messages:,} messages, "
               f"{now.records:,} rows and updates, {now.gaps} gaps, {now.unreadable} unreadable")  # fmt: skip
     return 0
+
+
+def _recordings(chosen: argparse.Namespace) -> int:
+    from aries_nb.recording.catalog import StoredRecording, recordings
+
+    found = recordings(chosen.path, check=chosen.check)
+    table = found.summary(check=chosen.check) if isinstance(found, StoredRecording) else found
+    print(table.to_string(index=False) if len(table) else "There is no recording.")
+    if chosen.check and isinstance(found, StoredRecording) and len(holes := found.holes()):
+        print(f"\nevents are missing:\n{holes.to_string(index=False)}")
+    return int(bool((table["damage"] != "").any()))
 
 
 @contextmanager

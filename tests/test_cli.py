@@ -11,6 +11,7 @@ from websockets.sync.client import connect
 
 import aries_nb as anb
 from aries_nb.cli import main
+from tests.recording.recorded import events, record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["doctor"], ["known problems"]),
         (["record"], ["--symbols", "--to", "--account", "--keep", "--max-gb", "--url"]),
         (["replay"], ["--speed", "--start"]),
+        (["recordings"], ["--check", "exit status"]),
     ],
 )
 def test_each_command_explains_itself(
@@ -158,6 +160,7 @@ def test_a_market_is_recorded_and_replayed_without_a_notebook(
         (["replay", "nowhere.anb"], "there is no recording"),
         (["replay", "nowhere.anb", "--speed", "0"], "is no speed"),
         (["replay", sys.executable], "not a recording"),
+        (["recordings", "nowhere"], "there is no folder"),
     ],
 )
 def test_what_cannot_be_recorded_or_replayed_is_one_clear_line(
@@ -166,6 +169,24 @@ def test_what_cannot_be_recorded_or_replayed_is_one_clear_line(
     assert main(arguments) == 2
     output = capsys.readouterr()
     assert (word in output.err, output.err.count("\n"), output.out) == (True, 1, "")
+
+
+def test_recordings_are_listed_and_damage_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record(tmp_path / "a.anb", events(1_000), per_batch=100)
+    damaged = record(tmp_path / "b.anb", events(1_000), per_batch=100) / "000001.arrows"
+    data = bytearray(damaged.read_bytes())
+    data[5_000] ^= 1
+    damaged.write_bytes(data)
+
+    assert main(["recordings", str(tmp_path)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        str(tmp_path / "a.anb"),
+        str(tmp_path / "b.anb"),
+    ]
+    assert main(["recordings", str(tmp_path), "--check"]) == 1
+    assert "checksum" in capsys.readouterr().out
+    assert main(["recordings", str(tmp_path / "b.anb"), "--check"]) == 1
+    assert "events are missing" in capsys.readouterr().out
 
 
 def test_sim_speaks_the_second_brokers_protocol() -> None:

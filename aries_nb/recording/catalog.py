@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import duckdb
     import polars
 
-__all__ = ["Recording", "recordings"]
+__all__ = ["StoredRecording", "recordings"]
 
 MOST_RECORDINGS = 10_000
 COLUMNS = ("path", "broker", "from", "to", "events", "bytes", "holes", "damage")
 DAMAGED = "damaged"
 
 
-class Recording:
+class StoredRecording:
     """One recording: what it holds, and its rows by kind. Shows a summary in a cell. Any thread may use it.
 
     Rows come from the sealed part of the recording; `seal`, if given, is called before each query with the path, and
@@ -53,6 +53,10 @@ class Recording:
     def rows(self) -> Mapping[str, int]:
         """Number of sealed rows of each kind."""
         return sealed_kinds(self.path)
+
+    def summary(self, *, check: bool = False) -> pd.DataFrame:
+        """Return what there is, as one row with the columns that `recordings` has for a folder."""
+        return _table([self.path], is_checked=check)
 
     def holes(self) -> pd.DataFrame:
         """Read the whole recording, and return where events are missing.
@@ -127,7 +131,7 @@ class Recording:
         return [str(file) for file in files]
 
     def __repr__(self) -> str:
-        return f"<Recording {str(self.path)!r} of {self.broker!r}: {self._reader.summary.events:,} events>"
+        return f"<StoredRecording {str(self.path)!r} of {self.broker!r}: {self._reader.summary.events:,} events>"
 
     def _repr_html_(self) -> str:
         lines = _line(self.path, is_checked=False)
@@ -137,7 +141,7 @@ class Recording:
         return f"<table>{cells}</table>"
 
 
-def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | Recording:
+def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | StoredRecording:
     """Return what recordings there are in a folder, or the recording at `path` itself.
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
@@ -149,13 +153,17 @@ def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataF
     place = Path(path)
     with explained(place):
         if is_recording(place):
-            return Recording(place)
+            return StoredRecording(place)
         if not place.is_dir():
             raise UsageError("there is no folder", where=str(place), advice="Check the path.")
         found = sorted(child for child in place.iterdir() if is_recording(child))
     if len(found) > MOST_RECORDINGS:
         raise UsageError(f"there are more than {MOST_RECORDINGS:,} recordings", where=str(place))
-    lines = [_line(each, is_checked=check) for each in found]
+    return _table(found, is_checked=check)
+
+
+def _table(paths: list[Path], *, is_checked: bool) -> pd.DataFrame:
+    lines = [_line(path, is_checked=is_checked) for path in paths]
     kinds = sorted({name for line in lines for name in line}.difference(COLUMNS))
     return pd.DataFrame({name: [line.get(name, 0) for line in lines] for name in (*COLUMNS, *kinds)})
 

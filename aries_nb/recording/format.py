@@ -132,8 +132,8 @@ def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterato
         raise MessageError("the checksum of a batch is wrong")
     seq, received, connection, what = (batch.column(place).to_numpy() for place in range(4))
     is_known = (
-        (int(seq.min()), int(seq.max())) == header.seq
-        and (int(received.min()), int(received.max())) == header.received
+        _span(batch.column(0)) == header.seq
+        and _span(batch.column(1)) == header.received
         and 0 <= int(what.min()) <= int(what.max()) < len(header.whats)
     )
     if not is_known:
@@ -166,13 +166,13 @@ class StreamEncoder:
             pa.array(seq, pa.int64()),
             pa.array(received, pa.int64()),
             pa.array(connection, pa.int32()),
-            pa.array(list(map(names.__getitem__, what)), pa.int8()),
+            pa.array([names[name] for name in what] if len(names) > 1 else [0] * len(what), pa.int8()),
             pa.array(body, pa.binary()),
         ]
         batch = pa.record_batch(columns, schema=SCHEMA)
         header = BatchHeader(
             recording=self._recording, number=number, session=self._session, before=before, rows=len(rows),
-            seq=(min(seq), max(seq)), received=(min(received), max(received)), whats=tuple(names), crc=_checksum(batch),
+            seq=_span(columns[0]), received=_span(columns[1]), whats=tuple(names), crc=_checksum(batch),
         )  # fmt: skip
         self._writer.write_batch(batch, custom_metadata=header.texts())
         return self._taken(), header
@@ -213,6 +213,11 @@ def _body_parts(batch: pa.RecordBatch) -> tuple[np.ndarray[tuple[int], np.dtype[
     _, offsets, values = column.buffers()
     ends = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4)
     return ends, memoryview(values or b"")[ends[0] : ends[-1]]
+
+
+def _span(column: pa.Int64Array) -> tuple[int, int]:
+    values = column.to_numpy()
+    return int(values.min()), int(values.max())
 
 
 def _little(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> memoryview:

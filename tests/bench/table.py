@@ -34,6 +34,7 @@ ROWS = {
     "late": "late_rows",
     "chart": "chart_frame",
     "memory": "memory",
+    "recording": "recording_cost",
     "cell": "busy_cell",
     "alor-cell": "alor_busy_cell",
     "browser": "browser_latency",

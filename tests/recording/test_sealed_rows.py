@@ -13,7 +13,7 @@ import pytest
 import aries_nb as anb
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.recording import seal
-from aries_nb.recording.catalog import Recording, recordings
+from aries_nb.recording.catalog import StoredRecording, recordings
 from tests.recording.recorded import MADE, events, record
 
 HOUR = 3_600_000_000_000
@@ -46,11 +46,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_rows_come_back_in_the_order_of_arrival(path):
-    rows = Recording(path).df("quotes")
+    rows = StoredRecording(path).df("quotes")
 
     expected = pa.concat_tables([quotes(0), quotes(1)]).to_pandas()
     pd.testing.assert_frame_equal(expected, rows, check_categorical=False)
-    assert Recording(path).rows == {"quotes": 6_000, "trades": 10}
+    assert StoredRecording(path).rows == {"quotes": 6_000, "trades": 10}
 
 
 def test_files_are_sorted_by_symbol_and_arrival_and_only_the_owner_reads_them(path):
@@ -73,7 +73,7 @@ def test_sealing_twice_is_harmless_and_more_rows_of_an_hour_replace_it(path):
     seal(path, "quotes", pa.concat_tables([quotes(0), quotes(5, 100)]), MADE)
 
     assert before == again
-    assert Recording(path).rows["quotes"] == 6_100
+    assert StoredRecording(path).rows["quotes"] == 6_100
     assert len(list((path / "tables" / "quotes").glob("*.parquet"))) == 2
 
 
@@ -82,13 +82,13 @@ def test_a_file_that_is_not_noted_is_not_read(path):
     (folder / "123.parquet.part").write_bytes(b"half")
     (folder / "2026-01-05T12-00000000.parquet").write_bytes(b"not noted")
 
-    assert len(Recording(path).df("quotes")) == 6_000
+    assert len(StoredRecording(path).df("quotes")) == 6_000
 
 
 def test_duckdb_polars_and_dask_with_two_workers_count_the_same(path):
     import dask
 
-    recording = Recording(path)
+    recording = StoredRecording(path)
     counts = recording.df("quotes").groupby("symbol", observed=True).size().to_dict()
 
     by_duckdb = recording.sql("select symbol, count(*) as n from quotes group by 1").df().set_index("symbol")["n"]
@@ -104,22 +104,22 @@ def test_duckdb_polars_and_dask_with_two_workers_count_the_same(path):
 def test_sql_sees_a_table_of_the_user_by_its_name_alone(path):
     mine = pd.DataFrame({"symbol": ["AAPL"], "weight": [2.0]})
 
-    joined = Recording(path).sql("select count(*) as n from trades join mine using (symbol)", mine=mine)
+    joined = StoredRecording(path).sql("select count(*) as n from trades join mine using (symbol)", mine=mine)
 
     assert joined.df()["n"].item() in {3, 4}
     with pytest.raises(Exception, match="mine"):
-        Recording(path).sql("select * from mine")
+        StoredRecording(path).sql("select * from mine")
 
 
 def test_a_kind_without_rows_names_those_with_rows(path):
     with pytest.raises(UsageError, match=r"no rows of 'bars'.*There are quotes, trades\."):
-        Recording(path).df("bars")
+        StoredRecording(path).df("bars")
 
 
 def test_what_is_recorded_is_sealed_before_a_query(path):
     asked = []
 
-    Recording(path, seal=asked.append).df("quotes")
+    StoredRecording(path, seal=asked.append).df("quotes")
 
     assert [path] == asked
 
@@ -136,7 +136,7 @@ def test_a_library_that_is_missing_is_named_with_the_line_that_installs_it(path,
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(UsageError, match=r"is not installed.*pip install 'aries_nb\[analysis\]'"):
-        call(Recording(path))
+        call(StoredRecording(path))
 
 
 @pytest.mark.parametrize("place", [30, -30])
@@ -147,7 +147,7 @@ def test_a_flipped_bit_in_a_file_of_rows_is_noticed(path, place):
     file.write_bytes(data)
 
     with pytest.raises(RecordingError, match="checksum"):
-        Recording(path).df("quotes")
+        StoredRecording(path).df("quotes")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_manifest_that_names_something_else_is_refused(path, entry):
     write_json(path / "tables" / "quotes" / "manifest.json", {"files": [entry]})
 
     with pytest.raises(RecordingError, match="damaged"):
-        Recording(path).df("quotes")
+        StoredRecording(path).df("quotes")
 
 
 def test_a_link_to_rows_elsewhere_is_not_followed(path, tmp_path):
@@ -168,9 +168,9 @@ def test_a_link_to_rows_elsewhere_is_not_followed(path, tmp_path):
     file.symlink_to(tmp_path / "elsewhere.parquet")
 
     with pytest.raises(RecordingError):
-        Recording(path).df("quotes")
+        StoredRecording(path).df("quotes")
     with pytest.raises(RecordingError):
-        Recording(path).scan("quotes")
+        StoredRecording(path).scan("quotes")
 
 
 @pytest.mark.parametrize("kind", ["", "../quotes", "Quotes", "a b"])
@@ -209,7 +209,7 @@ def test_holes_are_a_table(tmp_path):
     path = record(tmp_path / "a.anb", events(10))
     record(path, events(20)[10:])
 
-    table = Recording(path).holes()
+    table = StoredRecording(path).holes()
 
     assert list(table) == ["from", "to", "seq", "reason"]
     assert table["from"][0] <= table["to"][0]
@@ -218,7 +218,7 @@ def test_holes_are_a_table(tmp_path):
 def test_a_cell_shows_the_recording_escaped(tmp_path):
     path = record(tmp_path / "a<b>.anb", events(10), broker="<script>")
 
-    shown = Recording(path)._repr_html_()
+    shown = StoredRecording(path)._repr_html_()
 
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
