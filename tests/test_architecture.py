@@ -57,8 +57,8 @@ TIMES = {
         "net.websocket", "net.session", "net.events.playback",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
-        "live.card", "live.staleness", "live.account.positions", "live.market.bars",
-        "live.market.current_bar", "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
+        "live.card", "live.staleness", "live.account.positions",
+        "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {"net.events.exchange_clock", "net.lag", "net.auth.oauth"},
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or

@@ -37,7 +37,8 @@ from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
 from aries_nb.live.live_object import LiveRegistry, browser_session
-from aries_nb.live.market.bars import INTERVALS, BarHistory, LiveBars, checked_span
+from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
+from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
@@ -52,6 +53,7 @@ from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Colum
 from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.answers import Requests
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import Playback
 from aries_nb.net.http_client import HttpClient, NoHttp, http_base
@@ -141,7 +143,9 @@ class Feed(BoundToProcess):
         else:
             self._http = NoHttp(url)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
-        self._link.fill_gaps_with(GapFill(self._reference, arrivals, self._link.report).start)
+        base, get, report = self._http.base, self._http.get, self._link.report
+        lookups = lambda get: MarketReference(Requests(base, get), broker.lookup, arrivals.clock)  # noqa: E731
+        self._link.fill_gaps_with(GapFill(lookups, get, arrivals, report).start)
         self._registry = LiveRegistry(self._check)
         self._accounts = UserData(
             lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),

@@ -73,13 +73,16 @@ class _Fill(NamedTuple):
 class GapFill:
     """Requests missing trades over HTTP and inserts them into rolling frames, one trade gap after the other.
 
-    A trade gap is the missing trades of one symbol. `report` is called with a text when a request fails. Used on the
-    network's thread only.
+    A trade gap is the missing trades of one symbol. `lookups` returns lookups whose requests are made with the function
+    that it is given, `get` makes them. `report` is called with a text when a request fails. Used on the network's
+    thread only.
     """
 
-    def __init__(self, reference: MarketReference, arrivals: Arrivals, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, lookups: Callable[[Get], MarketReference], get: Get, arrivals: Arrivals, report: Callable[[str], None]
+    ) -> None:
         self._report = report
-        self._reference = reference
+        self._lookups, self._get = lookups, get
         self._arrivals = arrivals
         self._asked: dict[_Span, list[_Fill]] = {}  # the trade gaps that wait for one answer
         self._open: dict[_Key, list[bool | None]] = {}  # whether each part was filled
@@ -108,8 +111,8 @@ class GapFill:
         self._arrivals.answers.ask(
             "trades",
             f"{symbol} {after[1]} {before[1]}",
-            self._reference.get,
-            lambda get: self._requested(hole, get),
+            self._get,
+            lambda get, _: self._requested(hole, get),
             lambda reply: self._take(span, reply),
             lane="trades",
             is_wanted=lambda: any(each.is_waited_for for each in jobs),
@@ -156,8 +159,7 @@ class GapFill:
         after, before = hole.after, hole.before
         # The request is in whole milliseconds, both ends included; trade ids decide which trades lie within.
         start, end = pd.Timestamp(after[0], tz="UTC"), pd.Timestamp(before[0] + 1_000_000, tz="UTC")
-        reference = self._reference.asking(get)
-        trades = reference.trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
+        trades = self._lookups(get).trades(hole.subscription.symbol, None, start=start.floor("ms"), end=end)
         keys = list(zip(_nanoseconds(trades), trades["trade_id"].tolist(), strict=True))
         return trades[[after < key < before for key in keys]]
 

@@ -185,6 +185,15 @@ class BarSeries:
         is_open = not self._is_interrupted and low <= start <= high and start not in self._joined
         return start if is_open else None
 
+    def is_final(self, now: int) -> bool:
+        """Return whether all bars had ended by `now` (ns since the epoch), and none may lack trades."""
+        low, _ = self._incomplete
+        return low == _NEVER and not self._is_interrupted and self._newest_start < self._start_of(now)
+
+    @property
+    def _newest_start(self) -> int:
+        return self._starts[-1] if self._starts else -_NEVER
+
     def estimate(self, start: int, bars: BarPage) -> None:
         """Replace the running bar, which begins at `start` (ns since the epoch), by that in the history's reply `bars`.
 

@@ -312,6 +312,19 @@ class RollingFrame:
         slab, start, end, *_ = self._published
         return slab.frame.iloc[max(first - slab.base, start) : end], slab.base + end
 
+    def arrays_since(self, first: int) -> tuple[Mapping[str, AnyArray], int]:
+        """Return the columns of the rows of `frame_since`, without a copy, and the number after the newest.
+
+        `ts` and `received` are in us since the epoch, texts the codes of `codes_of`. It costs a hundredth of a frame.
+        """
+        slab, start, end, *_ = self._published
+        begin = max(first - slab.base, start)
+        return {name: column[begin:end] for name, column in slab.all_arrays().items()}, slab.base + end
+
+    def codes_of(self, name: str, *texts: str) -> list[int]:
+        """Return the codes of those of the texts that the text column `name` has had."""
+        return [self._codes[name][text] for text in texts if text in self._codes[name]]
+
     def counted_until(self, last: int) -> pd.DataFrame:
         """Return the rows in the window numbered below `last`, without prints that do not count, oldest first."""
         slab, start, end, _, void = self._published

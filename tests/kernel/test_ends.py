@@ -40,19 +40,19 @@ GOES_ON = "quotes.wait(rows=quotes.received + 20)\nprint(feed.state, len(feed.ga
 # A stopped market does not answer: the progress bar stays.
 LOAD = f"""
 from aries_nb.live import notebook
-from aries_nb.live.market import bars
+from aries_nb.live.market import bar_history
 notebook.LONG_SECONDS = 0.0
-ask = bars.BarHistory.ask
+ask = bar_history.BarHistory.ask
 def ask_without_answer(self, start, end, *, reached):
     reached(end)
     os.kill({{market}}, signal.SIGSTOP)
     print({READY!r})
     return ask(self, start, end, reached=reached)
-bars.BarHistory.ask = ask_without_answer
+bar_history.BarHistory.ask = ask_without_answer
 try:
     feed.bars({{symbol!r}})
 finally:
-    bars.BarHistory.ask = ask
+    bar_history.BarHistory.ask = ask
 """
 BEGINNINGS = [BEGIN + STREAM.format(broker=broker, symbol=SYMBOLS[broker]) + URL for broker in BROKERS]
 BARS_SHOWN = """

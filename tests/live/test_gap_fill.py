@@ -32,9 +32,6 @@ class Reference:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def asking(self, get: object) -> Reference:
-        return self
-
     def get(self, path: str, params: object = None) -> bytes:
         return b""
 
@@ -55,7 +52,7 @@ def reference() -> Reference:
 @pytest.fixture
 def refill(reference: Reference) -> GapFill:
     stand_in: Any = reference
-    return GapFill(stand_in, Arrivals(), logging.getLogger(__name__).info)
+    return GapFill(lambda _: stand_in, reference.get, Arrivals(), logging.getLogger(__name__).info)
 
 
 def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:

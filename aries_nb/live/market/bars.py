@@ -3,140 +3,55 @@
 from __future__ import annotations
 
 import logging
-import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.brokers import Reference
-from aries_nb.errors import FeedError, UsageError
-from aries_nb.live.arguments import checked_span_ns
+from aries_nb.errors import FeedError
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
-from aries_nb.live.market.current_bar import CurrentBar, Trades, trades_in
+from aries_nb.live.market.bar_history import DAY, BarHistory
+from aries_nb.live.market.current_bar import CurrentBar, Trades, counted, trades_in
 from aries_nb.live.notebook import LoadProgress
 from aries_nb.model import CANCELLED, CORRECTED, BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
-from aries_nb.model.clock import MOST_AHEAD_NS, elapsed
+from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.model.settings import Engine, check_plotly
-from aries_nb.net.background import run_on_thread
-from aries_nb.net.http_client import HttpClient
+from aries_nb.net.events.answers import Get, Reply
+from aries_nb.net.events.market_timer import GRID_NS
 from aries_nb.store import Gap, GapLog
-from aries_nb.store.bars import MOST_BARS, BarSeries
+from aries_nb.store.bars import BarSeries
 
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter
 
-__all__ = ["INTERVALS", "BarHistory", "BarsSource", "LiveBars", "checked_span"]
+__all__ = ["BarsSource", "LiveBars"]
 
 log = logging.getLogger("aries_nb")
 
-INTERVALS: Mapping[str, int] = {  # in seconds
-    "1min": 60, "3min": 180, "5min": 300, "15min": 900, "30min": 1_800,
-    "1h": 3_600, "2h": 7_200, "3h": 10_800, "4h": 14_400, "1d": 86_400,
-}  # fmt: skip
-
-DAY_SECONDS = 86_400
 SECOND = 1_000_000_000
+NEVER = 2**63 - 1
 MARGIN_NS = 5 * SECOND  # the largest difference between the exchange's clock and ours, at a gap or the beginning
 GRACE_NS = 2 * SECOND  # after which the history has the last trade of a bar (assumed)
-MOST_PAGES = 1_000  # the limit of requests for one history
-PACE_SECONDS = 0.1
-LOOK_SECONDS = 1.0
-MOST_PAUSE_SECONDS = 60.0
+LOOK_NS = SECOND  # between two looks without a change
+MOST_PAUSE_NS = 60 * SECOND
 HELD_TRADES = 100_000
 # The id distinguishes a repeated trade from an equal one, the source a backfilled trade from a live one.
 TRADE_FIELDS = ("price", "size", "trade_id", "source")
-DAY = 86_400 * SECOND
 MOST_AHEAD = pd.Timedelta(MOST_AHEAD_NS, "ns")
-LONG_WEEKEND = 4  # days without a bar that are usual
-MOST_LOOKS_BACK = 3
 TABLE_ROWS = 20
 TABLE_COLUMNS = (
     Column("start", "time"),
     *map(Column, ("open", "high", "low", "close", "volume", "trades")),
     Column("source", "text"),
 )
-
-
-class BarHistory:
-    """Requests the historical bars of one instrument over HTTP, in as many pages as necessary.
-
-    `interval_s` is the length of a bar in seconds. Its methods block: any thread but the network's may call them.
-    """
-
-    def __init__(self, http: HttpClient, reference: Reference, symbol: str, interval_s: int) -> None:
-        self._http = http
-        self._reference = reference
-        self.symbol = symbol
-        self._interval_s = interval_s
-        self._before: int | None = None  # what the newest page said of earlier bars
-
-    def start_of(self, ts: int) -> int:
-        """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
-        return self._reference.bar_start(ts, self._interval_s)
-
-    def ask(self, start: int, end: int, *, reached: Callable[[int], object] | None = None) -> BarPage:
-        """Return the bars that begin in [start, end), both in ns since the epoch. Blocks.
-
-        The newest page is requested first, and no further one once there are 200,000 bars. `reached` is called before
-        each further page with the time from which on the bars have arrived. Raises FeedError for a page that cannot be
-        parsed or is refused, ConnectError or TokenError without a reply.
-        """
-        pages: list[BarPage] = []
-        next_end = end
-        while start < next_end and sum(len(page.start_ns) for page in pages) < MOST_BARS and len(pages) < MOST_PAGES:
-            page = self._page(start, next_end)
-            pages.append(page)
-            self._before = page.next_end_ns
-            if page.next_end_ns is None or page.next_end_ns >= next_end:
-                break  # a server without an earlier page has no more
-            next_end = page.next_end_ns
-            if reached is not None and start < next_end:
-                reached(next_end)
-        return _joined(pages, start, end)
-
-    def days(self, start: int, end: int, *, days: int, reached: Callable[[int], object] | None = None) -> BarPage:
-        """Return the bars that begin in [start, end), and earlier ones until those of `days` trading days are there.
-
-        Times are in ns since the epoch. A trading day is one with bars, such as Friday on a Sunday, or the day before a
-        holiday. Looks back over at most some weeks without a bar. Blocks, and raises the errors of `ask`.
-        """
-        bars = self.ask(start, end, reached=reached)
-        span = (2 * days + LONG_WEEKEND) * DAY
-        for _ in range(MOST_LOOKS_BACK):
-            known = {self._day(each) for each in bars.start_ns}
-            missing = days - len(known)
-            if missing <= 0:
-                break
-            begin, end = start - span, start
-            earlier = self.ask(self.start_of(begin), end)
-            newest = sorted({self._day(each) for each in earlier.start_ns} - known)[-missing:]
-            first = newest[0] if newest else end
-            bars = _joined([bars, earlier], min(first, end), 2**63 - 1)
-            # The server may say where the newest bar before an empty span is.
-            start = begin if self._before is None else min(begin, self._before)
-        return bars
-
-    def _day(self, ts: int) -> int:
-        return self._reference.bar_start(ts, DAY // SECOND)
-
-    def _page(self, start: int, end: int) -> BarPage:
-        query = self._reference.bars(self.symbol, self._interval_s, start, end)
-        body = self._http.get(query.path, dict(query.params))
-        try:
-            return self._reference.read_bars(body)
-        except ValueError as error:
-            what = f"the bars of {self.symbol!r} cannot be read: {error}"
-            raise FeedError(what, where=self._http.base + query.path, advice="Check the symbol.") from error
 
 
 class LiveBars(LiveObject):
@@ -296,7 +211,7 @@ class BarsSource:
 
     def table(self) -> TableData:
         """Return the newest 20 bars as a table for a view, the newest first."""
-        newest = self._upkeep.series.frame(self._upkeep.clock.now_ns() - GRACE_NS, newest=TABLE_ROWS).iloc[::-1]
+        newest = self._upkeep.bars(newest=TABLE_ROWS).iloc[::-1]
         starts = _nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
         title = f"{self._bars.interval} bars of {self._bars.symbol}"
@@ -308,24 +223,26 @@ class _Request(NamedTuple):
 
     final_before: int
     marks: int
-    reply: Future[BarPage]
+    reply: Future[tuple[BarPage, int]]
 
 
 class _BarUpdater:
-    """Fills a `BarSeries` from history and live trades, on a thread of its own.
+    """Fills a `BarSeries` from history and live trades, on the network's thread.
 
-    It does not refer to the `LiveBars`, so that these can be garbage-collected.
+    It looks at multiples of 0.1 s of market time after a change, and each second until all bars are final. So the bars
+    are a function of the feed's events. It does not refer to the `LiveBars`, so that these can be garbage-collected.
     """
 
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
         self.observers = Observers()
-        self.clock = link.clock
+        self._arrivals = link.arrivals
+        self._clock = link.clock
         self._clock_base = link.clock.base
         self._link = link
         self._gaps = gaps
         self._history = history
-        self._begun = self._told_until = self.clock.now_ns()
+        self.at = self._begun = self._told_until = self._arrivals.now
         self._lasting: dict[int, Gap] = {}  # by number
         self._own_gaps: set[int] = set()  # that are of one object alone, this one
         self._over = {
@@ -335,56 +252,46 @@ class _BarUpdater:
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
         self._position = 0
-        self._running = CurrentBar(self._tape, self.series, history, link.clock, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
+        self._running = CurrentBar(self._tape, self.series, self, link.clock, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
         self._closed_until = 0  # start of the first bar that may be incomplete
-        self._ask_at = 0.0
-        self._pause = LOOK_SECONDS
-        self.error: FeedError | None = None  # why the history never came
+        self._ask_at = 0
+        self._pause = LOOK_NS
         self._request: _Request | None = None
-        self._closed = threading.Event()
-        self._wake = threading.Event()
-        self._undo = (self._tape.watch(self._wake.set), gaps.watch(self._wake.set))
+        self.error: FeedError | None = None  # why the history never came
+        self._has_begun = self._is_closed = False
+        self._look_at = NEVER
+        self._cancel: Callable[[], None] = lambda: None
+        self._undo = (self._tape.watch(self._changed), gaps.watch(lambda: self._arrivals.soon(self._changed)))
+
+    # Any thread.
 
     def begin(self, span_ns: int, name: str, *, is_awaited: bool) -> None:
-        """Request the history on the caller's thread, which blocks, then start the thread that keeps the bars current.
+        """Request the history on the caller's thread, which blocks, then keep the bars current.
 
         `span_ns` is the length of the history in ns; `name` is shown with the progress. Raises FeedError, ConnectError
-        or TokenError where the history could not be requested. Unless `is_awaited` this returns at once: the history
-        is requested on that thread, and what would be raised becomes `error`.
+        or TokenError where the history could not be requested. Unless `is_awaited`, and in a replay, this returns at
+        once: the history is requested on another thread, and what would be raised becomes `error`.
         """
-        if is_awaited:
-            self._load(span_ns, name)
-        work = self._run if is_awaited else partial(self._load_and_run, span_ns, name)
-        threading.Thread(target=work, name="aries-nb-bars", daemon=True).start()
-
-    def _load_and_run(self, span_ns: int, name: str) -> None:
-        try:
-            self._load(span_ns, name)
-        except FeedError as error:
-            self.error = error
-            self.observers.notify()
+        answers, history = self._arrivals.answers, self._history
+        question = "bars", f"{history.key} history", history.get, partial(self._loaded, span_ns, name), self._take
+        if is_awaited and not answers.is_replay:
+            answers.fetch(*question)
         else:
-            self.observers.notify()
-            self._run()
+            self._arrivals.do(lambda: answers.ask(*question))
 
-    def _load(self, span_ns: int, name: str) -> None:
-        live_from = self.clock.now_ns() - MARGIN_NS
-        start = self._history.start_of(max(live_from - span_ns, 0))
-        end = self.clock.now_ns() + MARGIN_NS
+    def _loaded(self, span_ns: int, name: str, get: Get, asked: int) -> BarPage:
+        history, days, end = self._history.asking(get), span_ns // DAY, asked + MARGIN_NS
+        start = history.start_of(max(asked - MARGIN_NS - span_ns, 0))
         with LoadProgress(name, start, end) as loading:
-            days = span_ns // DAY
-            ask = partial(self._history.days, days=days) if days else self._history.ask
-            bars = ask(start, end, reached=loading.reached)
-        self._position = self._tape.version  # the reply counts these trades (assumed)
-        self.series.mark_incomplete(live_from, max([self.clock.now_ns() + MARGIN_NS, *bars.start_ns[-1:]]))
-        self.series.history(bars, final_before=self._history.start_of(live_from))
+            ask = partial(history.days, days=days) if days else history.ask
+            return ask(start, end, reached=loading.reached)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the time spans of the gaps that overlap incomplete bars. Any thread.
+        """Return the time spans of the gaps that overlap incomplete bars.
 
         Only gaps that lasted until after this object was made.
         """
-        now = self.clock.now_ns()
+        now = self._arrivals.now
         spans = {
             gap.started: GapSpan(gap.started, gap.ended, gap.cause)
             for gap in self._gaps.all()
@@ -397,9 +304,19 @@ class _BarUpdater:
         """What the stream of trades fills."""
         return self._tape
 
-    def bars(self) -> pd.DataFrame:
-        """Return all bars as `LiveBars.df` does."""
-        return self.series.frame(self.clock.now_ns() - GRACE_NS)
+    def bars(self, *, newest: int | None = None) -> pd.DataFrame:
+        """Return all bars as `LiveBars.df` does, or the newest ones, with those complete that had ended at `at`."""
+        return self.series.frame(self.at - GRACE_NS, newest=newest)
+
+    def close(self) -> None:
+        """Unsubscribe from the trades and end the updates; idempotent."""
+        self._is_closed = True
+        self._cancel()
+        for undo in self._undo:
+            undo()
+        self._link.release(self._tape)
+
+    # The network's thread.
 
     def give_up(self, reason: str) -> None:
         """Unsubscribe from the trades until the link takes them up again; a gap with `reason` begins."""
@@ -407,43 +324,92 @@ class _BarUpdater:
         if gap is not None:
             self._own_gaps.add(gap)
 
-    def close(self) -> None:
-        """Unsubscribe from the trades and end the thread; idempotent."""
-        self._closed.set()
-        self._wake.set()
-        for undo in self._undo:
-            undo()
-        self._link.release(self._tape)
+    @property
+    def symbol(self) -> str:
+        """The instrument."""
+        return self._history.symbol
 
-    def _run(self) -> None:
-        while not self._closed.wait(PACE_SECONDS) and self._link.state != "closed":
-            self._wake.wait(LOOK_SECONDS)
-            self._wake.clear()
-            if self._link.is_given_up(self._tape):
-                continue
-            before, now = self.series.version, self.clock.now_ns()
-            try:
-                self._follow_clock()
-                self._take_gaps()
-                self._take_trades()
-                self._ask_again()
-                self._running.look(now, self._position)  # `now` from before: a request may have taken long
-            except Exception:  # the border of the thread: the bars stay, and the next round tries again
-                log.exception("bars of %s", self._history.symbol)
-            closed, self._closed_until = self._closed_until, self._history.start_of(now - GRACE_NS)
-            if self.series.version != before or self._closed_until != closed:  # a bar ends also without a trade
-                self.observers.notify()
+    def start_of(self, ts: int) -> int:
+        """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
+        return self._history.start_of(ts)
+
+    def request(self, start: int, end: int) -> Future[tuple[BarPage, int]]:
+        """Request the bars that begin in [start, end), in ns, for the running bar; returns at once."""
+        return self._requested("running", start, end)
+
+    def _requested(self, what: str, start: int, end: int) -> Future[tuple[BarPage, int]]:
+        history = self._history
+        reply = self._arrivals.answers.ask(
+            "bars",
+            f"{history.key} {what}",
+            history.get,
+            lambda get, _: history.asking(get).ask(start, end),
+            lambda reply: (reply.value(), reply.received),
+        )
+        reply.add_done_callback(lambda _: self._changed())
+        return reply
+
+    def _take(self, reply: Reply[BarPage]) -> None:
+        """Take the history as the bars so far, and look for changes from now on."""
+        try:
+            bars, live_from = reply.value(), reply.asked - MARGIN_NS
+        except FeedError as error:
+            self.error = error
+            self.observers.notify()
+            raise
+        self._begun = self._told_until = reply.asked
+        self._position = self._tape.version  # the reply counts these trades (assumed)
+        self.series.mark_incomplete(live_from, max([reply.received + MARGIN_NS, *bars.start_ns[-1:]]))
+        self.series.history(bars, final_before=self._history.start_of(live_from))
+        self.at = reply.received
+        self._running.restart(0)
+        self._has_begun = True
+        self.observers.notify()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._look_by((self._arrivals.now // GRID_NS + 1) * GRID_NS)
+
+    def _look_by(self, instant: int) -> None:
+        if self._has_begun and not self._is_closed and instant < self._look_at:
+            self._cancel()
+            self._look_at = instant
+            self._cancel = self._arrivals.timer.at(instant, self._look)
+
+    def _look(self, now: int) -> None:
+        self._look_at = NEVER
+        if self._is_closed or self._link.state == "closed":
+            return
+        if not self._link.is_given_up(self._tape):
+            self._update(now)
+        if not (self._request is None and self.series.is_final(now - GRACE_NS)):
+            self._look_by((now // LOOK_NS + 1) * LOOK_NS)
+
+    def _update(self, now: int) -> None:
+        before = self.series.version
+        try:
+            self._follow_clock()
+            self._take_gaps()
+            self._take_trades()
+            self._ask_again(now)
+            self._running.look(now, self._position)
+        except Exception:  # the border to the adapter's code: the bars stay, and the next round tries again
+            log.exception("bars of %s", self._history.symbol)
+        self.at = now
+        closed, self._closed_until = self._closed_until, self._history.start_of(now - GRACE_NS)
+        if self.series.version != before or self._closed_until != closed:  # a bar ends also without a trade
+            self.observers.notify()
 
     def _follow_clock(self) -> None:
         """Ask again for all bars since the beginning if market time was corrected: trades may lie in the wrong ones."""
-        moved, self._clock_base = self.clock.base - self._clock_base, self.clock.base
+        moved, self._clock_base = self._clock.base - self._clock_base, self._clock.base
         if moved:
-            self.series.mark_incomplete(self._begun + min(moved, 0) - MARGIN_NS, self.clock.now_ns() + MARGIN_NS)
+            self.series.mark_incomplete(self._begun + min(moved, 0) - MARGIN_NS, self._arrivals.now + MARGIN_NS)
             self._begun, self._told_until = self._begun + moved, self._told_until + moved
             self._running.restart(self._tape.version)
 
     def _take_gaps(self) -> None:
-        now = self.clock.now_ns()
+        now = self._arrivals.now
         ours = {gap.number: gap for gap in self._gaps.all() if self._is_ours(gap)}
         lasting = {number: gap for number, gap in ours.items() if gap.ended is None}
         over = {number: gap for number, gap in ours.items() if number not in lasting}
@@ -480,22 +446,29 @@ class _BarUpdater:
 
     def _take_trades(self) -> None:
         expected = self._position
-        rows, self._position = self._tape.frame_since(expected)
-        if self._position - expected > len(rows):  # this thread was delayed until trades had left the window
-            self.series.mark_incomplete(self._told_until, self.clock.now_ns() + MARGIN_NS)
+        rows, self._position = self._tape.arrays_since(expected)
+        count = len(rows["ts"])
+        if self._position - expected > count:  # these trades had left the window before this look
+            self.series.mark_incomplete(self._told_until, self._arrivals.now + MARGIN_NS)
             self._running.restart(self._position)
-        if not len(rows):
+        if not count:
             return
-        if "source" in rows:
-            late = trades_in(rows[rows["source"] == "history"])
-            if len(late.ts):  # the replies so far may count them
-                self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
-                self._running.restart(self._position)
-        sources = rows["source"] if "source" in rows else pd.Series("", rows.index)
-        is_correction = sources.isin((CORRECTED, CANCELLED)).to_numpy("bool")
-        self.series.trades(_listed(trades_in(rows[~is_correction])), self.clock.now_ns() - GRACE_NS)
+        trades = Trades(rows["ts"] * 1_000, rows["received"] * 1_000, rows["price"], rows["size"])
+        is_correction = self._is_source(rows, CORRECTED, CANCELLED)
+        late = counted(trades.where(self._is_source(rows, "history")))
+        if len(late.ts):  # the replies so far may count them
+            self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
+            self._running.restart(self._position)
+        self.series.trades(_listed(counted(trades.where(~is_correction))), self._arrivals.now - GRACE_NS)
         if is_correction.any():
-            self._correct(rows["trade_id"][is_correction])
+            self._correct(self._tape.frame_since(expected)[0]["trade_id"][is_correction])
+
+    def _is_source(self, rows: Mapping[str, NDArray[Any]], *texts: str) -> NDArray[np.bool_]:
+        """Return which of the rows have one of these texts as their source."""
+        found = np.zeros(len(rows["ts"]), "bool")
+        for code in self._tape.codes_of("source", *texts) if "source" in rows else ():
+            found |= rows["source"] == code
+        return found
 
     def _correct(self, numbers: pd.Series[Any]) -> None:
         """Count the trades of a bar anew in which any with these numbers were corrected or cancelled."""
@@ -507,34 +480,28 @@ class _BarUpdater:
         for start in sorted(set(map(begin, _nanoseconds(touched.index).tolist()))):
             first, last = bisect_left(times, start), bisect_right(times, start, key=begin)
             is_whole = not self._tape.evicted or int(_nanoseconds(frame.index[:1])[0]) < start
-            if not (is_whole and self.series.recount(start, listed[first:last], self.clock.now_ns() - GRACE_NS)):
+            if not (is_whole and self.series.recount(start, listed[first:last], self._arrivals.now - GRACE_NS)):
                 self.series.mark_incomplete(start, start)
                 self._running.restart(self._position)
 
-    def _ask_again(self) -> None:
-        """Take the reply of the history if it has arrived, else request bars that are due; returns at once.
-
-        A request waits on a thread of its own: a history that does not answer must not hold up the running bar.
-        """
+    def _ask_again(self, now: int) -> None:
+        """Take the reply of the history if it has arrived, else request bars that are due; returns at once."""
         if self._request is not None:
             if self._request.reply.done():
                 self._take_reply(self._request)
             return
-        now = elapsed()
-        due = self.series.bars_to_fetch(self.clock.now_ns() - GRACE_NS)
+        due = self.series.bars_to_fetch(now - GRACE_NS)
         if due is None:
-            self._pause = LOOK_SECONDS
+            self._pause = LOOK_NS
         elif now >= self._ask_at:
             self._ask_at = now + self._pause
-            self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
-            reply = run_on_thread(partial(self._history.ask, *due), name="aries-nb-bars-request")
-            self._request = _Request(due[1], self.series.marks, reply)
-            reply.add_done_callback(lambda _: self._wake.set())
+            self._pause = min(2 * self._pause, MOST_PAUSE_NS)
+            self._request = _Request(due[1], self.series.marks, self._requested("ended", *due))
 
     def _take_reply(self, request: _Request) -> None:
         self._request = None
         try:
-            bars = request.reply.result()
+            bars, _ = request.reply.result()
         except FeedError as error:
             problem = f"bars of {self._history.symbol} stay incomplete for now: {error}"
             self._link.report(problem)
@@ -542,31 +509,6 @@ class _BarUpdater:
             return
         if request.marks == self.series.marks:  # else trades were missed meanwhile: requested again
             self.series.history(bars, final_before=request.final_before)
-
-
-def checked_span(history: object, interval_s: int) -> int:
-    """Return a span of time such as "2d" in ns.
-
-    Raises UsageError for an invalid one, and for one of more than 200,000 bars of `interval_s` seconds.
-    """
-    span_ns = checked_span_ns(history, "history")
-    if span_ns > MOST_BARS * interval_s * SECOND:
-        longest = MOST_BARS * interval_s // DAY_SECONDS
-        raise UsageError(f"history={history!r} is too long", advice=f'For this interval ask for "{longest}d" at most.')
-    return span_ns
-
-
-def _joined(pages: list[BarPage], start: int, end: int) -> BarPage:
-    """Return the pages joined in order of time, without bars that begin outside of [start, end), in ns since the epoch.
-
-    `pages` has the latest page first.
-    """
-    columns: list[list[Any]] = [[] for _ in BarPage._fields[:-1]]
-    for page in reversed(pages):
-        wanted = [start <= each < end for each in page.start_ns]
-        for column, part in zip(columns, page[:-1], strict=True):
-            column.extend(compress(part, wanted))  # type: ignore[arg-type]  # all fields but the last are lists
-    return BarPage._make([*columns, None])
 
 
 def _listed(trades: Trades) -> Iterator[tuple[int, float, float]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
@@ -19,32 +18,35 @@ from numpy.typing import NDArray
 
 from aries_nb.errors import FeedError
 from aries_nb.model import BarPage
-from aries_nb.model.clock import MOST_AHEAD_NS, Clock, elapsed
-from aries_nb.net.background import run_on_thread
+from aries_nb.model.clock import MOST_AHEAD_NS, Clock
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
-__all__ = ["BarJoin", "CurrentBar", "HistoryBar", "LiveTrades", "Trades", "trades_in"]
+__all__ = ["BarJoin", "CurrentBar", "HistoryBar", "LiveTrades", "Trades", "counted", "trades_in"]
 
 log = logging.getLogger("aries_nb")
 
 SECOND = 1_000_000_000
-PAUSE_SECONDS = 1.0
-MOST_PAUSE_SECONDS = 60.0
+PAUSE_NS, MOST_PAUSE_NS = SECOND, 60 * SECOND
 DIGITS = 6  # decimals of a volume, so that sums of fractions compare equal
 AGREEING = 2  # answers that must agree on a base where more than one cut was possible
 
 
 class Asked(Protocol):
-    """The part of `BarHistory` that `CurrentBar` uses."""
+    """What `CurrentBar` asks the broker's history for."""
 
-    symbol: str
+    @property
+    def symbol(self) -> str:
+        """The instrument."""
 
     def start_of(self, ts: int) -> int:
         """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
 
-    def ask(self, start: int, end: int) -> BarPage:
-        """Return the bars that begin in [start, end), both in ns since the epoch. Blocks. Raises FeedError."""
+    def request(self, start: int, end: int) -> Future[tuple[BarPage, int]]:
+        """Request the bars that begin in [start, end), both in ns since the epoch; returns at once.
+
+        The future has them and the time of their receipt, or a FeedError.
+        """
 
 
 class Trades(NamedTuple):
@@ -68,8 +70,13 @@ def trades_in(frame: pd.DataFrame) -> Trades:
     ts, received = (
         times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
     )
-    prices, sizes = frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")
-    rows = Trades(ts, received, prices, np.nan_to_num(sizes, nan=0.0))
+    return counted(Trades(ts, received, frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")))
+
+
+def counted(trades: Trades) -> Trades:
+    """Return those of the trades that count in bars, as `trades_in` does."""
+    ts, received, prices, sizes = trades
+    rows = trades._replace(sizes=np.nan_to_num(sizes, nan=0.0))
     return rows.where((ts <= received + MOST_AHEAD_NS) & ~np.isnan(prices) & ~(sizes <= 0))
 
 
@@ -141,12 +148,12 @@ class CurrentBar:
     """Completes the running bar while trades of it were missed: joins the broker's bar so far with the live trades.
 
     It requests the broker's bar every few seconds, then more rarely, down to once a minute, and stops once the replies
-    leave only one way to join them. Requests wait on threads of their own. While a backfill (insertion of missed
+    leave only one way to join them. While a backfill (insertion of missed
     trades) is in progress nothing is requested; after it, earlier replies are discarded, and only later trades are
     used. `clock` is market time, `tape` has the live trades, `series` is the series of bars that it writes to,
     `history` requests the broker's bars. `lag_ns` is the largest difference in delay between the broker's history and
     its live trades, `margin_ns` that between the broker's clock and this computer's. Used by one thread, that which
-    updates the bars.
+    updates the bars. All times are market time.
     """
 
     def __init__(
@@ -161,7 +168,7 @@ class CurrentBar:
         self._start = 0
         self._asked: tuple[HistoryBar, BarPage] | None = None
         self._request: _Request | None = None
-        self._ask_at = 0.0
+        self._ask_at = 0
         self._was_held = False
         self.restart(0)
 
@@ -201,7 +208,7 @@ class CurrentBar:
                 return
             self._asked = None
         # A reply from right after the beginning may not count all earlier trades.
-        if now > self._since + self._lag_ns and elapsed() >= self._ask_at:
+        if now > self._since + self._lag_ns and now >= self._ask_at:
             self._ask(start, now)
 
     def _turn_to(self, start: int) -> None:
@@ -209,15 +216,13 @@ class CurrentBar:
         self._join = BarJoin(lag_ns=self._lag_ns)
         self._asked = None
         self._request = None  # a pending request is dropped
-        self._ask_at = 0.0
-        self._pause = PAUSE_SECONDS
+        self._ask_at = 0
+        self._pause = PAUSE_NS
 
     def _ask(self, start: int, now: int) -> None:
-        self._ask_at = elapsed() + self._pause
-        self._pause = min(2 * self._pause, MOST_PAUSE_SECONDS)
-        history, clock, end = self._history, self._clock, now + self._margin_ns
-        work: Callable[[], tuple[BarPage, int]] = lambda: (history.ask(start, end), clock.now_ns())  # noqa: E731
-        self._request = _Request(now, run_on_thread(work, name="aries-nb-bars-request"))
+        self._ask_at = now + self._pause
+        self._pause = min(2 * self._pause, MOST_PAUSE_NS)
+        self._request = _Request(now, self._history.request(start, now + self._margin_ns))
 
     def _take(self, request: _Request) -> None:
         self._request = None

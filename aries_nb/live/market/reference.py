@@ -32,7 +32,7 @@ from aries_nb.live.arguments import (
 )
 from aries_nb.model.clock import Clock, WallClock, wall_ns
 from aries_nb.model.prices import FROM_SIDES, is_never_zero
-from aries_nb.net.events.answers import Get, Requests
+from aries_nb.net.events.answers import Requests
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
 
@@ -75,15 +75,6 @@ class MarketReference(BoundToProcess):
         self._http = http
         self._clock = clock or WallClock()
         self._lookup = lookup
-
-    def asking(self, get: Get) -> MarketReference:
-        """Return the same lookups, which make their requests with `get`."""
-        return MarketReference(Requests(self._http.base, get), self._lookup, self._clock)
-
-    @property
-    def get(self) -> Get:
-        """The function that makes the requests."""
-        return self._http.get
 
     def details(self, *symbols: str) -> pd.DataFrame:
         """Return current details of shares and options, index `symbol`, in the given order.

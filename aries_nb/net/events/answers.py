@@ -127,7 +127,7 @@ class _Question(Generic[T, R]):
         self,
         subject: tuple[str, str],
         asked: int,
-        work: Callable[[Get], T],
+        work: Callable[[Get, int], T],
         apply: Callable[[Reply[T]], R],
         is_wanted: Callable[[], bool],
     ) -> None:
@@ -149,7 +149,7 @@ class _Question(Generic[T, R]):
         if not self.is_wanted():
             return UnwantedError(f"the {self.kind} of {self.key} is not needed any more"), ()
         try:
-            return self.work(noted), tuple(bodies)
+            return self.work(noted, self.asked), tuple(bodies)
         except FeedError as error:
             return error, tuple(bodies)
         except Exception as error:  # the border of the thread: an adapter's code
@@ -169,7 +169,7 @@ class _Question(Generic[T, R]):
             return left.popleft()
 
         try:
-            return self.work(recorded)
+            return self.work(recorded, answer.asked)
         except FeedError as error:
             return error
 
@@ -188,13 +188,13 @@ class _Question(Generic[T, R]):
 class Answers:
     """The one place where HTTP answers reach the data of a feed.
 
-    Each is an event of the feed itself. In a replay no request is made: `give` takes the recorded answers. Used on the
-    network's thread only.
+    Each is an event of the feed itself. In a replay (`is_replay`) no request is made: `give` takes the recorded ones.
+    Used on the network's thread only.
     """
 
     def __init__(self, events: Events, *, is_replay: bool = False) -> None:
         self._events = events
-        self._is_replay = is_replay
+        self.is_replay = is_replay
         self._waiting: dict[tuple[str, str], deque[_Question[object, object]]] = {}  # of a replay
         self._given: dict[tuple[str, str], deque[Answer]] = {}  # of a replay: nobody has asked for them yet
         self._lanes: dict[object, deque[Callable[[], None]]] = {}  # of requests that are made one after the other
@@ -205,7 +205,7 @@ class Answers:
         kind: str,
         key: str,
         get: Get,
-        work: Callable[[Get], T],
+        work: Callable[[Get, int], T],
         apply: Callable[[Reply[T]], R],
         *,
         lane: object = None,
@@ -215,21 +215,42 @@ class Answers:
 
         `apply` is called on the network's thread, between two events, also with the FeedError of a failed request; it
         must return at once. Returns a future with its result. `kind` and `key` name the question.
-        `work` must be a function of the bodies alone, `get` is `HttpClient.get`. Questions of one `lane`, None for
+        `work` must be a function of the bodies and its second argument alone, the market time of the question in ns;
+        `get` is `HttpClient.get`. Questions of one `lane`, None for
         their kind and key, are asked one after the other; where `is_wanted` is False by then, none is asked.
         """
+        question = self._question((kind, key), work, apply, is_wanted)
+        if not self.is_replay:
+            self._queue((kind, key) if lane is None else lane, lambda: self._request(question, get))
+        return question.done
+
+    def fetch(self, kind: str, key: str, get: Get, work: Callable[[Get, int], T], apply: Callable[[Reply[T]], R]) -> R:
+        """`ask` for a caller that waits, and whose own thread makes the requests; not the network's, nor in a replay.
+
+        Returns what `apply` does, and raises what it raises.
+        """
+        question = on_network(lambda: self._question((kind, key), work, apply, lambda: True)).result()
+        self._request(question, get)
+        return question.done.result()
+
+    def _question(
+        self,
+        subject: tuple[str, str],
+        work: Callable[[Get, int], T],
+        apply: Callable[[Reply[T]], R],
+        is_wanted: Callable[[], bool],
+    ) -> _Question[T, R]:
+        """Return a new question; of a replay with its answer, or waiting for it."""
         with self._events.moment() as asked:
-            question = _Question((kind, key), asked, work, apply, is_wanted)
-        if self._is_replay:
-            given = self._given.get((kind, key))
+            question = _Question(subject, asked, work, apply, is_wanted)
+        if self.is_replay:
+            given = self._given.get(subject)
             if given:
                 answer = given.popleft()
                 question.settle(Reply(answer.asked, answer.received, question.read(answer)))
             else:
-                self._waiting.setdefault((kind, key), deque()).append(question)  # type: ignore[arg-type]
-        else:
-            self._queue((kind, key) if lane is None else lane, lambda: self._request(question, get))
-        return question.done
+                self._waiting.setdefault(subject, deque()).append(question)  # type: ignore[arg-type]
+        return question
 
     def give(self, answer: Answer) -> None:
         """Apply a recorded answer to what waits for it, else keep it for who asks later. In a replay only."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from msgspec.json import encode
 
 from aries_nb.model.journal import Journal
-from aries_nb.net.background import on_network
+from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
@@ -134,6 +134,13 @@ class Arrivals:
             yield received
         finally:
             clock.held = before
+
+    def soon(self, work: Callable[[], object]) -> None:
+        """Do short work at once on the network's thread, else as `do`; any thread may call."""
+        if Background.shared().is_current():
+            work()
+        else:
+            self.do(work)
 
     def do(self, work: Callable[[], T]) -> Future[T]:
         """Do short work on the network's thread, in a moment of its own; any thread may call."""

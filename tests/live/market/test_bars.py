@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from aries_nb.brokers import Query
 from aries_nb.errors import ClosedError, FeedError, UnknownSymbolError, UsageError
 from aries_nb.live.market import bars as live_bars
-from aries_nb.live.market.bars import BarHistory
+from aries_nb.live.market.bar_history import MOST_PAGES, BarHistory
 from aries_nb.model import BarPage
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
@@ -48,10 +49,16 @@ def bars_of(trades: np.ndarray) -> pd.DataFrame:
 class SecondBars:
     """In the place of the broker's history, which has no bar below a minute: bars of a second, of the same log."""
 
-    symbol = "AAPL"
+    symbol = key = "AAPL"
 
     def __init__(self, sim: Simulator) -> None:
         self._sim = sim
+
+    def get(self, path: str, params: object = None) -> bytes:
+        return b""
+
+    def asking(self, _: object) -> SecondBars:
+        return self
 
     def start_of(self, ts: int) -> int:
         return ts // SECOND * SECOND
@@ -181,7 +188,7 @@ def test_asking_ends_with_a_server_whose_pages_have_nothing(feed: anb.Feed, monk
     bars = history.ask(0, 10_000 * SECOND)
 
     assert bars.start_ns == []
-    assert len(asked) == live_bars.MOST_PAGES
+    assert len(asked) == MOST_PAGES
 
 
 def test_a_page_without_bars_that_names_earlier_ones_is_asked_on(
@@ -452,15 +459,14 @@ def test_the_same_call_again_returns_the_same_bars(feed: anb.Feed) -> None:
     assert feed.bars("AAPL", "5min", history="1h") is not bars
 
 
-def test_bars_that_are_forgotten_end_their_thread_and_their_stream(sim: Simulator, feed: anb.Feed) -> None:
-    threads = lambda: [each for each in threading.enumerate() if each.name == "aries-nb-bars"]  # noqa: E731
+def test_bars_that_are_forgotten_end_their_updates_and_their_stream(sim: Simulator, feed: anb.Feed) -> None:
     bars = feed.bars("AAPL", history="1h")
-    assert len(threads()) == 1
+    upkeep = weakref.ref(bars._upkeep)
 
     del bars
     gc.collect()
 
-    eventually(lambda: not threads() and not any(sim.subscriptions()))
+    eventually(lambda: upkeep() is None and not any(sim.subscriptions()))
     assert feed.stats().streams == 0
 
 
@@ -568,7 +574,7 @@ def test_a_history_that_does_not_answer_holds_up_neither_the_running_bar_nor_the
     monkeypatch.setattr(BarHistory, "ask", hanging)
     now = feed.clock.now_ns()
     bars._upkeep.series.mark_incomplete(now - 120 * SECOND, now - 60 * SECOND)  # as after a gap
-    bars._upkeep._wake.set()
+    feed._link.arrivals.do(bars._upkeep._changed)
     eventually(lambda: bars._upkeep._request is not None)
 
     for _ in range(3):

@@ -99,7 +99,7 @@ def test_minute_bars_are_those_of_the_true_trades_and_a_change_of_a_complete_one
 ) -> None:
     zone = "Europe/Moscow" if broker == "alor" else "America/New_York"
     run_fast(monkeypatch, since=pd.Timestamp("2026-03-03 12:17:40", tz=zone), speed=60)
-    sim, feed, symbol = rough(40.0, **OPTIONS[broker])
+    sim, feed, symbol = rough(8.0, **OPTIONS[broker])
     bars = feed.bars(symbol, "1min", history="5min")
     complete: dict[pd.Timestamp, tuple[object, ...]] = {}
     silent = []

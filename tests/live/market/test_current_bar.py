@@ -12,11 +12,13 @@ from aries_nb.errors import FeedError
 from aries_nb.live.market.current_bar import CurrentBar, trades_in
 from aries_nb.model import BarPage, Column
 from aries_nb.model.clock import WallClock
+from aries_nb.net.background import run_on_thread
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 SECOND = 1_000_000_000
 BAR = 86_400 * SECOND
@@ -39,6 +41,9 @@ class History:
     def ask(self, start: int, end: int) -> BarPage:
         self.asked += 1
         return BarPage([start], [4.0], [6.0], [3.0], [5.0], [self.volume()])
+
+    def request(self, start: int, end: int) -> Future[tuple[BarPage, int]]:
+        return run_on_thread(lambda: (self.ask(start, end), time.time_ns()), name="a request")
 
 
 class Clock:

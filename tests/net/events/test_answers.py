@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 
@@ -39,7 +40,7 @@ class Recorded:
             assert (self._answers[-1].received, connection) == (received, 0)
 
 
-def two_pages(get):
+def two_pages(get, _asked):
     return get("/orders", {"page": "1"}) + get("/orders", {"page": "2"})
 
 
@@ -99,7 +100,7 @@ def test_answers_go_to_the_questions_of_their_kind_and_key_in_order():
 
     def ask(key, number):
         take = lambda reply: seen.append((key, number, reply.asked, outcome(reply)))  # noqa: E731
-        replay.ask("trades", key, Server().get, lambda get: get("/trades"), take)
+        replay.ask("trades", key, Server().get, lambda get, _: get("/trades"), take)
 
     ask("AAPL", 1)
     ask("MSFT", 2)
@@ -109,6 +110,22 @@ def test_answers_go_to_the_questions_of_their_kind_and_key_in_order():
     ask("AAPL", 4)
 
     assert seen == [("MSFT", 2, 10, b"10"), ("AAPL", 1, 11, b"11"), ("AAPL", 3, 12, b"12"), ("AAPL", 4, 13, b"13")]
+
+
+def test_caller_that_waits_makes_the_requests_itself():
+    arrivals, threads = Arrivals(), []
+
+    def work(get, asked):
+        threads.append(threading.current_thread())
+        return get("/orders"), asked
+
+    found = arrivals.answers.fetch("bars", "AAPL", Server(orders=[b"one"]).get, work, lambda reply: reply)
+
+    assert found.value() == (b"one", found.asked)
+    assert threads == [threading.current_thread()]
+    fetch = arrivals.answers.fetch
+    with pytest.raises(FeedError, match="refused"):
+        fetch("bars", "AAPL", Server(orders=[FeedError("refused")]).get, two_pages, lambda reply: reply.value())
 
 
 def test_question_not_needed_any_more_is_not_asked_but_recorded():
@@ -124,7 +141,7 @@ def test_question_not_needed_any_more_is_not_asked_but_recorded():
 
 
 def test_what_an_adapter_raises_is_an_error_of_the_answer():
-    live = asked(Arrivals(), Server(), lambda _get: 1 / 0)
+    live = asked(Arrivals(), Server(), lambda _get, _asked: 1 / 0)
 
     assert "ZeroDivisionError" in live
 
@@ -134,7 +151,7 @@ def test_questions_of_one_lane_are_asked_one_after_the_other():
     order, done = [], []
 
     def ask(number):
-        def work(get):
+        def work(get, _asked):
             order.append(("begun", number))
             get("/n")
             order.append(("over", number))
