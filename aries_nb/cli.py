@@ -11,13 +11,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aries_nb.errors import FeedError, UsageError
+
+if TYPE_CHECKING:
+    from aries_nb.sim.serving import Server
 
 __all__ = ["main"]
 
@@ -172,7 +176,7 @@ def _add_alor_options(alor: argparse.ArgumentParser) -> None:
 
 
 def _sim(chosen: argparse.Namespace) -> int:
-    from aries_nb.sim import AlorOptions, SimOptions, read_troubles, serve
+    from aries_nb.sim import AlorOptions, Control, SimOptions, read_troubles, serve
 
     logging.basicConfig(format="%(message)s")  # warnings go to standard error
     shared: dict[str, Any] = {
@@ -207,11 +211,15 @@ def _sim(chosen: argparse.Namespace) -> int:
         bases = {"url": url, "http": http, "oauth": http} if more else {"url": url}
         print(json.dumps({**bases, **more, "broker": chosen.broker, "pid": os.getpid()}), flush=True)
 
-    if chosen.end_with_input:
-        threading.Thread(target=_end_with_input, name="aries-nb-parent", daemon=True).start()
+    def controlled(server: Server[Any]) -> None:
+        loop, control = asyncio.get_running_loop(), Control(server, partial(print, flush=True))
+        take = lambda line: loop.call_soon_threadsafe(control.receive, line)  # noqa: E731
+        threading.Thread(target=_follow_input, args=[take], name="aries-nb-parent", daemon=True).start()
 
     async def until_terminated() -> int:
-        serving = asyncio.ensure_future(serve(options, ready=ready))
+        serving = asyncio.ensure_future(
+            serve(options, ready=ready, control=controlled if chosen.end_with_input else None)
+        )
         with suppress(NotImplementedError):  # event loops without signal handlers
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         try:
@@ -312,9 +320,13 @@ def _say(status: str) -> None:
         print(f"\r{status}\033[K", end="", file=sys.stderr, flush=True)
 
 
-def _end_with_input() -> None:
-    """Wait until standard input closes, as it does when the parent process ends in any way; then end this process."""
-    sys.stdin.buffer.read()
+def _follow_input(take: Callable[[bytes], object]) -> None:
+    """Pass each line of standard input on, until it closes, as it does when the parent process ends in any way.
+
+    Then end this process.
+    """
+    for line in sys.stdin.buffer:
+        take(line)
     os._exit(0)  # not by a signal: a process that a shell started in the background ignores an interrupt
 
 

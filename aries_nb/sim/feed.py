@@ -1,17 +1,18 @@
 """Base classes of the simulated brokers' feeds, the sources of all market events that clients get.
 
 A feed chooses the symbol of each event of the synthetic market, which is generated, and plays recordings, which are
-files of recorded markets. No I/O; time is passed in. Owned by the event loop of the simulated server.
+files of recorded markets. No I/O; time is passed in: the same turns and subscriptions give the same events. Owned by
+the event loop of the simulated server.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from bisect import bisect
 from itertools import accumulate
 from random import Random
-from time import perf_counter
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from aries_nb.sim.market.rough import RoughSymbol
 
@@ -26,13 +27,17 @@ __all__ = ["MarketFeed", "Playback"]
 
 #: Steps tried for one event: a client that selected a rarely changing field alone does not block the server.
 STEPS_PER_EVENT = 20
-#: Share of a turn that may be spent on making events, so that the loop has time to send them.
-BUSY_SHARE = 0.7
+#: An instrument's name, by which the feed draws the order of events: not by the order of subscriptions.
+Key: TypeAlias = tuple[str, ...]
 ROWS_PER_TURN = 2000
 
 
 class SteppedChannel(Protocol):
     """A subscribed symbol of the synthetic market that a `MarketFeed` can advance by single events (an interface)."""
+
+    @property
+    def key(self) -> Key:
+        """The name of the symbol among all of the broker."""
 
     @property
     def weight(self) -> float:
@@ -62,6 +67,8 @@ class MarketFeed(ABC, Generic[ChannelT]):
         self.roughness = options.roughness()
         self._rng = Random(f"{options.seed} order of events")
         self._budget = 0.0
+        self._tries = 0
+        self._is_in_turn = False
         self._stepped: list[ChannelT] = []
         self._weights: list[float] = []
         self._is_weighted = True
@@ -71,30 +78,44 @@ class MarketFeed(ABC, Generic[ChannelT]):
         """Number of rows, of all recordings together, that were sent to at least one client."""
         return sum(channel.rows_sent for channel in self._recorded_channels())
 
-    def advance(self, seconds: float, now: float) -> None:
-        """Make as many events of the synthetic market as the option `rate` gives for a period of `seconds`.
+    def advance(self, seconds: float, now: float, *, most: int | None = None) -> bool:
+        """Make as many events of the synthetic market as the option `rate` gives for a turn of `seconds`.
 
-        `now` (Unix s) is their time. Events that do not fit into 70% of `seconds` of computing time are
-        dropped. Nothing happens while the market is closed or no symbol is subscribed.
+        `now` (Unix s) is their time. At most `most` updates are given by one call, or some more by its last event, and
+        the next call goes on with the turn; None for all. Returns whether the turn is over. Nothing happens while the
+        market is closed, and only the fair prices move while no symbol is subscribed.
         """
+        if not self._is_in_turn:
+            self._begin_turn(seconds, now)
+            self._is_in_turn = True
+        stepped, weights, draw = self._stepped, self._weights, self._rng.random
+        total, stamp = weights[-1] if weights else 0.0, int(now * 1000)
+        left = math.inf if most is None else most
+        while self._budget >= 1.0 and self._tries > 0 and left > 0:
+            self._tries -= 1
+            sent = stepped[bisect(weights, draw() * total)].step(stamp)
+            self._budget -= sent
+            self.events += sent
+            left -= sent
+        if self._budget >= 1.0 and self._tries > 0:
+            return False
+        # Events for which no client was found are dropped: a burst later on would be late as well.
+        self._budget = min(self._budget, 1.0)
+        self._is_in_turn = False
+        return True
+
+    def _begin_turn(self, seconds: float, now: float) -> None:  # noqa: ARG002 - for subclasses
         self._weigh()
-        if not self._stepped or self._is_closed():
+        self._tries = 0
+        if self._is_closed():
             self._budget = 0.0
             return
         self.market.drift(seconds)
-        self._budget += self._options.rate * seconds
-        tries = int(self._budget) * STEPS_PER_EVENT
-        stamp, limit = int(now * 1000), perf_counter() + BUSY_SHARE * seconds
-        total, draw = self._weights[-1], self._rng.random
-        while self._budget >= 1.0 and tries > 0:
-            tries -= 1
-            sent = self._stepped[bisect(self._weights, draw() * total)].step(stamp)
-            self._budget -= sent
-            self.events += sent
-            if not tries % 64 and perf_counter() > limit:
-                break
-        # Events that did not fit into the time are dropped: a burst later on would be late as well.
-        self._budget = min(self._budget, 1.0)
+        if self._stepped:
+            self._budget += self._options.rate * seconds
+            self._tries = int(self._budget) * STEPS_PER_EVENT
+        else:
+            self._budget = 0.0
 
     def play_recordings(self, now: float) -> None:
         """Send the recorded rows that are due at `now` (Unix s) to their subscribers.
@@ -132,7 +153,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
     def _weigh(self) -> None:
         if not self._is_weighted:
             self._is_weighted = True
-            self._stepped = list(self._subscribed_channels())
+            self._stepped = sorted(self._subscribed_channels(), key=lambda channel: channel.key)
             self._weights = list(accumulate(channel.weight for channel in self._stepped))
 
 

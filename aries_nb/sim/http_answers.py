@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from aries_nb.sim.market.troubles import Occurrences
 
@@ -40,7 +40,7 @@ class HttpRequest(NamedTuple):
     """A received HTTP request, free of aiohttp's types.
 
     `path` is percent-encoded, `query` is decoded. `authorization` is the whole header, "" if there is none. `now`
-    is the time of the answer in Unix s.
+    is the market time of the answer in Unix s, `wall` the real one, by which tokens expire; None for the same.
     """
 
     method: str
@@ -50,6 +50,12 @@ class HttpRequest(NamedTuple):
     authorization: str = ""
     content_type: str = "application/json"
     now: float = 0.0
+    wall: float | None = None
+
+    @property
+    def real_time(self) -> float:
+        """The time of the answer by this computer's clock, in Unix s."""
+        return self.now if self.wall is None else self.wall
 
     @property
     def parts(self) -> list[str]:
@@ -193,6 +199,8 @@ class HttpServer(ABC):
     #: Times at which an answer hangs, and for how long in s: in the rough market alone.
     hangs: Occurrences | None = None
     hang_seconds = 0.0
+    #: Returns the market time in Unix s.
+    market_time: Callable[[], float] = staticmethod(time.time)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request; the function given to `aiohttp.web.Server`.
@@ -212,10 +220,11 @@ class HttpServer(ABC):
             request.content_type,
         )
         # Tokens are posted: without one nothing else could be seen.
-        if self.hangs is not None and request.method == "GET" and self.hangs.is_due(time.time()):
+        if self.hangs is not None and request.method == "GET" and self.hangs.is_due(self.market_time()):
             await asyncio.sleep(self.hang_seconds)
+            self.hangs.passed(self.market_time())  # others that fell into this one
         await self._prepare(asked)
-        answer = self.answer(asked._replace(now=time.time()))
+        answer = self.answer(asked._replace(now=self.market_time(), wall=time.time()))
         # No cache on the way may keep an answer, tokens least of all (RFC 6749 §5.1).
         headers = {"Cache-Control": "no-store"}
         if answer.location:

@@ -11,10 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from websockets.exceptions import ConnectionClosed
 
+from aries_nb.model.clock import steady_ns
+from aries_nb.sim.clock import NS, TURNS_TOGETHER, MarketClock
 from aries_nb.sim.front import Front, is_loopback, listening
 from aries_nb.sim.settings import Statistics
 
@@ -34,13 +37,27 @@ __all__ = ["Client", "ClientSession", "Server"]
 
 #: Close code of a connection that ended without a close frame; it is never sent.
 ABNORMAL_CLOSURE = 1006
+#: Share of the time between two looks at the clock that may be spent on the market, so that the loop has time to send.
+BUSY_SHARE = 0.7
+#: Shortest and longest time between two looks, in s; the longest also where there is no pace.
+SHORTEST_LOOK, LONGEST_LOOK = 0.002, 0.05
+#: Rest where there is no pace: the clients' clocks are told what time it is after each.
+HURRIED_REST = 0.0005
+#: Updates made between two looks at the time.
+UPDATES_TOGETHER = 64
+#: Messages that wait for one client from which on a market without a pace waits.
+BACKLOG = 2_000
+#: Time that clients get to read what was sent until the market has arrived where it was sent to.
+READ_SECONDS = 5.0
+#: Market time after which a step by events gives up: no client has subscribed to anything.
+STEP_SECONDS = 60.0
 
 
 class ClientSession(Protocol):
     """What the server needs of a session, the protocol state of one client's connection (an interface).
 
-    `now` is Unix time in s. `closing` is the code and reason with which the connection is to be closed; None while
-    it goes on.
+    `now` is market time, `wall` real time, both in Unix s. `closing` is the code and reason with which the connection
+    is to be closed; None while it goes on.
     """
 
     closing: tuple[int, str] | None
@@ -56,13 +73,13 @@ class ClientSession(Protocol):
     def subscriptions(self) -> dict[str, dict[str, Any]]:
         """Return the client's present subscriptions; keys and values are the broker's protocol names."""
 
-    def receive(self, frame: str | bytes, now: float) -> None:
-        """Process one frame (text or binary) that the client sent, at `now` (Unix s)."""
+    def receive(self, frame: str | bytes, now: float, wall: float) -> None:
+        """Process one frame (text or binary) that the client sent."""
 
-    def tick(self, now: float) -> None:
-        """Check the session's time limits, such as the token's expiry, at `now` (Unix s); end it if one is exceeded.
+    def tick(self, now: float, wall: float) -> None:
+        """Check the session's time limits, such as the token's expiry; end it if one is exceeded.
 
-        Called once every `flush_seconds`.
+        Called every 0.05 s at least.
         """
 
     def close(self, code: int, reason: str) -> None:
@@ -95,13 +112,15 @@ ClientT = TypeVar("ClientT", bound=Client[Any])
 class Server(ABC, Generic[ClientT]):
     """The server of one simulated broker, with all its clients. Owned by the event loop that runs `run`.
 
-    Simulated time passes in `_advance` alone, once every `flush_seconds`: nothing else moves market or accounts.
+    Market time passes in turns of `flush_seconds`, and nothing but `_advance` moves market or accounts. `clock` decides
+    when a turn is made; connections, their limits and answers over HTTP go on while it stands.
     """
 
     #: Counters of a session that the statistics sum over all connections, including ended ones.
     session_counts: ClassVar[tuple[str, ...]] = ("subscribe_requests", "unsubscribe_requests")
 
     def __init__(self, options: ServerOptions, feed: MarketFeed[Any], history: History) -> None:
+        self.clock = MarketClock(round(history.start * NS), round(options.flush_seconds * NS))
         self.clients: list[ClientT] = []
         self.feed = feed
         self.options = options
@@ -109,6 +128,12 @@ class Server(ABC, Generic[ClientT]):
         #: Set when a client may have read something: unpaced recordings wait for it.
         self._has_room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Wakes the loop that makes the turns, and those who wait until the market has arrived somewhere.
+        self._steered, self._arrived = asyncio.Event(), asyncio.Event()
+        #: Called when the pace of the clock counts anew, and without a pace whenever turns were made.
+        self.on_clock: Callable[[], None] = lambda: None
+        #: A turn may be made in parts: for want of time, or by single events.
+        self._is_turn_open = self._is_stepped = False
         self._counts: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
 
@@ -158,6 +183,56 @@ class Server(ABC, Generic[ClientT]):
     def trades(self, symbol: str, first: float, last: float) -> TradeArray:
         """Return every trade of a symbol in [first, last), Unix s, oldest first, as the array of `History.trades`."""
         return self._history.trades(symbol, first, last)
+
+    async def pause(self) -> None:
+        """Let the market stand still; returns once the running turn is over."""
+        self._is_stepped = False
+        self.clock.pause(steady_ns())
+        await self._arrive()
+
+    def play(self, speed: float) -> None:
+        """Let the market go on at `speed` times the pace of real time, infinite for as fast as clients read."""
+        self._is_stepped = False
+        self.clock.play(speed, steady_ns())
+        self._steered.set()
+        self._arrived.set()
+        self.on_clock()
+
+    async def seek(self, instant: int) -> None:
+        """Let the market go, as fast as clients read, to the first turn at `instant` (ns since the epoch) or after it.
+
+        It then plays or stands as before. Returns once it is there, and what was sent is read. Raises ValueError for a
+        moment in the past.
+        """
+        self.clock.seek(instant, steady_ns())
+        self._is_stepped = False
+        await self._arrive()
+
+    async def step(self, events: int) -> None:
+        """Let the market stand still, and make as many updates for clients, or a few more by the last event.
+
+        Recorded rows count at the end of a turn. Gives up after a minute of market time without any.
+        """
+        await self.pause()
+        self._is_stepped = True
+        wanted, last = self.feed.events + events, self.clock.turns + round(STEP_SECONDS * NS) // self.clock.turn_ns
+        while self.feed.events < wanted and self.clock.turns < last and self._is_stepped:
+            self._make_turn(0.0, most=wanted - self.feed.events)
+            self.wake_all()
+            await asyncio.sleep(0)
+        await self._arrive()
+
+    async def _arrive(self) -> None:
+        """Wait until the market is where it was sent to, and for 5 s at most until clients have read what was sent."""
+        self._steered.set()
+        while self.clock.goal is not None:
+            self._arrived.clear()
+            await self._arrived.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_SECONDS):
+                while any(self._is_behind(client, 0) for client in self.clients):  # noqa: ASYNC110 - of many clients
+                    await asyncio.sleep(SHORTEST_LOOK)
+        self.on_clock()
 
     def drop_connections(self) -> int:
         """Abort the TCP connection of every client without a close frame; return the number of connections."""
@@ -233,16 +308,26 @@ class Server(ABC, Generic[ClientT]):
 
     @abstractmethod
     def _advance(self, seconds: float, now: float) -> None:
-        """Advance the market, the recordings and the simulated accounts by `seconds`, up to `now` (Unix s).
+        """Advance the recordings and the simulated accounts by a turn of `seconds`, up to `now` (Unix s)."""
 
-        Called once every `flush_seconds` on the event loop.
+    @abstractmethod
+    def _is_behind(self, client: ClientT, most: int) -> bool:
+        """Return whether more than `most` messages, or parts of a history, wait to be sent to a client."""
+
+    def _is_held_up(self) -> bool:
+        """Return whether the market waits for the server or its clients to send what waits.
+
+        At a pace of its own it does so for clients that have not read; otherwise a client that does not read is
+        disconnected.
         """
+        is_hurried = self.clock.has_no_pace or self.clock.speed > 1.0
+        return is_hurried and any(self._is_behind(client, BACKLOG) for client in self.clients)
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
         """Disconnect a client that does not read its messages, if too many wait for it.
 
-        Called for each client once every `flush_seconds` on the event loop.
+        Called for each client every 0.05 s at least, on the event loop.
         """
 
     @abstractmethod
@@ -267,7 +352,7 @@ class Server(ABC, Generic[ClientT]):
         sender = asyncio.create_task(self._send(client))
         try:
             async for frame in connection:
-                client.session.receive(frame, time.time())
+                client.session.receive(frame, self.clock.now, time.time())
                 client.wake.set()
                 self._has_room.set()
                 await self._received(client)
@@ -284,19 +369,75 @@ class Server(ABC, Generic[ClientT]):
                 await sender
 
     async def _pace(self) -> None:
-        """Advance the market, the recordings and the sessions once every `flush_seconds`, until cancelled."""
-        loop, turn = asyncio.get_running_loop(), self.options.flush_seconds
-        due = loop.time()
+        """Make the turns of the market that are due, and check the limits of the sessions, until cancelled."""
+        clock = self.clock
+        clock.begin(steady_ns())
         while True:
-            now = time.time()
-            self._advance(turn, now)
+            began = perf_counter()
+            look = self._look_seconds()
+            is_hurried = clock.has_no_pace
+            made = self._make_turns(began + BUSY_SHARE * look)
+            if clock.goal is not None and clock.turns >= clock.goal and not self._is_turn_open:
+                clock.arrived(steady_ns())
+                self._arrived.set()
+            if clock.settle(steady_ns(), time.time_ns()) or (is_hurried and made):
+                self.on_clock()
+            wall = time.time()
             for client in list(self.clients):
-                client.session.tick(now)
+                client.session.tick(clock.now, wall)
                 self._check_limits(client)
             self.wake_all()
-            # After a delay of more than a few turns the lost time is not made up.
-            due = max(due + turn, loop.time() - 3 * turn)
-            await asyncio.sleep(due - loop.time())
+            used = perf_counter() - began
+            await self._rest(look, used)
+
+    def _look_seconds(self) -> float:
+        clock = self.clock
+        if clock.has_no_pace or not clock.is_playing:
+            return LONGEST_LOOK
+        return min(max(clock.turn_ns / NS / clock.speed, SHORTEST_LOOK), LONGEST_LOOK)
+
+    def _make_turns(self, until: float) -> int:
+        """Make the turns that are due, until the time (by `perf_counter`) is over; return how many were begun."""
+        clock, before = self.clock, self.clock.turns
+        while not self._is_held_up():
+            is_begun = self._is_turn_open and not self._is_stepped
+            if not is_begun and clock.due(steady_ns()) <= 0:
+                break
+            if not self._make_turn(until) or perf_counter() > until:
+                break
+            if clock.has_no_pace and clock.turns - before >= TURNS_TOGETHER:
+                break
+        return clock.turns - before
+
+    def _make_turn(self, until: float, most: int | None = None) -> bool:
+        """Make one turn, or the rest of one, until the time is over; return whether the turn is.
+
+        It is also left off after about `most` updates, None for any number.
+        """
+        clock, seconds = self.clock, self.clock.turn_ns / NS
+        if not self._is_turn_open:
+            clock.turns += 1
+            self._is_turn_open = True
+        while not self.feed.advance(seconds, clock.now, most=most or UPDATES_TOGETHER):
+            if most or perf_counter() > until:
+                return False
+        self._is_turn_open = False
+        self._advance(seconds, clock.now)
+        return True
+
+    async def _rest(self, look: float, used: float) -> None:
+        """Wait until the next look at the clock is due, or the clock is steered; give the senders time to send."""
+        clock = self.clock
+        least = used * (1.0 - BUSY_SHARE) / BUSY_SHARE
+        if clock.has_no_pace:
+            # The senders run now; where the clients are behind, they need time.
+            await asyncio.sleep(SHORTEST_LOOK if self._is_held_up() else HURRIED_REST)
+            return
+        wait = clock.wait_ns(steady_ns())
+        rest = max(least, look - used if wait is None else min(wait / NS, LONGEST_LOOK))
+        self._steered.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._steered.wait(), rest)
 
     async def _pump(self) -> None:
         """Send the rows of recordings without a pace (option `speed` None) as fast as their slowest client reads.
@@ -304,7 +445,7 @@ class Server(ABC, Generic[ClientT]):
         Runs until it is cancelled.
         """
         while True:
-            if self._pump_recordings(time.time()):
+            if self.clock.is_playing and self._pump_recordings(self.clock.now):
                 self.wake_all()
                 await asyncio.sleep(0)
             else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.market.recording import recording_kind
@@ -15,6 +15,8 @@ __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
 AuthReply = Literal["event", "response", "anonymous"]
 MAX_RATE = 50_000.0
+#: The year 2100, in Unix s.
+MOST_SECONDS = 4_102_444_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class ServerOptions:
     one client before it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s`
     times per second on average in all accounts together, 0 for never. `rough` are the named troubles of
     `market/troubles.py` that happen: none by default. Each happens to each symbol about every `rough_seconds` s, and
-    within half of that for the first time.
+    within half of that for the first time. `start` is the market time in Unix s at which the market starts, None for
+    the present.
 
     Raises UsageError if a value is out of range, a recording is missing, or its columns are of no known kind.
     """
@@ -47,6 +50,7 @@ class ServerOptions:
     #: The troubles whose description begins with this are not this broker's: its protocol lacks what they are about.
     other_broker: ClassVar[str] = "ALOR"
     rough_seconds: float = 20.0
+    start: float | None = None
 
     def __post_init__(self) -> None:
         self._check("rate", 1.0, MAX_RATE)
@@ -64,12 +68,18 @@ class ServerOptions:
         own = frozenset(each for each in chosen if not TROUBLES[each].startswith(self.other_broker))
         object.__setattr__(self, "rough", own)
         self._check("rough_seconds", 0.01, 1e9)
+        if self.start is not None:
+            self._check("start", 1.0, MOST_SECONDS)
         for path in self.tapes:
             recording_kind(Path(path))
 
     def roughness(self) -> Roughness:
-        """Return the chosen troubles with the source of their times."""
-        return Roughness(self.rough, self.seed, self.rough_seconds)
+        """Return the chosen troubles with the source of their times, which count from `start`."""
+        return Roughness(self.rough, self.seed, self.rough_seconds, self.start)
+
+    def started(self, now: float) -> Self:
+        """Return the options with `now` (Unix s) as the start of the market, unless another one was chosen."""
+        return replace(self, start=now) if self.start is None else self
 
     def _check(self, name: str, low: float, high: float) -> None:
         value, where = getattr(self, name), f"{type(self).__name__}.{name}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aries_nb.sim.market.history import TradeArray
+    from aries_nb.sim.serving import Server
 
 __all__ = ["Simulator", "make_server", "serve"]
 
@@ -180,10 +181,15 @@ def make_server(options: ServerOptions) -> AriesServer | AlorServer:
     return AriesServer(options)
 
 
-async def serve(options: ServerOptions, *, ready: Callable[[str], None]) -> None:
+async def serve(
+    options: ServerOptions, *, ready: Callable[[str], None], control: Callable[[Server[Any]], None] | None = None
+) -> None:
     """Run a simulated broker's server in this event loop until cancelled; for the command line.
 
-    Calls `ready` with the base URL once clients can connect. Raises UsageError if the address cannot be listened on
-    or a recording cannot be read.
+    Calls `control`, if it is given, with the server, and `ready` with the base URL once clients can connect. Raises
+    UsageError if the address cannot be listened on or a recording cannot be read.
     """
-    await make_server(options).run(ready)
+    server = make_server(options)
+    if control is not None:
+        control(server)
+    await server.run(ready)

@@ -31,7 +31,7 @@ class AriesSample:
     """One client of the market endpoint and one of charts; `advance` gives the payloads sent meanwhile."""
 
     def __init__(self, *symbols: str, **options: Any) -> None:
-        chosen = SimOptions(**{"rate": RATE, "rough_seconds": INTERVAL, **options})
+        chosen = SimOptions(**{"rate": RATE, "rough_seconds": INTERVAL, "start": NOW, **options})
         self.feed = AriesFeed(chosen, TODAY)
         self.now = NOW
         self.lines: list[str] = []
@@ -67,7 +67,7 @@ class AlorSample:
     """One client of /ws; `advance` gives the data frames sent meanwhile, with their guid."""
 
     def __init__(self, **options: Any) -> None:
-        self.server = AlorServer(AlorOptions(**{"rate": RATE, "rough_seconds": INTERVAL, **options}))
+        self.server = AlorServer(AlorOptions(**{"rate": RATE, "rough_seconds": INTERVAL, "start": NOW, **options}))
         self.feed: AlorFeed = self.server.feed
         self.now = NOW
         self.session = AlorSession(self.server.options, self.server, NOW)

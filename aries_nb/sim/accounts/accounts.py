@@ -212,11 +212,13 @@ class Accounts:
         if self._unvalued >= REVALUE_SECONDS:
             self._unvalued = 0.0
             changes += self._revalued()
-        if self._watchlists.advance(seconds):
-            changes.append(WatchlistsChanged(self.watchlists))
-        changes += map(NewsPublished, self._newsroom.advance(seconds, now))
+        changes += self._told(seconds, now)
         self._publish(changes, now)
         return changes
+
+    def advance_news(self, seconds: float, now: float) -> None:
+        """Advance headlines and watchlists alone, which go on where nobody has asked for an account yet."""
+        self._publish(self._told(seconds, now), now)
 
     def publish(self, now: float) -> None:
         """Publish the changes of orders since the last `advance` to the listeners at once.
@@ -247,6 +249,10 @@ class Accounts:
         if changes:
             for listener in list(self._listeners):
                 listener(changes, now)
+
+    def _told(self, seconds: float, now: float) -> list[Change]:
+        lists: list[Change] = [WatchlistsChanged(self.watchlists)] if self._watchlists.advance(seconds) else []
+        return lists + [NewsPublished(each) for each in self._newsroom.advance(seconds, now)]
 
     def _traded(self) -> list[Change]:
         states, touched = self.brokerage.drain()

@@ -267,12 +267,12 @@ class Brokerage:
 
     def advance(self, now: float) -> None:
         """Expire the working orders whose time is over, and fill the others as far as the present quotes allow."""
+        newest = self.fills[-1] if self.fills else None  # one that was published
         for order in list(self._working.values()):
             if order.expires is not None and now >= order.expires:
                 self._record(replace(order, status="expired", updated=now))
             else:
                 self._match(order, now)
-        newest = self.fills[-1] if self.fills else None
         if self._busts is not None and newest is not None and newest.quantity and self._busts.is_due(now):
             self.bust(newest, now=now)
 
@@ -337,7 +337,7 @@ class Brokerage:
                 signed = each.quantity if each.side == "buy" else -each.quantity
                 ledger.book(each.symbol, signed, each.price, fee=each.fee, now=each.time)
         held = self._ledgers[fill.account].positions
-        for symbol in held.keys() - ledger.positions.keys():
+        for symbol in sorted(held.keys() - ledger.positions.keys()):
             ledger.positions[symbol] = Position(symbol, ZERO, ZERO, ZERO, 0.0)
         self._ledgers[fill.account] = ledger
         self._touched[fill.account, fill.symbol] = None

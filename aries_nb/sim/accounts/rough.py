@@ -84,7 +84,7 @@ class RoughTrading:
             for symbol in self._futures:
                 self._brokerage.settle(symbol, now=now)
         if self._splits.is_due(now):
-            for symbol in self._split_shares():
+            for symbol in sorted(self._split_shares()):
                 self._change_split(symbol, now)
 
     def _change_split(self, symbol: str, now: float) -> None:

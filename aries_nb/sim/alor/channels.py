@@ -266,6 +266,11 @@ class ListingChannel(InstrumentChannel):
         self._rough = rough
 
     @property
+    def key(self) -> tuple[str, ...]:
+        """Exchange and symbol, by which the feed orders its channels."""
+        return self.security.exchange, self.security.symbol
+
+    @property
     def focus(self) -> Focus:
         """The kind of events to make, which follows from the most detailed subscription of any client.
 

@@ -99,7 +99,7 @@ class AlorHttpServer(HttpServer):
         return self._json(body)
 
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        now = request.now
+        now = request.real_time
         if request.path == "/refresh":
             request.expect("POST")
             try:
@@ -113,7 +113,7 @@ class AlorHttpServer(HttpServer):
         if bearer is None:
             raise HttpError(401, "Invalid JWT token!")
         self._count_request(bearer.subject, now)
-        return HttpResponse(200, self._route(_spelled(request.parts), Query(request.query), bearer, now))
+        return HttpResponse(200, self._route(_spelled(request.parts), Query(request.query), bearer, request.now))
 
     def _refused(self, error: HttpError) -> HttpResponse:
         # A wrong parameter is answered with 400 (§13).

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
@@ -100,13 +100,15 @@ class AlorServer(Server[FrameClient]):
     options: AlorOptions
 
     def __init__(self, options: AlorOptions) -> None:
-        today = datetime.now().astimezone().date()
-        feed = AlorFeed(options, today, time.time())
+        options = options.started(time.time())
+        start = cast("float", options.start)
+        today = datetime.fromtimestamp(start).astimezone().date()
+        feed = AlorFeed(options, today, start)
         super().__init__(options, feed, feed.history)
         self.portfolios = Portfolios(options, feed.market, today)
         self.tokens = TokenService(options, PORTFOLIOS)
         self._are_accounts_active = False
-        self._accounts_advanced = time.time()
+        self._accounts_advanced = start
 
     def statistics(self) -> Statistics:
         """Return the server's counters since its start; `auths` is the number of access tokens issued."""
@@ -158,6 +160,7 @@ class AlorServer(Server[FrameClient]):
 
         http = AlorHttpServer(self)
         http.hangs = self.feed.roughness.occurrences("hanging_http", "http")
+        http.market_time = lambda: self.clock.now
         http.hang_seconds = self.feed.roughness.hang_seconds
         return http.handle
 
@@ -204,13 +207,17 @@ class AlorServer(Server[FrameClient]):
         client.session.outbox.append(text)
         client.wake.set()
 
-    def _advance(self, seconds: float, now: float) -> None:
-        # A backlog of the server itself is not the fault of the client: then the market waits as well.
-        if not any(client.is_backlogged for client in self.clients):
-            self.feed.advance(seconds, now)
-            self.feed.play_recordings(now)
+    def _advance(self, seconds: float, now: float) -> None:  # noqa: ARG002 - portfolios have turns of their own
+        self.feed.play_recordings(now)
         self.feed.flush(now)
         self._advance_accounts(now)
+
+    def _is_behind(self, client: FrameClient, most: int) -> bool:
+        return len(client.session.outbox) > most or bool(client.session.histories)
+
+    def _is_held_up(self) -> bool:
+        # A backlog of the server itself is not the fault of the client.
+        return super()._is_held_up() or any(client.is_backlogged for client in self.clients)
 
     def _check_limits(self, client: FrameClient) -> None:
         if client.is_unread(self.options.queue_limit):

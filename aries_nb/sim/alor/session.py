@@ -54,7 +54,8 @@ class Backend(Protocol):
 class AlorSession:
     """The protocol state of one connection to the simulated ALOR. Owned by the server's event loop.
 
-    `now` is Unix time in s in all methods. Frames to send wait in `outbox`; `histories` are iterators over the
+    `now` is market time in Unix s in all methods, `wall` the real one, which limits go by; None for the same. The
+    session is opened at a real time. Frames to send wait in `outbox`; `histories` are iterators over the
     frames that new subscriptions get before live updates. `closing` is the close code and reason, None while the
     session goes on.
     """
@@ -90,7 +91,7 @@ class AlorSession:
         """
         return {guid: subscription.statistics() for guid, (subscription, _) in self._open.items()}
 
-    def receive(self, frame: str | bytes, now: float) -> None:
+    def receive(self, frame: str | bytes, now: float, wall: float | None = None) -> None:
         """Process one message of the client at `now` (Unix s). Replies are appended to `outbox`, the frames to send.
 
         Does nothing once the session has ended.
@@ -101,19 +102,20 @@ class AlorSession:
         try:
             message = _read(frame)
             guid = message["guid"] if isinstance(message.get("guid"), str) else ""
-            self._dispatch(message, guid, now)
+            self._dispatch(message, guid, now, now if wall is None else wall)
         except RefusedError as refused:
             if refused.code == 401:
                 self.refused_tokens += 1
                 guid = "" if "empty_guid" in self._options.faults else guid
             self.outbox.append(reply(guid, refused.code, refused.text))
 
-    def tick(self, now: float) -> None:
-        """End the session if its newest token has expired at `now` (Unix s) and the option `kill_on_expiry` is set.
+    def tick(self, now: float, wall: float | None = None) -> None:
+        """End the session if its newest token has expired and the option `kill_on_expiry` is set.
 
         A session without subscriptions goes on.
         """
-        if self._options.kill_on_expiry and self._expires is not None and now >= self._expires and self._open:
+        wall = now if wall is None else wall
+        if self._options.kill_on_expiry and self._expires is not None and wall >= self._expires and self._open:
             self.cut()
 
     def pull(self, count: int) -> int:
@@ -152,7 +154,7 @@ class AlorSession:
         self.outbox.clear()
         self.is_cut = True
 
-    def _dispatch(self, message: dict[str, Any], guid: str, now: float) -> None:
+    def _dispatch(self, message: dict[str, Any], guid: str, now: float, wall: float) -> None:
         opcode = message.get("opcode")
         if not isinstance(opcode, str) or not opcode:
             raise RefusedError(400, "Request message should contain 'opcode' field!")
@@ -162,13 +164,13 @@ class AlorSession:
         if "token" not in message:
             raise RefusedError(400, "Request message should contain 'token' field!")
         token = message["token"]
-        bearer = self._backend.tokens.read(token, now) if isinstance(token, str) else None
+        bearer = self._backend.tokens.read(token, wall) if isinstance(token, str) else None
         if bearer is None:
             raise RefusedError(401, BAD_TOKEN)
         if not guid:
             raise RefusedError(400, "Request message should contain 'guid' field!")
         self._admit(bearer)
-        self._count_request(now)
+        self._count_request(wall)
         if name == "ping":
             self.outbox.append(reply(guid, 200))
         elif name == "unsubscribe":

@@ -138,6 +138,11 @@ class ListingChannel(SymbolChannel):
         self._rough = rough
 
     @property
+    def key(self) -> tuple[str, ...]:
+        """The symbol, by which the feed orders its channels."""
+        return (self.symbol,)
+
+    @property
     def weight(self) -> float:
         """How often this symbol has a market event, as a number relative to other symbols."""
         if isinstance(self.listing, EquityListing):

@@ -160,15 +160,6 @@ class AriesFeed(MarketFeed[ListingChannel]):
             for session in self.sessions:
                 session.market_changed(now)
 
-    def advance(self, seconds: float, now: float) -> None:
-        """Make market events, as in `MarketFeed.advance`, and say to all clients when all trading halts and goes on."""
-        is_halted = self.roughness.market_halts.share(now) is not None
-        if is_halted != self._is_halted:
-            self._is_halted = is_halted
-            for session in self.sessions:
-                session.market_changed(now)
-        super().advance(seconds, now)
-
     def pump_recordings(self, now: float, lines: int) -> bool:
         """Send rows of recordings without a pace (option `speed` None) to their subscribers.
 
@@ -212,6 +203,15 @@ class AriesFeed(MarketFeed[ListingChannel]):
     def _regroup(self, channel: SymbolChannel) -> None:
         channel.regroup(self.sessions)
         self._subscriptions_changed()
+
+    def _begin_turn(self, seconds: float, now: float) -> None:
+        """Say to all clients when all trading halts and goes on."""
+        is_halted = self.roughness.market_halts.share(now) is not None
+        if is_halted != self._is_halted:
+            self._is_halted = is_halted
+            for session in self.sessions:
+                session.market_changed(now)
+        super()._begin_turn(seconds, now)
 
     def _is_closed(self) -> bool:
         return self._hours.market == "closed"

@@ -90,7 +90,7 @@ class AriesHttpServer(HttpServer):
             }
 
     def _respond(self, request: HttpRequest) -> HttpResponse:
-        method, path, now = request.method, request.path, request.now
+        method, path, now = request.method, request.path, request.real_time
         try:
             if path in AUTHORIZE and method == "GET":
                 return HttpResponse(302, "", self.oauth.authorize(request.query, now))
@@ -110,7 +110,7 @@ class AriesHttpServer(HttpServer):
     def _check_token(self, request: HttpRequest) -> None:
         if not request.bearer_token:
             raise HttpError(401, "a bearer token is required")
-        if not self.oauth.is_valid(request.bearer_token, request.now):
+        if not self.oauth.is_valid(request.bearer_token, request.real_time):
             raise HttpError(401, "the token is not valid or has expired")
 
     def _route(self, request: HttpRequest) -> object:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed
@@ -91,7 +91,9 @@ class AriesServer(Server[LineClient]):
     options: SimOptions
 
     def __init__(self, options: SimOptions) -> None:
-        feed = AriesFeed(options, datetime.now().astimezone().date())
+        options = options.started(time.time())
+        start = cast("float", options.start)
+        feed = AriesFeed(options, datetime.fromtimestamp(start).astimezone().date())
         self.accounts = Accounts(
             feed.market,
             options.seed,
@@ -102,7 +104,7 @@ class AriesServer(Server[LineClient]):
         )
         self.oauth = OAuthServer(token=options.token)
         # The history ends at the market's first state, so it is made before the market moves.
-        super().__init__(options, feed, History(feed.market, time.time()))
+        super().__init__(options, feed, History(feed.market, start))
         feed.on_trade.append(self._history.trade)
         self._endpoints: dict[str, Callable[[float], AriesSession]] = {
             "/v1/market/ws": lambda now: MarketSession(options, feed, now),
@@ -135,6 +137,7 @@ class AriesServer(Server[LineClient]):
 
         http = AriesHttpServer(self.options, self.feed, self._history, oauth=self.oauth, accounts=self.accounts)
         http.hangs = self.feed.roughness.occurrences("hanging_http", "http")
+        http.market_time = lambda: self.clock.now
         http.hang_seconds = self.feed.roughness.hang_seconds
         return http.handle
 
@@ -166,10 +169,14 @@ class AriesServer(Server[LineClient]):
         self._spawn(client.connection.send(text))
 
     def _advance(self, seconds: float, now: float) -> None:
-        self.feed.advance(seconds, now)
         self.feed.play_recordings(now)
-        if self._are_accounts_active and self.feed.hours().market != "closed":
-            self.accounts.advance(seconds, now)
+        if self.feed.hours().market == "closed":
+            return
+        advance = self.accounts.advance if self._are_accounts_active else self.accounts.advance_news
+        advance(seconds, now)
+
+    def _is_behind(self, client: LineClient, most: int) -> bool:
+        return len(client.session.outbox) > most
 
     def _check_limits(self, client: LineClient) -> None:
         session = client.session

@@ -31,7 +31,8 @@ MAX_TEXT_CHARACTERS = 2000
 class AriesSession(ABC):
     """The protocol state of one connection to a simulated Aries endpoint. Owned by the server's event loop.
 
-    `now` is Unix time in s in all methods. Lines to send wait in `outbox`. `closing` is the close code and reason,
+    `now` is market time in Unix s in all methods, `wall` the real one, which limits go by; None for the same. The
+    session is opened at a real time. Lines to send wait in `outbox`. `closing` is the close code and reason,
     None while the session goes on. An endpoint is a subclass that implements `_subscribe` and `_unsubscribe`, and
     optionally `_authenticated`, `_answer`, `_ended` and `subscriptions`. `_subscribe`, `_unsubscribe` and `_answer`
     may raise BadRequestError, whose text becomes an error event with the request's id.
@@ -45,7 +46,7 @@ class AriesSession(ABC):
         self.auths = self.subscribe_requests = self.unsubscribe_requests = 0
         self._options = options
         self._opened = now
-        self._last_received = now
+        self._wall = self._last_received = now
         self._expires: float | None = None
         self._is_warned = False
 
@@ -58,13 +59,13 @@ class AriesSession(ABC):
         """Return the present subscriptions in the protocol's names, by symbol or topic; none in this base class."""
         return {}
 
-    def receive(self, frame: str | bytes, now: float) -> None:
+    def receive(self, frame: str | bytes, now: float, wall: float | None = None) -> None:
         """Process one frame of the client at `now` (Unix s): one JSON object, or several joined by newlines.
 
         Any frame restarts the idle time, after which `tick` ends the session. Source: Aries' protocol page
         §1.3.
         """
-        self._last_received = now
+        self._last_received = self._wall = now if wall is None else wall
         try:
             text = frame if isinstance(frame, str) else frame.decode()
         except UnicodeDecodeError:
@@ -74,21 +75,22 @@ class AriesSession(ABC):
             if line.strip() and self.closing is None:
                 self._receive_line(line, now)
 
-    def tick(self, now: float) -> None:
-        """Check the session's time limits at `now` (Unix s); warn before the expiry, and end the session after it."""
+    def tick(self, now: float, wall: float | None = None) -> None:
+        """Check the session's time limits; warn before the expiry, and end the session after it."""
         if self.closing is not None:
             return
         options = self._options
+        wall = now if wall is None else wall
         if self._expires is None:
-            if now - self._opened >= options.auth_seconds:
+            if wall - self._opened >= options.auth_seconds:
                 self._end("authTimeout", "not authenticated in time", now)
-        elif now >= self._expires:
+        elif wall >= self._expires:
             self._end("authExpired", "session expired", now)
-        elif not self._is_warned and now >= self._expires - min(options.warn_seconds, options.session_seconds / 2):
+        elif not self._is_warned and wall >= self._expires - min(options.warn_seconds, options.session_seconds / 2):
             self._is_warned = True
-            left = {"expiresIn": round((self._expires - now) * 1000)}
+            left = {"expiresIn": round((self._expires - wall) * 1000)}
             self.outbox.append(messages.control("refreshAuth", int(now * 1000), data=left))
-        if self.closing is None and now - self._last_received >= options.idle_seconds:
+        if self.closing is None and wall - self._last_received >= options.idle_seconds:
             self.close(NORMAL_CLOSURE, f"idle for {options.idle_seconds:g} s")
 
     def close(self, code: int, reason: str) -> None:
@@ -205,13 +207,13 @@ class AriesSession(ABC):
         if not isinstance(token, str) or not token.strip():
             self._refuse("token is required", now, ident, code="UNAUTHENTICATED")
             return
-        if not self.accepts(token, now):
+        if not self.accepts(token, self._wall):
             self._refuse("authentication failed", now, ident, code="UNAUTHENTICATED")
             self.close(POLICY_VIOLATION, "authentication failed")
             return
         is_first = self._expires is None
         self.auths += 1
-        self._expires = now + self._options.session_seconds
+        self._expires = self._wall + self._options.session_seconds
         self._is_warned = False
         expires_ms = round(self._options.session_seconds * 1000)
         self.outbox.append(messages.auth_success(self._options.auth_reply, ident, expires_ms, int(now * 1000)))

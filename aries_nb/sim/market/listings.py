@@ -262,7 +262,11 @@ class OptionListing(TradedListing):
         self.term = term
         self._volatility_noise = 0.0
         self.rng = rng
-        fair = self.fair()
+        # Of the share's opening, whenever the option is first asked for.
+        start = share.opening
+        volatility = smile(share.equity.volatility, start, contract.strike, term=term)
+        opened = black_scholes(start, contract.strike, term, volatility, right=contract.right)
+        fair = max(MIN_OPTION_TICKS, opened.price * CENT)
         super().__init__(
             contract.symbol,
             rng,
@@ -272,6 +276,7 @@ class OptionListing(TradedListing):
             round_lot=1,
             mean_lots=18.0,
         )
+        self.book.rebuild(self.fair())
 
     @property
     def volatility(self) -> float:

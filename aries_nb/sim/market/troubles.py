@@ -101,13 +101,14 @@ class Roughness:
     """The chosen troubles of a simulated broker, and the source of their times.
 
     `seconds` is the mean interval, in s, between two occurrences of one trouble to one subject; the first is within
-    half of it.
+    half of it after `start` (Unix s), None for the first moment at which it is asked for.
     """
 
-    def __init__(self, troubles: frozenset[Trouble], seed: int, seconds: float) -> None:
+    def __init__(self, troubles: frozenset[Trouble], seed: int, seconds: float, start: float | None = None) -> None:
         self.troubles = troubles
         self.seconds = seconds
         self._seed = seed
+        self._start = start
         #: Periods in which no symbol trades.
         self.market_halts = self.spells("market_halts", "market")
 
@@ -132,7 +133,8 @@ class Roughness:
 
     def occurrences(self, trouble: Trouble, subject: str) -> Occurrences:
         """Return the times at which a trouble happens to a subject: none where the trouble is not chosen."""
-        return Occurrences(self.rng(f"{trouble} {subject}"), self.seconds if trouble in self.troubles else 0.0)
+        seconds = self.seconds if trouble in self.troubles else 0.0
+        return Occurrences(self.rng(f"{trouble} {subject}"), seconds, self._start)
 
     @property
     def hang_seconds(self) -> float:
@@ -141,48 +143,59 @@ class Roughness:
 
     def spells(self, trouble: Trouble, subject: str) -> Spells:
         """Return the periods in which a lasting trouble holds for a subject: none where the trouble is not chosen."""
-        return Spells(self.occurrences(trouble, subject), self.seconds * SPELL_SHARE)
+        forms = self.rng(f"form of {trouble} {subject}")
+        return Spells(self.occurrences(trouble, subject), self.seconds * SPELL_SHARE, forms)
 
 
 class Occurrences:
     """Times at which one trouble happens to one subject; `seconds` is their mean distance, 0 for never.
 
-    The first call of `is_due` starts them.
+    They are counted from `start` (Unix s), whenever they are asked for: None for the first call.
     """
 
-    def __init__(self, rng: Random, seconds: float) -> None:
-        self.rng = rng
+    def __init__(self, rng: Random, seconds: float, start: float | None = None) -> None:
+        self._rng = rng
         self._seconds = seconds
+        self._start = start
         self._due: float | None = None
 
     def is_due(self, now: float) -> bool:
-        """Return whether the trouble happens at `now` (Unix s): True once for each occurrence."""
+        """Return whether the trouble happens at `now` (Unix s): True once for each occurrence.
+
+        One that is past by more than the mean distance, as nobody asked then, does not count.
+        """
+        found = self.passed(now)
+        return bool(found) and now - found[-1] <= self._seconds
+
+    def passed(self, now: float) -> list[float]:
+        """Return the times (Unix s) of the occurrences since the last call, until `now`."""
         if not self._seconds:
-            return False
+            return []
         if self._due is None:
-            self._due = now + self.rng.uniform(0.05, 0.5) * self._seconds
-        if now < self._due:
-            return False
-        self._due = now + self.rng.uniform(0.5, 1.5) * self._seconds
-        return True
+            start = now if self._start is None else self._start
+            self._due = start + self._rng.uniform(0.05, 0.5) * self._seconds
+        found = []
+        while self._due <= now:
+            found.append(self._due)
+            self._due += self._rng.uniform(0.5, 1.5) * self._seconds
+        return found
 
 
 class Spells:
-    """Periods of `seconds` in which a lasting trouble holds for one subject."""
+    """Periods of `seconds` in which a lasting trouble holds for one subject, in a form drawn by `rng`."""
 
-    def __init__(self, starts: Occurrences, seconds: float) -> None:
-        self.rng = starts.rng
+    def __init__(self, starts: Occurrences, seconds: float, rng: Random) -> None:
         self._starts = starts
+        self._rng = rng
         self._seconds = seconds
         self._start, self._form = -seconds, 0
 
     def share(self, now: float) -> float | None:
         """Return which share of a spell is over at `now` (Unix s), from 0 to below 1; None outside of spells."""
-        if not self._start <= now < self._start + self._seconds:
-            if not self._starts.is_due(now):
-                return None
-            self._start, self._form = now, self.rng.randrange(1_000_000)
-        return (now - self._start) / self._seconds
+        for start in self._starts.passed(now):
+            self._start, self._form = start, self._rng.randrange(1_000_000)
+        past = now - self._start
+        return past / self._seconds if 0 <= past < self._seconds else None
 
     def choice(self, forms: Sequence[T]) -> T:
         """Return one of the forms that a trouble has, the same during a spell."""

@@ -243,5 +243,5 @@ def test_simulator_starts_without_pandas_pyarrow_aiohttp_and_the_clients_rooms()
     modules = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
 
     rooms = {name.split(".")[1] for name in modules if name.startswith("aries_nb.")}
-    assert rooms == {"sim", "errors"}
+    assert rooms == {"sim", "errors", "model"}
     assert {"pandas", "pyarrow", "plotly", "aiohttp"}.isdisjoint(modules)
