@@ -21,6 +21,7 @@ from tests.bench.rounds import Rates, interleaved, ratio
 __all__ = ["measure"]
 
 ARROW, BY_MESSAGE = f"{A_READ}, by Arrow", "by message"
+MIXED, MIXED_BY_MESSAGE = "with trades", "with trades, by message"
 MESSAGES, SMOKE_MESSAGES = 40_000, 2_000
 FEW_BATCHES = 400  # Perspective's share of a round where 20 frames are a batch
 
@@ -46,6 +47,8 @@ def measure(effort: Effort) -> Outcome:
         A_READ: _ours(pipeline, large),
         "20 frames": _ours(pipeline, small),
         BY_MESSAGE: _ours(pipeline, large, is_by_columns=False),
+        MIXED: _mixed(len(frames), is_by_columns=True),
+        MIXED_BY_MESSAGE: _mixed(len(frames), is_by_columns=False),
     }
     peers = {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
     rates = interleaved({"decode": lambda: _decode(frames)} | ours | peers, effort.choose(11, 3, 1))
@@ -63,6 +66,8 @@ def measure(effort: Effort) -> Outcome:
             )
         )
         outcome.peers.append(Peer("Perspective 5", f"ALOR: bytes → table by {theirs[batch][0]}, {batch}", rate, times))
+    mixed, times = middle[MIXED], ratio(rates[MIXED], rates[MIXED_BY_MESSAGE])
+    outcome.notes.append(f"ALOR, every fourth frame a trade: {mixed:,.0f} frames/s, {times:.1f} × by message")
     by_message = ratio(rates[BY_MESSAGE], rates["decode"])
     outcome.notes.append(f"ALOR by message: {middle[BY_MESSAGE]:,.0f} rows/s, {by_message:.2f} × decoding alone")
     return outcome
@@ -95,5 +100,21 @@ def _ours(pipeline: AlorPipeline, batches: list[list[bytes]], *, is_by_columns: 
         # In the order of arrival: the times of the same frames begin again with each turn.
         assert len(tape.frame_since(0)[0]) == min(tape.version, WINDOW)
         return tape.version - before
+
+    return turn
+
+
+def _mixed(count: int, *, is_by_columns: bool) -> Callable[[], int]:
+    """Quotes and trades: a turn has a pipeline of its own, as repeated numbers of trades would make no rows."""
+    first = AlorPipeline.of(limit=WINDOW, has_trades=True)
+    batches = reads(alor_frames(count, first.guids, first.trades))
+
+    def turn() -> int:
+        pipeline = AlorPipeline.of(limit=WINDOW, has_trades=True)
+        assert pipeline[2:] == first[2:], "the guids are the same"
+        for batch in batches:
+            taken(pipeline.intake, batch, RECEIVED, is_by_columns=is_by_columns)
+        assert pipeline.intake.records == count
+        return count
 
     return turn

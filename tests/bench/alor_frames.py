@@ -8,7 +8,7 @@ from itertools import islice
 
 from msgspec.json import encode
 
-from tests.bench.frames import walk
+from tests.bench.frames import START_MS, walk
 
 __all__ = ["alor_frames", "alor_quotes", "data_frame"]
 
@@ -30,6 +30,13 @@ def data_frame(data: bytes, guid: str) -> bytes:
     return b'{ "data": %s, "guid":"%s" }' % (data, guid.encode())
 
 
-def alor_frames(count: int, guids: Mapping[str, str]) -> list[bytes]:
-    """`count` frames for the subscriptions of all symbols."""
-    return [data_frame(data, guids[symbol]) for symbol, data in islice(alor_quotes(), count)]
+def alor_frames(count: int, guids: Mapping[str, str], trades: Mapping[str, str] | None = None) -> list[bytes]:
+    """`count` frames for the subscriptions of all symbols; where `trades` names theirs, every fourth is a trade."""
+    frames: list[bytes] = []
+    for number, (symbol, data) in enumerate(islice(alor_quotes(), count), 1):
+        if trades is None or number % 4:
+            frames.append(data_frame(data, guids[symbol]))
+        else:
+            said = {"id": number, "q": number % 90, "px": 100.5, "t": START_MS + number, "s": "buy", "h": False}
+            frames.append(data_frame(encode({**said, "oi": 0, "bd": "TQBR", "sym": symbol}), trades[symbol]))
+    return frames

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aries_nb.brokers.aries.messages import decode_lines
 from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames
+from tests.bench.perspective_table import DECODE
 from tests.bench.pipelines import A_READ, Pipeline, reads
 from tests.bench.results import Effort, Outcome, Peer
 from tests.bench.rounds import interleaved, ratio
@@ -131,7 +131,7 @@ def _emitting(source: Any, result: Any, batches: Batches) -> Callable[[], int]:
 
 def _made(batch: list[bytes]) -> pd.DataFrame:
     """A batch as a DataFrame with the columns of ours."""
-    payloads = [envelope.payload for envelope in chain.from_iterable(map(decode_lines, batch))]
+    payloads = [envelope.payload for envelope in chain.from_iterable(map(DECODE, batch))]
     values = [
         (p.data.quoteTimestamp, p.symbol, p.data.bidPrice, p.data.bidSize, p.data.askPrice, p.data.askSize)  # type: ignore[union-attr]
         for p in payloads

@@ -75,15 +75,16 @@ class Pipeline(NamedTuple):
 
 
 class AlorPipeline(NamedTuple):
-    """What stands between a socket and `.df`, without the socket; `guids` are those of the symbols."""
+    """What stands between a socket and `.df`, without the socket; `guids` are those of the symbols' quotes."""
 
     intake: Intake
     tape: RollingFrame
     guids: dict[str, str]
+    trades: dict[str, str]  # guids
 
     @classmethod
-    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS) -> AlorPipeline:
-        """Subscribed market data whose rows end in a tape of `limit` rows."""
+    def of(cls, *, limit: int, fields: Sequence[str] = FIELDS, has_trades: bool = False) -> AlorPipeline:
+        """Subscribed market data whose rows end in a tape of `limit` rows, trades in another."""
         columns = [column for column in QUOTE_COLUMNS if column.name in fields]
         tape = RollingFrame(columns, SYMBOLS, limit=limit)
         protocol = AlorMarket()
@@ -92,6 +93,16 @@ class AlorPipeline(NamedTuple):
         intake = Intake(protocol)
         names = tuple(column.name for column in columns)
         streams = [Route(Subscription("quotes", symbol, names), tape, code) for code, symbol in enumerate(SYMBOLS)]
+        if has_trades:
+            trades = RollingFrame(TRADE_COLUMNS, SYMBOLS, limit=limit)
+            prints = tuple(column.name for column in TRADE_COLUMNS)
+            streams += [
+                Route(Subscription("trades", symbol, prints), trades, code) for code, symbol in enumerate(SYMBOLS)
+            ]
         protocol.subscribe(intake.attach(streams))
         asked = [each for each in map(json.loads, protocol.outgoing()) if "code" in each]
-        return cls(intake, tape, {each["code"]: each["guid"] for each in asked})
+        quotes, others = (
+            {each["code"]: each["guid"] for each in asked if (each["opcode"] == "QuotesSubscribe") is is_quote}
+            for is_quote in (True, False)
+        )
+        return cls(intake, tape, quotes, others)

@@ -44,7 +44,7 @@ class AlorMarket(AlorConnection):
         "trades": {**column_types(MARKET_FIELDS["trades"]), SOURCE: "text"},
         "book": dict(BOOK_COLUMNS),
     }
-    LEAST_FRAMES = 12  # with fewer `receive_columns` takes longer than `receive`
+    LEAST_FRAMES = 3  # with fewer `receive_columns` takes longer than `receive`
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         super().__init__(exchange=exchange)
@@ -54,7 +54,7 @@ class AlorMarket(AlorConnection):
         """Decode frames as `receive` does, but together; None, and nothing has happened, if any is unusual.
 
         Unusual are all frames but quotes and live trades of running streams, the first quote of a connection, trades
-        while past ones wait, fewer than 12 frames, and frames for which records or notices wait.
+        while past ones wait, fewer than 3 frames, and frames for which records or notices wait.
         """
         waiting = self._session.notices or self._notes or self._deferred or self._new_subscriptions
         if len(frames) < self.LEAST_FRAMES or waiting:
