@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from struct import Struct
 from typing import NoReturn, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
@@ -24,6 +25,7 @@ MAX_FRAME = 16 * 2**20  # bytes, more than a read: a larger frame or message clo
 MAX_FRAGMENTS = 4_096  # of one message, as newer websockets has it: empty ones would fill the memory too
 TEXT, BINARY = 0x81, 0x82  # the first byte of a whole message, without reserved bits
 LENGTH_16, LENGTH_64 = 126, 127  # a second byte: 2 or 8 bytes of length follow. It is the length if smaller
+_HEADER = Struct(">BBH").unpack_from  # first byte, length, 2 bytes of length where they follow
 HEAD_END = b"\r\n\r\n"  # of the answer to the handshake
 _OPCODES = frozenset(Opcode)
 _OF_MESSAGES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
@@ -121,22 +123,21 @@ class FrameConnection(ClientConnection):
         """Append the messages in `data` to `unread`: those in one frame cut here, the others parsed by websockets."""
         add, fragments, end = self.unread.append, self._fragments, len(data)
         at = self._parse(data, 0, self._missing) if self._missing else 0
+        padded = data + bytes(2)  # a shorter header at the end is read whole
         while (start := at + 2) <= end:
-            length = data[at + 1]
+            first, length, more = _HEADER(padded, at)
             if length == LENGTH_16:
                 start += 2
-                if start > end:
-                    break
-                length = data[at + 2] << 8 | data[at + 3]
+                length = more
             elif length == LENGTH_64:
                 start += 8
-                if start > end:
-                    break
                 length = int.from_bytes(data[at + 2 : start], "big")
             elif length > LENGTH_64:  # masked
                 break
+            if start > end:
+                break
             stop = start + length
-            if stop <= end and (data[at] == TEXT or data[at] == BINARY) and not fragments:
+            if stop <= end and TEXT <= first <= BINARY and not fragments:
                 add(data[start:stop])
                 at = stop
             else:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, NoReturn
@@ -25,7 +25,7 @@ from tests.bench.frames import SYMBOLS
 
 __all__ = ["Meter", "Pace", "busy_loop", "by_message", "cpu_ratio", "in_turns", "middle", "ours", "queued_seconds"]
 
-QUEUE_TIMES = Path("/proc/thread-self/schedstat")
+TASKS, QUEUE_TIMES = Path("/proc/self/task"), Path("/proc/thread-self/schedstat")
 
 
 class Pace(NamedTuple):
@@ -120,9 +120,15 @@ def cpu_ratio(cheap: list[Pace], dear: list[Pace]) -> float:
     return median(b.cpu_us / a.cpu_us for a, b in zip(cheap, dear, strict=True))
 
 
-def queued_seconds() -> float:
+def queued_seconds(*, is_whole: bool = False) -> float:
     """For how long the calling thread has been ready and had no processor; 0.0 where the system does not say.
 
-    Others' work on the machine makes it longer. Waiting for the interpreter's lock does not count.
+    `is_whole`: all threads of this process together. Others' work on the machine makes it longer. Waiting for the
+    interpreter's lock does not count.
     """
-    return int(QUEUE_TIMES.read_text().split()[1]) / 1e9 if QUEUE_TIMES.exists() else 0.0
+    files = TASKS.glob("*/schedstat") if is_whole else [QUEUE_TIMES]
+    total = 0
+    for file in files:
+        with suppress(OSError):  # the thread has ended, or the system does not say
+            total += int(file.read_text().split()[1])
+    return total / 1e9

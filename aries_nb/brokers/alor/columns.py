@@ -84,6 +84,9 @@ class ColumnReader:
     def __init__(self, streams: Iterable[ColumnStream]) -> None:
         self._streams = list(streams)
         self._place_of = {stream.guid: place for place, stream in enumerate(self._streams)}
+        self._by_guid = {
+            stream.guid.encode(): (place, stream.decode, stream.guid) for place, stream in enumerate(self._streams)
+        }
         self._has_trades = any(isinstance(stream, TradeStream) for stream in self._streams)
         tables: dict[tuple[str, ...], _Table] = {}
         # Of each stream, the tables of its subscriptions, and the place of each in its table.
@@ -130,9 +133,8 @@ class ColumnReader:
         data: list[Any] = []
         for frame in frames:
             end = frame.rfind(b'"')  # a frame ends in its guid
-            guid = frame[frame.rfind(b'"', 0, end) + 1 : end].decode()
-            place = self._place_of[guid]
-            message = self._streams[place].decode(frame)
+            place, decode, guid = self._by_guid[frame[frame.rfind(b'"', 0, end) + 1 : end]]
+            message = decode(frame)
             if message.guid != guid:
                 raise KeyError(guid)
             which.append(place)
