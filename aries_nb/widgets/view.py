@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MimeBundle", "View"]
 
 NOTE = f"{FONT};padding:2px 10px;opacity:0.8"
-DISPLAYS_KEPT = 16
+DISPLAYS_KEPT = 1000
 PICTURE_S = 10.0  # how old the static picture may be that a page has of a view that changes
 LOG = logging.getLogger("aries_nb")
 

@@ -110,6 +110,20 @@ def test_one_of_two_displays_in_sight_is_enough(painter, board):
     assert painter.statistics().visible == 1
 
 
+def test_each_of_many_displays_of_a_view_is_known_until_it_is_removed(painter, board):
+    displays = [f"display {number}" for number in range(60)]
+    for display in displays:
+        board.widget.comm.answer({"method": "custom", "content": {"visible": True, "view": display}})
+    forgotten = []
+    board.widget.forget_sent = lambda: forgotten.append(True)  # the next frame would be whole
+
+    for display in displays[1:]:
+        board.widget.comm.answer({"method": "custom", "content": {"visible": False, "view": display}})
+
+    assert forgotten == []
+    assert painter.statistics().visible == 1
+
+
 def test_rubbish_from_the_browser_is_ignored(painter, board):
     for content in (None, 7, {"ack": "x"}, {"visible": "yes"}, {}):
         board.widget.comm.answer({"method": "custom", "content": content})
