@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.axe import ARE_SHOWN, change_theme
 from tests.browser.conftest import NOTEBOOKS
-from tests.browser.lab import THEMES, chromium, open_notebook, run_all, serve
+from tests.browser.lab import THEMES, Theme, chromium, open_notebook, run_all, serve
 from tests.views.stage import Stage
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ WIDTHS = (800, 1_180, 1_600)
 HEIGHT = 7_500  # of all notebooks: views out of sight are not painted
 SETTLED_MS = 3_000
 HIDE_FILES = "() => window.jupyterapp.shell.collapseLeft()"
+PLAIN = ".jp-cell-toolbar, .jp-Collapser { visibility: hidden; }"  # of the cell that was run last
 CELL = "(number) => document.querySelector(`.jp-Cell[data-windowed-list-index='${number}']`)"
 # The place of the cells from the first to the last, input and output.
 PLACE = f"""([first, last]) => {{
@@ -40,26 +41,70 @@ PLACE = f"""([first, last]) => {{
 }}"""
 
 
+# A server that restarts twice.
+GAPS = (
+    """
+import time
+import aries_nb as anb
+from aries_nb.sim import SimOptions, Simulator
+server = Simulator(SimOptions(rate=400)).__enter__()
+port = int(server.url.rsplit(":", 1)[1].strip("/"))
+feed = anb.connect("aries", url=server.url, token="a token")
+quotes, trades = feed.quotes("AAPL"), feed.trades("AAPL")
+quotes.wait(rows=20)
+for seconds, away in ((14, 6), (40, 2)):
+    time.sleep(seconds)
+    server.close()
+    time.sleep(away)
+    server = Simulator(SimOptions(rate=400, port=port)).__enter__()
+time.sleep(10)
+""",
+    'quotes.chart("bid_price", "ask_price", symbols=["AAPL"])',
+    'trades.candles("2s")',
+)
+# An account that trades by itself: its fills are in the charts.
+SHEET = (
+    """
+import time
+import aries_nb as anb
+anb.settings.timezone = "Europe/London"
+feed = anb.connect("sim", rate=400)
+fills = feed.account(feed.accounts[0]).fills
+quotes = feed.quotes("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META")
+fills.wait(fills=6, timeout=60)
+time.sleep(20)
+""",
+    "quotes.charts()",
+)
+
+
 class Shown(NamedTuple):
-    """A picture in docs: its notebook, the cells that it shows, and the width of the page."""
+    """A picture in docs: its notebook or the cells of one, the cells that it shows, and the width of the page.
+
+    `under` is where in the page the pointer is, as parts of the picture's width and height, None for nowhere.
+    """
 
     name: str
-    notebook: str
+    notebook: str | tuple[str, ...]
     first: int
     last: int
     width: int
+    theme: Theme = "light"
+    under: tuple[float, float] | None = None
 
 
 SHOWN = (
     Shown("first_light", "01_first_light", 1, 7, 1_100),
     Shown("account", "02_account_and_pnl", 5, 5, 1_180),
     Shown("options", "03_options", 3, 5, 1_180),
+    Shown("gap", GAPS, 1, 2, 920, "dark"),
+    Shown("light_charts", SHEET, 1, 1, 1_180, under=(0.5, 0.4)),
 )
 
 
-def opened(page: Page, stage: Stage, notebook: str) -> None:
+def opened(page: Page, stage: Stage, notebook: str, theme: Theme = "light") -> None:
     """Run all cells of a notebook, and wait until its views are drawn."""
-    open_notebook(page, stage.lab, f"{notebook}.ipynb")
+    open_notebook(page, stage.lab, f"{notebook}.ipynb", theme=theme)
     run_all(page, timeout=180)
     page.wait_for_function(ARE_SHOWN, arg=1, timeout=60_000)
     page.wait_for_timeout(SETTLED_MS)
@@ -86,10 +131,17 @@ def save_all(stage: Stage, notebook: str, folder: Path) -> None:
 def save_shown(stage: Stage, shown: Shown, folder: Path) -> None:
     """Save one picture of the docs."""
     with stage.page(width=shown.width, height=HEIGHT) as page:
-        opened(page, stage, shown.notebook)
+        if isinstance(shown.notebook, tuple):
+            stage.write(f"{shown.name}.ipynb", shown.notebook)
+        opened(page, stage, shown.name if isinstance(shown.notebook, tuple) else shown.notebook, shown.theme)
         page.evaluate(HIDE_FILES)
+        page.add_style_tag(content=PLAIN)
         page.wait_for_timeout(SETTLED_MS)
         place = page.evaluate(PLACE, [shown.first, shown.last])
+        if shown.under:
+            across, down = shown.under
+            page.mouse.move(place["x"] + across * place["width"], place["y"] + down * place["height"], steps=5)
+            page.wait_for_timeout(SETTLED_MS)
         page.screenshot(path=folder / f"{shown.name}.png", clip=place)
 
 
