@@ -184,7 +184,7 @@ def test_recordings_are_listed_and_damage_is_said(tmp_path: Path, capsys: pytest
         str(tmp_path / "b.anb"),
     ]
     assert main(["recordings", str(tmp_path), "--check"]) == 1
-    assert "checksum" in capsys.readouterr().out
+    assert "damaged" in capsys.readouterr().out
     assert main(["recordings", str(tmp_path / "b.anb"), "--check"]) == 1
     assert "events are missing" in capsys.readouterr().out
 

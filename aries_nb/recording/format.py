@@ -78,6 +78,8 @@ class BatchHeader:
     """The lowest and the highest."""
     received: tuple[int, int]
     """The earliest and the latest."""
+    latest: int
+    """The latest in the recording so far: it never falls, though `received` does where the clock is corrected."""
     whats: tuple[str, ...]
     """What happened, each name once."""
     crc: int
@@ -100,7 +102,7 @@ def read_header(message: Message, recording: str) -> BatchHeader:
         header = BatchHeader(**fields, seq=seq, received=received, whats=whats)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise MessageError("a batch has an unknown header") from error
-    numbers = (header.number, header.session, header.before, header.rows, header.crc)
+    numbers = (header.number, header.session, header.before, header.rows, header.crc, header.latest)
     if not all(map(_is_int64, (*numbers, *seq, *received))) or len(seq) != 2 or len(received) != 2:
         raise MessageError("a batch has an unknown header")
     if min(header.number - 1, header.session - 1, header.before) < 0:
@@ -146,8 +148,9 @@ def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterato
 class StreamEncoder:
     """Encodes the events of one segment as the bytes of an Arrow IPC stream. Used by one thread."""
 
-    def __init__(self, recording: str, session: int) -> None:
+    def __init__(self, recording: str, session: int, latest: int) -> None:
         self._recording = recording
+        self._latest = latest
         self._session = session
         self._sink = io.BytesIO()
         codec = pa.Codec("zstd", compression_level=ZSTD_LEVEL)
@@ -170,9 +173,12 @@ class StreamEncoder:
             pa.array(body, pa.binary()),
         ]
         batch = pa.record_batch(columns, schema=SCHEMA)
+        received_span = _span(columns[1])
+        self._latest = max(self._latest, received_span[1])
         header = BatchHeader(
             recording=self._recording, number=number, session=self._session, before=before, rows=len(rows),
-            seq=_span(columns[0]), received=_span(columns[1]), whats=tuple(names), crc=_checksum(batch),
+            seq=_span(columns[0]), received=received_span, latest=self._latest, whats=tuple(names),
+            crc=_checksum(batch),
         )  # fmt: skip
         self._writer.write_batch(batch, custom_metadata=header.texts())
         return self._taken(), header

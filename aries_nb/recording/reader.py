@@ -81,14 +81,15 @@ class RecordingReader:
 
         Where the recording was not closed, its end is a hole: what came after the last event is not known.
 
-        `start` is a market time in ns since the epoch: what is older is left out, without being read where possible.
-        None begins with the first event. Raises RecordingError if a file cannot be read any more.
+        `start` is a market time in ns since the epoch: the events begin with the first one of that time or later, and
+        what is before it is not read where possible. None begins with the first event of all. Raises RecordingError if
+        a file cannot be read any more.
         """
         walk = _Walk(self.path, self.header.id, self._deleted())
         hole: Event | None = None  # just before `start`: it may reach beyond it
         with explained(self.path):
             for part in self._parts:
-                if start is not None and part.last and part.last.received[1] < start:
+                if start is not None and part.last and part.last.latest < start:
                     walk.skip(part.last)
                     walk.is_ended = part.is_ended
                     continue
@@ -156,12 +157,12 @@ class _Walk:
     def events(self, name: str, start: int | None) -> Iterator[Event]:
         """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError."""
         with Segment(self._path / name, self._recording) as segment:
-            for found in segment.batches():
+            for found in segment.batches(0 if start is None else segment.before(start)):
                 if isinstance(found, Broken):
                     self._damage = self._damage or found.reason
                 elif found.header.number <= self._number:
                     self._damage = self._damage or "a batch is there again"
-                elif start is not None and found.header.received[1] < start:
+                elif start is not None and found.header.latest < start:
                     self.skip(found.header)
                 else:
                     try:

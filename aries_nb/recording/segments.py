@@ -62,6 +62,18 @@ class Segment:
                 else:
                     yield Batch(found, header)
 
+    def before(self, received: int) -> int:
+        """Return where a batch begins with which no event has reached a market time, the last but a few; 0 for none."""
+        low, high = 0, self._source.size
+        while high - low > CHUNK_BYTES:
+            middle = (low + high) // 16 * 8  # aligned
+            found = next((one for one in self.batches(middle) if isinstance(one, Batch)), None)
+            if found and found.message.offset < high and found.header.latest < received:
+                low = found.message.offset
+            else:
+                high = middle
+        return low
+
     def events(self, batch: Batch) -> Iterator[Event]:
         """Return the events of a batch. Raises MessageError, before the first, if its content is damaged."""
         return decode(self._source, *batch)

@@ -137,8 +137,10 @@ class RecordingWriter(BoundToProcess):
         # Of the writer's thread.
         self._taken_bytes = 0
         self._file = -1
-        self._encoder = StreamEncoder(self.header.id, self._session)
-        self._encoder.encode([(0, 0, 0, FRAME, b"")], 1, 0)  # pyarrow imports pandas with the first, for seconds
+        self._encoder = StreamEncoder(self.header.id, self._session, self._latest)
+        self._encoder.encode(
+            [(0, 0, 0, FRAME, b"")], 1, 0
+        )  # for nothing: pyarrow imports pandas with the first, for seconds
         self._segment_end = 0.0
         self._current: _Written | None = None
         self._written_rows = 0
@@ -220,6 +222,7 @@ class RecordingWriter(BoundToProcess):
         self._number = last.number if last else 0
         self._rows_before = last.before + last.rows if last else 0
         self._session = last.session + 1 if last else 1
+        self._latest = last.latest if last else 0
         if last is None:
             return
         with Segment(self.path / names[-1], self.header.id) as segment:
@@ -340,6 +343,7 @@ class RecordingWriter(BoundToProcess):
         self._rows_before += len(rows)
         self._written_rows += len(rows)
         self._is_unsynced = True
+        self._latest = header.latest
         self._current = current._replace(bytes=current.bytes + len(data), last=header)
 
     def _begin_segment(self) -> None:
@@ -347,7 +351,7 @@ class RecordingWriter(BoundToProcess):
         name = segment_name(self._segment_number)
         self._file = open_new(self.path / name)
         sync_folder(self.path)
-        self._encoder = StreamEncoder(self.header.id, self._session)
+        self._encoder = StreamEncoder(self.header.id, self._session, self._latest)
         self._segment_end = elapsed() + self._segment_s
         data = self._encoder.begin()
         write_all(self._file, data)

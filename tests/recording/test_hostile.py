@@ -21,7 +21,7 @@ from aries_nb.recording.format import SCHEMA, BatchHeader
 from tests.recording.recorded import MADE, events, record
 
 MIB = 1 << 20
-HEADER = BatchHeader("", 1, 1, 0, 1, (0, 0), (MADE, MADE), ("frame",), 0)
+HEADER = BatchHeader("", 1, 1, 0, 1, (0, 0), (MADE, MADE), MADE, ("frame",), 0)
 
 
 def texts(header: BatchHeader, **changed: object) -> dict[str, str]:

@@ -200,7 +200,7 @@ def test_a_folder_lists_its_recordings(path, tmp_path):
     assert list(checked["holes"]) == [0, 1, 1, 0]
     assert list(table["quotes"]) == [6_000, 0, 0, 0]
     assert table["from"][0] == pd.Timestamp(events(1)[0].received // 1_000, unit="us", tz="UTC")
-    assert "checksum" in checked["damage"][2]
+    assert "damaged" in checked["damage"][2]
     assert "format 9" in table["damage"][3]
     assert len(recordings(tmp_path / "no recording")) == 0
 

@@ -14,7 +14,7 @@ import pytest
 
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.model.journal import HOLE, Event, Hole
-from aries_nb.recording import RecordingReader, RecordingWriter
+from aries_nb.recording import RecordingReader, RecordingWriter, segments
 from tests.recording.recorded import MADE, events, record, writer
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
@@ -208,3 +208,22 @@ def test_a_forked_child_writes_nothing_and_leaves_the_lock_to_its_parent(tmp_pat
 
     assert child.exitcode == 0
     assert added == list(RecordingReader(tmp_path / "a.anb").events())
+
+
+def test_reading_begins_at_any_time_in_a_long_segment(tmp_path, monkeypatch):
+    added = events(4_000)
+    path = record(tmp_path / "a.anb", added, per_batch=40)
+    monkeypatch.setattr(segments, "CHUNK_BYTES", 2_000)
+
+    for place in range(0, 4_000, 37):
+        first = next(number for number, event in enumerate(added) if event.received >= added[place].received)
+        assert added[first:] == list(RecordingReader(path).events(added[place].received))
+
+
+def test_reading_begins_after_a_time_to_which_the_clock_was_set_back(tmp_path):
+    early, late = events(200), [event._replace(received=event.received - 3_600 * 10**9) for event in events(400)[200:]]
+    path = record(tmp_path / "a.anb", [*early, *late], per_batch=50)
+
+    read = list(RecordingReader(path).events(early[100].received))
+
+    assert [*early[100:], *late] == read
