@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import logging
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
 from numbers import Real
 from typing import Any, NoReturn
 
@@ -9,11 +13,21 @@ import pandas as pd
 
 from aries_nb.errors import UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
+from aries_nb.live.gaps import GapSelection
+from aries_nb.live.live_object import SessionViews
+from aries_nb.model import FillMark, PlaybackData, PlaybackMark, PlaybackMove
 from aries_nb.model.settings import settings
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback import MAX_SPEED, Playback
 
-__all__ = ["FeedClock", "PlaybackClock", "checked_speed"]
+__all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed"]
+
+log = logging.getLogger("aries_nb")
+
+ADVICE = "Record it (`feed.record`), and move in the replay (`anb.replay`)."
+VERSION_NS = 20_000_000  # of market time; a view of the clock is drawn less often
+MOVES_SHIFT = 40  # the market time in units of VERSION_NS needs fewer bits
+MOST_MARKS = 500
 
 
 class FeedClock:
@@ -65,19 +79,28 @@ class FeedClock:
         self._refuse("moved in time")
 
     def _refuse(self, what: str) -> NoReturn:
-        advice = "Record it (`feed.record`), and move in the replay (`anb.replay`)."
-        raise UsageError(f"a live market cannot be {what}", advice=advice)
+        raise UsageError(f"a live market cannot be {what}", advice=ADVICE)
+
+    def _repr_html_(self) -> str:
+        said = f": {self}" * bool(str(self))
+        advice = f"A live market cannot be moved in time. {ADVICE}"
+        return (
+            f"<p>Market time <b>{settings.clock(self.now_ns())}</b>{html.escape(said)}<br><small>{advice}</small></p>"
+        )
 
 
 class PlaybackClock(FeedClock):
     """The market time of a replay, and its control. Any thread, and any cell, also beside one that runs.
 
-    All that the feed shows is what it showed at this time: frames, books, accounts, gaps, views.
+    All that the feed shows is what it showed at this time: frames, books, accounts, gaps, views. In a cell it shows a
+    transport bar, which does the same; `views` keeps it, `marks` are on its time axis.
     """
 
-    def __init__(self, playback: Playback) -> None:
+    def __init__(self, playback: Playback, views: SessionViews, marks: PlaybackMarks) -> None:
         super().__init__(playback.clock)
         self._playback = playback
+        self._views = views
+        self._source = _BarSource(playback, marks)
 
     @property
     def start(self) -> pd.Timestamp:
@@ -101,14 +124,14 @@ class PlaybackClock(FeedClock):
 
     def pause(self) -> None:
         """Stand still at this moment."""
-        self._playback.pause()
+        self._playback.pause().result()
 
     def play(self, speed: float | str | None = None) -> None:
         """Go on from this moment, `speed` times faster than recorded, "max" for as fast as possible; None as before.
 
         At the end it stays there. Raises UsageError for a speed that is not above 0.
         """
-        self._playback.play(self.speed if speed is None else checked_speed(speed))
+        self._playback.play(None if speed is None else checked_speed(speed)).result()
 
     def step(self, span: str | None = None, *, events: int | None = None) -> None:
         """Go on by a span of market time such as "1s", or by `events` received messages, and stand still there.
@@ -119,30 +142,132 @@ class PlaybackClock(FeedClock):
         if events is not None:
             if span is not None:
                 raise UsageError("both a span and events", advice="Give one of them.")
-            self._playback.step(checked_count(events, "events", "events"))
-            return
-        span_ns = checked_span_ns("1s" if span is None else span, "span")
-        self._playback.pause()
-        self._playback.seek(min(self.now_ns() + span_ns, self._playback.last))
+            self._playback.step(checked_count(events, "events", "events")).result()
+        else:
+            self._playback.advance(checked_span_ns("1s" if span is None else span, "span")).result()
 
     def seek(self, instant: object) -> None:
         """Go to a moment: a time such as "14:31:07.5" on the clock's day, a whole time, a Timestamp, or a datetime.
 
-        Times without zone are in `anb.settings.timezone`. Blocks until it is there; it plays or stands still as before.
-        Raises UsageError for what is no time, and for one outside of the recording.
+        Times without zone are in `anb.settings.timezone`. Blocks until it is there, or another seek takes its place; it
+        plays or stands still as before. Raises UsageError for what is no time, and for one outside of the recording.
         """
         wanted = instant_of(instant, self.now)
         # Users see microseconds.
         if not self._playback.first // 1_000 <= wanted // 1_000 <= self._playback.last // 1_000:
             first, last = settings.clock(self._playback.first), settings.clock(self._playback.last)
             raise UsageError(f"{instant} is outside of the recording", advice=f"It reaches from {first} to {last}.")
-        self._playback.seek(min(max(wanted, self._playback.first), self._playback.last))
+        self._playback.seek(min(max(wanted, self._playback.first), self._playback.last)).result()
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        from aries_nb.widgets import PlaybackBar
+
+        bar = self._views.shown("clock", lambda: PlaybackBar(self._source))
+        bundle: dict[str, Any] = bar._repr_mimebundle_(include, exclude)
+        return bundle
 
     def __repr__(self) -> str:
         pace = "max" if self.speed == MAX_SPEED else f"× {self.speed:g}"
         state = pace if self.is_playing else "at the end" if self._playback.is_over else "paused"
         span = f"{self.start:%H:%M:%S} to {self.end:%H:%M:%S}"
         return f"<clock of a replay: {self.now:%Y-%m-%d %H:%M:%S} UTC, {state}, {span}>"
+
+
+class PlaybackMarks:
+    """What is marked on the time axis of a replay: its gaps, and the user's fills. Any thread.
+
+    A mark stays after the replay went back to a time before it. `fills` returns the newest fills of all instruments.
+    """
+
+    def __init__(self, gaps: GapSelection, fills: Callable[[], Iterable[FillMark]]) -> None:
+        self._gaps = gaps
+        self._fills = fills
+        self._known: dict[tuple[object, ...], PlaybackMark] = {}
+
+    def marks(self) -> tuple[PlaybackMark, ...]:
+        """Return those known by now, at most the newest 1,000, oldest first."""
+        for gap in self._gaps.all()[-MOST_MARKS:]:
+            if not gap.filled:
+                self._add(PlaybackMark("gap", gap.started, gap.ended, f"gap ({gap.cause})"))
+        for fill in list(self._fills())[-MOST_MARKS:]:
+            done = "sold" if fill.quantity < 0 else "bought"
+            text = f"{done} {abs(fill.quantity):,.10g} {fill.symbol} at {fill.price:,.10g}"
+            self._add(PlaybackMark("fill", fill.ts, fill.ts, text))
+        marks = sorted(list(self._known.values()), key=lambda mark: mark.started)  # noqa: C414 - other threads add
+        return tuple(marks[-2 * MOST_MARKS :])
+
+    def _add(self, mark: PlaybackMark) -> None:
+        # A gap that lasts is known by its beginning; it is not again without an end after the replay went back.
+        key = (mark.kind, mark.started, mark.text)
+        known = self._known.get(key)
+        if known is None or known.ended is None:
+            self._known[key] = mark
+
+
+class _BarSource:
+    """The data of the transport bar of a replay. Any thread."""
+
+    def __init__(self, playback: Playback, marks: PlaybackMarks) -> None:
+        self._playback = playback
+        self._marks = marks
+        self._moves = 0
+        self._problem = ""
+        playback.observers.add(self._moved)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every move, and changes with the time."""
+        return (self._moves << MOVES_SHIFT) + self._playback.clock.now_ns() // VERSION_NS
+
+    def playback(self) -> PlaybackData:
+        """Return where the replay is, how fast it plays, and what is marked on its time axis."""
+        playback = self._playback
+        target = playback.target
+        return PlaybackData(
+            now=playback.clock.now_ns() if target is None else target,
+            first=playback.first,
+            last=playback.last,
+            speed=playback.clock.speed,
+            is_playing=playback.clock.is_playing,
+            is_over=playback.is_over and target is None,
+            is_moving=target is not None,
+            marks=self._marks.marks(),
+            problem=self._problem,
+        )
+
+    def move(self, request: PlaybackMove, done: Callable[[], None]) -> None:
+        """Carry out what the user asks for, and return at once; a time outside of the recording is its first or last.
+
+        `done` is called once `playback` follows the request: of a seek now, as it has the new time at once.
+        """
+        playback, (what, value) = self._playback, request
+        if what == "seek":
+            future = playback.seek(min(max(int(value), playback.first), playback.last))
+            done()
+        elif what == "pause":
+            future = playback.pause()
+        elif what == "play":
+            future = playback.play()
+        elif what == "speed":
+            future = playback.set_speed(checked_speed("max" if value == MAX_SPEED else value))
+        elif what == "step":
+            future = playback.advance(int(value))
+        else:
+            future = playback.step(int(value))
+        future.add_done_callback(lambda future: self._ended(future, done))
+
+    def _ended(self, future: Future[None], done: Callable[[], None]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            log.error("the replay could not be moved: %r", error)
+        self._problem = "" if error is None else f"not moved: {error}"
+        self._moved()
+        done()
+
+    def _moved(self) -> None:
+        self._moves += 1
 
 
 def checked_speed(speed: object) -> float:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
-from weakref import WeakMethod, WeakSet, WeakValueDictionary
+from typing import Any, Literal, Self, TypeVar, overload
+from weakref import WeakMethod, WeakSet
 
 import pandas as pd
 
@@ -31,12 +31,12 @@ from aries_nb.live.arguments import (
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.card import FeedSource
-from aries_nb.live.clock import FeedClock, PlaybackClock
+from aries_nb.live.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.connection import Link, opened
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
-from aries_nb.live.live_object import LiveRegistry, browser_session
+from aries_nb.live.live_object import LiveRegistry, SessionViews
 from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.book import LiveBook
@@ -60,9 +60,6 @@ from aries_nb.net.http_client import HttpClient, NoHttp, http_base
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.store import Gap, GapLog, MessageCounts
-
-if TYPE_CHECKING:
-    from aries_nb.widgets import Card
 
 __all__ = ["Feed"]
 
@@ -112,8 +109,12 @@ class Feed(BoundToProcess):
         past: dict[str, list[list[Route]]] = {}
         if record is not None:
             past = self._recorder.resume(record, self._endpoints, gaps)
-        self._clock = FeedClock(arrivals.clock) if self._playback is None else PlaybackClock(self._playback)
+        self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)
+        self._clock = FeedClock(arrivals.clock)
+        if self._playback is not None:
+            marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
+            self._clock = PlaybackClock(self._playback, self._views, marks)
         self._missed = Gaps(self._gap_selection)
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
@@ -162,7 +163,6 @@ class Feed(BoundToProcess):
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
-        self._cards: WeakValueDictionary[object, Card] = WeakValueDictionary()  # by browser session
         self._is_closed = False
 
     def quotes(
@@ -469,8 +469,7 @@ class Feed(BoundToProcess):
             steps.callback(self._callbacks.close)
             steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
-            for card in list(self._cards.values()):
-                steps.callback(card.close)
+            steps.callback(self._views.close)
             steps.callback(self._registry.close)
 
     def wait_open(self, timeout: float) -> None:
@@ -495,12 +494,7 @@ class Feed(BoundToProcess):
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         from aries_nb.widgets import Card
 
-        session = browser_session()
-        card = self._cards.get(session)
-        if card is None:
-            card = self._cards[session] = Card(self._source)
-            if self._is_closed:
-                card.close()
+        card: Card = self._views.shown("card", lambda: Card(self._source))
         return card._repr_mimebundle_(include, exclude)
 
     @property

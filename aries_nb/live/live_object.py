@@ -24,7 +24,7 @@ from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LiveObject", "LiveRegistry", "StreamedObject", "browser_session"]
+__all__ = ["LiveObject", "LiveRegistry", "SessionViews", "StreamedObject", "browser_session"]
 
 T = TypeVar("T")
 LiveObjectT = TypeVar("LiveObjectT", bound="LiveObject")
@@ -39,6 +39,34 @@ def browser_session() -> object:
     marimo = sys.modules.get("marimo._runtime.context")
     context = None if marimo is None else marimo.safe_get_context()
     return None if context is None else context.stream
+
+
+class SessionViews:
+    """The views of a feed itself, one of each kind for each browser session. Any thread.
+
+    They are held weakly: the painter holds those on display. After `close` they are shown without their widgets.
+    """
+
+    def __init__(self) -> None:
+        self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()
+        self._is_closed = False
+
+    def shown(self, kind: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - views are imported when they are shown
+        """Return the view of this kind in the present session, else the one that `make` returns now."""
+        key = browser_session(), kind
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = make()
+            if self._is_closed:
+                view.close()
+        return view
+
+    def close(self) -> None:
+        """Close all views; idempotent."""
+        self._is_closed = True
+        with ExitStack() as steps:  # an interrupt of one does not skip the others
+            for view in list(self._views.values()):
+                steps.callback(view.close)
 
 
 class LiveObject(BoundToProcess, ABC):

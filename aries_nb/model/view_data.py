@@ -29,6 +29,9 @@ __all__ = [
     "FillMark",
     "FrameRows",
     "GapSpan",
+    "PlaybackData",
+    "PlaybackMark",
+    "PlaybackMove",
     "RestingOrder",
     "TableData",
 ]
@@ -225,7 +228,9 @@ class PrintsData:
     time in us since the epoch, `side` is "buy", "sell" or "unknown"; `side` and `venue` are "" where the broker sends
     none. `received_ns` is the time of receipt of the newest print in ns since the epoch, 0 before the first.
     `rejected` maps each symbol that the server refused to the reason; `is_stale`: the stream is not live. `source` is
-    "corrected" for a print that replaces an earlier one, "cancelled" for a message that only takes one back.
+    "corrected" for a print that replaces an earlier one, "cancelled" for a message that only takes one back. `origin`
+    is the number of the first print since the frame was made, or since it began anew as in a replay that goes back:
+    prints with lower numbers are of its future.
     """
 
     end: int
@@ -239,6 +244,7 @@ class PrintsData:
     received_ns: int = 0
     rejected: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
+    origin: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,3 +274,46 @@ class FillMark(NamedTuple):
     symbol: str
     quantity: float
     price: float
+
+
+class PlaybackMark(NamedTuple):
+    """What is marked on the time axis of a replay, from `started` to `ended` in ns since the epoch.
+
+    `ended` equals `started` for a moment, and is None for what lasts. `text` says it in a few words.
+    """
+
+    kind: Literal["gap", "fill", "halt", "note"]
+    started: int
+    ended: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackData:
+    """Where a replay is: the market time `now`, the times `first` and `last` of its recording, in ns since the epoch.
+
+    `speed` is how many times faster than recorded it plays or would play, infinite for as fast as possible.
+    `is_moving`: it is on its way to `now`, which was asked for. `problem` says why the last request failed, "" if it
+    did not.
+    """
+
+    now: int
+    first: int
+    last: int
+    speed: float
+    is_playing: bool
+    is_over: bool
+    is_moving: bool
+    marks: tuple[PlaybackMark, ...] = ()
+    problem: str = ""
+
+
+class PlaybackMove(NamedTuple):
+    """A request of the user to a replay, of which `value` says how far or how fast.
+
+    "pause" and "play" need no value; "speed": how many times faster than recorded, infinite for as fast as possible;
+    "seek": to which time, in ns since the epoch; "step": by how many ns; "events": by how many received messages.
+    """
+
+    what: Literal["pause", "play", "speed", "seek", "step", "events"]
+    value: float

@@ -263,6 +263,11 @@ class RollingFrame:
         return slab.base + end
 
     @property
+    def origin(self) -> int:
+        """The number of the first row since the frame was made, or since `restart`."""
+        return self._origin
+
+    @property
     def evicted(self) -> int:
         """The number of rows that have left the window since the frame was made."""
         slab, start, *_ = self._published

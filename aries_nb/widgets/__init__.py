@@ -11,6 +11,7 @@ from aries_nb.widgets.panels.board import Board
 from aries_nb.widgets.panels.card import Card
 from aries_nb.widgets.panels.dashboard import Dashboard
 from aries_nb.widgets.panels.ladder import Ladder
+from aries_nb.widgets.panels.playback_bar import PlaybackBar
 from aries_nb.widgets.panels.tape import Tape
 from aries_nb.widgets.progress import Progress
 from aries_nb.widgets.sources import (
@@ -19,6 +20,7 @@ from aries_nb.widgets.sources import (
     BookSource,
     CardSource,
     EquitySource,
+    PlaybackSource,
     PrintsSource,
     RowsSource,
     TableSource,
@@ -47,6 +49,8 @@ __all__ = [
     "LightLines",
     "Painter",
     "PainterStatistics",
+    "PlaybackBar",
+    "PlaybackSource",
     "PrintsSource",
     "Progress",
     "RowsSource",

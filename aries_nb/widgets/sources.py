@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from aries_nb.model import (
         BarsData,
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         FillMark,
         FrameRows,
         GapSpan,
+        PlaybackData,
+        PlaybackMove,
         PrintsData,
         TableData,
     )
@@ -39,6 +41,7 @@ __all__ = [
     "GapSource",
     "MarkedSource",
     "PaintTimings",
+    "PlaybackSource",
     "PrintsSource",
     "RowsSource",
     "StateSource",
@@ -238,3 +241,16 @@ class EquitySource(VersionedSource, Protocol):
 
     def equity(self) -> EquityData:
         """Return the account's equity so far, and the contributions to its change, by instrument and cause."""
+
+
+class PlaybackSource(VersionedSource, Protocol):
+    """Interface of the data of a transport bar, a live display that also controls them: the clock of a replay."""
+
+    def playback(self) -> PlaybackData:
+        """Return where the replay is, how fast it plays, and what is marked on its time axis."""
+
+    def move(self, request: PlaybackMove, done: Callable[[], None]) -> None:
+        """Carry out what the user asks for, and return at once; a time outside of the recording is its first or last.
+
+        `done` is called, on any thread, once `playback` follows the request.
+        """

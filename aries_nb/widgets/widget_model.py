@@ -75,9 +75,15 @@ class LateModel(anywidget.AnyWidget):
     Any thread may call its methods. The lock of its view guards the state: what the browser asks for on the kernel's
     thread is never half of an update.
 
+    `takes_messages_in_cells` (False), set before it is opened: it gets the page's messages also while a cell runs,
+    where front end and kernel have subshells. From ipykernel 7.4 on messages wait for the thread that sent the model's
+    last one, and count a thread of ours as that of the cells.
+
     Traits: `timezone` (default "UTC"), the IANA name of the time zone of the times that the view's scripts show;
     `frozen` (default {}), "at" which time in epoch milliseconds the picture stops, and when that was "said".
     """
+
+    takes_messages_in_cells = False
 
     timezone = traitlets.Unicode("UTC", help="IANA name of the time zone of the view's times; default UTC.").tag(
         sync=True
@@ -151,6 +157,8 @@ class LateModel(anywidget.AnyWidget):
                     self._call_widget_constructed(self)
                 super().open()
                 comm: Any = self.comm
+                if self.takes_messages_in_cells:
+                    comm._reply_subshell_for = None  # noqa: SLF001
                 self._batch = MessageBatch(comm, self._changes(), str(super().model_id))
                 self._opened()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,6 +17,7 @@ import pytest
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.model import PlaybackMove
 from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
@@ -167,3 +170,84 @@ def test_a_live_market_cannot_be_held(open_feed: Callable[..., Feed], serve: Cal
     for move in (clock.pause, clock.play, clock.step, lambda: clock.seek("14:30")):
         with pytest.raises(anb.UsageError, match="a live market"):
             move()
+
+
+def bar_of(past: Feed) -> Any:
+    past.clock._repr_mimebundle_()
+    return past._views.shown("clock", lambda: pytest.fail("the bar is not kept"))
+
+
+def test_a_seek_to_the_end_stops_there(replay: Feed) -> None:
+    replay.clock.play(1)
+    replay.clock.seek(replay.clock.end)
+    assert not replay.clock.is_playing
+    replay.clock.seek(replay.clock.start)
+    assert not replay.clock.is_playing
+
+
+def test_a_bar_asks_the_networks_thread_and_waits_for_nothing(replay: Feed) -> None:
+    bar, clock = bar_of(replay), replay.clock
+    go_on, done = threading.Event(), []
+    held = on_network(lambda: go_on.wait(10))
+    middle = (clock.start + (clock.end - clock.start) / 2).as_unit("ns").value
+    for what, value in (("play", 0), ("speed", 5), ("pause", 0), ("seek", middle + 1_000), ("seek", middle)):
+        bar._playback_source.move(PlaybackMove(what, value), lambda what=what: done.append(what))
+    assert not held.done()
+    assert done == ["seek", "seek"]
+    assert bar._playback_source.playback().now == middle
+    go_on.set()
+    eventually(lambda: clock.now == pd.Timestamp(middle // 1_000, unit="us", tz="UTC"))
+    eventually(lambda: len(done) == 7)  # a seek at once, and when it is there
+    assert (clock.speed, clock.is_playing) == (5, False)
+
+
+def test_of_many_seeks_only_the_newest_is_carried_out(replay: Feed) -> None:
+    clock, source = replay.clock, bar_of(replay)._playback_source
+    clock.seek(clock.end)
+    begun: list[int] = []
+    replay._playback.restarted.add(lambda: begun.append(1))
+    go_on = threading.Event()
+    on_network(lambda: go_on.wait(10))
+    wanted = [(clock.start + (clock.end - clock.start) * part / 10).as_unit("ns").value for part in (8, 2, 5, 3)]
+    for instant in wanted:
+        source.move(PlaybackMove("seek", instant), lambda: None)
+    go_on.set()
+    eventually(lambda: not source.playback().is_moving)
+    assert clock.now_ns() == wanted[-1]
+    assert len(begun) == 1
+
+
+def test_steps_of_a_bar_add_up(replay: Feed) -> None:
+    clock, source = replay.clock, bar_of(replay)._playback_source
+    clock.seek(clock.start)
+    go_on = threading.Event()
+    on_network(lambda: go_on.wait(10))
+    for _ in range(3):
+        source.move(PlaybackMove("step", 50_000_000), lambda: None)
+    go_on.set()
+    eventually(lambda: clock.now_ns() == replay._playback.first + 150_000_000)
+
+
+def test_gaps_stay_marked_after_the_replay_went_back(replay: Feed) -> None:
+    clock, source = replay.clock, bar_of(replay)._playback_source
+    clock.seek(clock.end)
+    marks = source.playback().marks
+    assert {mark.kind for mark in marks} == {"gap"}
+    assert {mark.started for mark in marks} == {gap.started for gap in replay.gaps.all() if not gap.filled}
+    clock.seek(clock.start)
+    assert len(replay.gaps) == 0
+    assert source.playback().marks == marks
+
+
+def test_a_closed_replay_closes_its_bar(recorded: Recorded) -> None:
+    with _feed(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+        bar = bar_of(past)
+        assert "paused" in past.clock._repr_mimebundle_()["text/plain"]
+    assert bar.is_closed
+
+
+def test_a_live_clock_shows_the_time_with_advice(
+    open_feed: Callable[..., Feed], serve: Callable[..., Simulator]
+) -> None:
+    clock = open_feed(serve()).clock
+    assert re.search(r"Market time <b>\d\d:\d\d:\d\d UTC</b><br>.*anb.replay", clock._repr_html_())

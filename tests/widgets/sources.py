@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from comm.base_comm import BaseComm
 
-from aries_nb.model import BoardData, BookLevels, CardData, FrameRows
+from aries_nb.model import BoardData, BookLevels, CardData, FrameRows, PlaybackData, PlaybackMark, PlaybackMove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +98,7 @@ class RollingRows:
         self.limit = limit
         self.asked: list[int] = []
         self.void: set[int] = set()  # numbers of rows that count no more
+        self.begun = 0
         self.ts = np.empty(0, dtype=np.int64)
         self.codes = np.empty(0, dtype=np.int32)
         self.numbers = {column: np.empty(0) for column in columns}
@@ -116,9 +117,14 @@ class RollingRows:
         }
         self.version += 1
 
+    def restart(self) -> None:
+        """Have no rows again, as in a replay that goes back; one number is left out."""
+        self.add([0])
+        self.begun, self.void = self.end, set()
+
     def rows(self, first: int) -> FrameRows:
         self.asked.append(first)
-        window_start = max(0, self.end - self.limit)
+        window_start = max(self.begun, self.end - self.limit)
         first = min(max(first, window_start), self.end)
         numbers = {name: values[first:] for name, values in self.numbers.items()}
         void = np.isin(np.arange(first, self.end), list(self.void))
@@ -158,3 +164,27 @@ class Cards:
             "error": "",
         }
         return CardData(**(fields | self.changes))
+
+
+class Playbacks:
+    """A replay that stands where tests set it, and keeps what it is asked for."""
+
+    FIRST = 1_764_426_600_000_000_000  # 2025-11-29 14:30:00 UTC
+
+    def __init__(self, marks: tuple[PlaybackMark, ...] = ()) -> None:
+        self.version = 0
+        self.asked: list[PlaybackMove] = []
+        self.done: list[Callable[[], None]] = []
+        last = self.FIRST + 600 * 10**9
+        self.data = PlaybackData(self.FIRST, self.FIRST, last, 1.0, False, False, False, marks)
+
+    def put(self, **changes) -> None:
+        self.data = replace(self.data, **changes)
+        self.version += 1
+
+    def playback(self) -> PlaybackData:
+        return self.data
+
+    def move(self, request: PlaybackMove, done: Callable[[], None]) -> None:
+        self.asked.append(request)
+        self.done.append(done)

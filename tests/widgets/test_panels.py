@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from aries_nb.errors import UsageError
-from aries_nb.widgets import Board, Card, DepthChart, Ladder
+from aries_nb.model import PlaybackMark
+from aries_nb.widgets import Board, Card, DepthChart, Ladder, PlaybackBar
 from aries_nb.widgets.number_format import Decimals
 from aries_nb.widgets.panels.card import shown_url
 from aries_nb.widgets.static_html import WIDGET_MIME
-from tests.widgets.sources import Boards, Books, Cards
+from tests.widgets.sources import Boards, Books, Cards, Playbacks
 
 EVIL = "<script>alert(1)</script>"
 
@@ -108,6 +109,7 @@ def test_texts_from_outside_are_escaped_in_the_static_picture(board):
         lambda: Card(Cards(error=EVIL, name=EVIL)),
         lambda: Ladder(_evil_book()),
         lambda: DepthChart(_evil_book()),
+        lambda: PlaybackBar(_evil_playback()),
     ],
 )
 def test_no_static_picture_holds_markup_from_outside(make, painter):
@@ -124,6 +126,12 @@ def _evil_book():
     book = Books()
     book.symbol = EVIL
     return book
+
+
+def _evil_playback():
+    playbacks = Playbacks((PlaybackMark("note", Playbacks.FIRST, Playbacks.FIRST, EVIL),))
+    playbacks.put(problem=EVIL)
+    return playbacks
 
 
 def test_media_types_can_be_chosen(board):
@@ -147,7 +155,15 @@ def test_a_closed_view_still_has_its_static_picture(board):
     assert board._repr_mimebundle_().keys() == {"text/plain", "text/html"}
 
 
-@pytest.mark.parametrize("make", [lambda: Board(Boards()), lambda: Ladder(Books()), lambda: Card(Cards())])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Board(Boards()),
+        lambda: Ladder(Books()),
+        lambda: Card(Cards()),
+        lambda: PlaybackBar(Playbacks()),
+    ],
+)
 def test_a_closed_panel_is_freed(make, painter):
     view = make()
     view.watch(painter)  # one without a thread, which might be holding the view at this very moment

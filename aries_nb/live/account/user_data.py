@@ -112,12 +112,16 @@ class UserData:
                 found.append(RestingOrder(str(row["side"]), price, left))
         return tuple(found)
 
-    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
-        """Return the newest fills (own executions) in these symbols, of the accounts whose fills are in use."""
+    def own_fills(self, symbols: Collection[str] | None) -> list[FillMark]:
+        """Return the newest fills (own executions) in these symbols, of the accounts whose fills are in use.
+
+        None is all symbols.
+        """
         with self._guard:
             accounts = list(self._accounts.values())
         sources = [account._source for account in accounts]
-        return [mark for source in sources if source is not None for mark in source.marks() if mark.symbol in symbols]
+        marks = [mark for source in sources if source is not None for mark in source.marks()]
+        return [mark for mark in marks if symbols is None or mark.symbol in symbols]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the user's accounts, from the token where it has them, else requested from the broker.

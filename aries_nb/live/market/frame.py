@@ -527,6 +527,7 @@ class FrameSource:
             received_ns=max((row[1] for row in self._tape.latest() if row is not None), default=0),
             rejected=self.refused(),
             is_stale=not self._frame.is_live,
+            origin=self._tape.origin,
         )
 
     def board(self) -> BoardData:

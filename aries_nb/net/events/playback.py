@@ -293,8 +293,10 @@ class Playback:
             if event.what == "subscribe":
                 self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
         self.clock = ReplayClock(self.first)
+        self.target: int | None = None
+        """The moment that a seek is on its way to, in ns; None where there is none."""
         self.observers = Observers()
-        """Called on the network's thread when the clock was paused, moved or reached the end."""
+        """Called on the network's thread when the clock was paused, is to be moved, was moved or reached the end."""
         self.restarted = Observers()
         """Called on the network's thread before all begins anew, as for a moment in the past."""
         self._wanted: dict[Subscription, list[Route]] = {}
@@ -323,21 +325,40 @@ class Playback:
         """Return the sessions of an endpoint at this moment."""
         return tuple(self._run.sessions[name])
 
-    def play(self, speed: float) -> None:
-        """Go on from this moment, at `speed` times the pace of the recording; `inf` for as fast as possible."""
-        self._background.submit(self._paced(speed)).result()
+    # What moves the clock returns at once; the future ends when it is there.
 
-    def pause(self) -> None:
+    def play(self, speed: float | None = None) -> Future[None]:
+        """Go on from this moment, at `speed` times the pace of the recording, `inf` for as fast as possible.
+
+        None is the speed as before.
+        """
+        return self._background.submit(self._paced(is_playing=True, speed=speed))
+
+    def pause(self) -> Future[None]:
         """Stand still at this moment."""
-        self._background.submit(self._paced(None)).result()
+        return self._background.submit(self._paced(is_playing=False))
 
-    def seek(self, instant: int) -> None:
-        """Go to a moment (ns since the epoch): all events until then have taken effect, and none after it."""
-        self._background.submit(self._seek(instant)).result()
+    def set_speed(self, speed: float) -> Future[None]:
+        """Play at another speed, now or from the next `play` on."""
+        return self._background.submit(self._paced(speed=speed))
 
-    def step(self, frames: int) -> None:
+    def seek(self, instant: int) -> Future[None]:
+        """Go to a moment (ns since the epoch): all events until then have taken effect, and none after it.
+
+        Another seek that is asked for before it is there takes its place.
+        """
+        if instant // 1_000 == self.last // 1_000:  # users see microseconds
+            instant = self.last
+        self.target = instant
+        return self._background.submit(self._seek(instant))
+
+    def advance(self, span: int) -> Future[None]:
+        """Go on by a span in ns, from where a seek is on its way to, and stand still there."""
+        return self._background.submit(self._advance(span))
+
+    def step(self, frames: int) -> Future[None]:
         """Go on by so many received frames, and stand still there."""
-        self._background.submit(self._step(frames)).result()
+        return self._background.submit(self._step(frames))
 
     def subscribe(self, routes: Sequence[Route]) -> Future[dict[Subscription, Rejected]]:
         """Fill the stores of these routes as if they had been there when the recording subscribed.
@@ -423,20 +444,38 @@ class Playback:
     def _routes_of(self, subscription: Subscription) -> Sequence[Route]:
         return self._wanted.get(subscription, ())
 
-    async def _paced(self, speed: float | None) -> None:
-        self.clock.run(is_playing=speed is not None and not self.is_over, speed=speed or self.clock.speed)
+    async def _paced(self, *, is_playing: bool | None = None, speed: float | None = None) -> None:
+        clock = self.clock
+        is_wanted = clock.is_playing if is_playing is None else is_playing
+        clock.run(is_playing=is_wanted and not self.is_over, speed=clock.speed if speed is None else speed)
         self._changed.set()
         self.observers.notify()
 
     async def _seek(self, instant: int) -> None:
+        self.observers.notify()
         async with self._turn:
-            if instant < self.clock.position:
-                self._restart()
-            await self._until(lambda event: event.received > instant)
-            self._run.pass_time(instant + 1)
-            self.clock.move(min(max(instant, self.clock.position), self.last))
+            if self.target != instant:
+                return
+            try:
+                if instant < self.clock.position:
+                    self._restart()
+                await self._until(lambda event: event.received > instant or self.target != instant)
+                if self.target == instant:
+                    self._run.pass_time(instant + 1)
+                    self.clock.move(min(max(instant, self.clock.position), self.last))
+                    if self.is_over:
+                        self.clock.run(is_playing=False, speed=self.clock.speed)
+            finally:
+                if self.target == instant:
+                    self.target = None
         self._changed.set()
         self.observers.notify()
+
+    async def _advance(self, span: int) -> None:
+        self.clock.run(is_playing=False, speed=self.clock.speed)
+        at = self.clock.now_ns() if self.target is None else self.target
+        self.target = instant = min(at + span, self.last)
+        await self._seek(instant)
 
     async def _step(self, frames: int) -> None:
         async with self._turn:

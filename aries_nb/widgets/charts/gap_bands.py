@@ -72,7 +72,9 @@ class GapPlaces:
         before = self._found
         self._found = {}
         for span in spans:
-            row, lag, _ = before.get(span.started) or _placed(span, rows_from(0))
+            row, lag, _ = before.get(span.started, (0, 0.0, span))
+            if row <= window_start:  # not located yet, or by rows of before a replay began anew
+                row, lag, _ = _placed(span, rows_from(0))
             if row > window_start:
                 self._found[span.started] = (row, lag, span)
         return before != self._found

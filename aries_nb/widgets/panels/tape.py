@@ -67,15 +67,20 @@ class Tape(Panel):
             self._names.remove("symbol")
         self._timezone = settings.timezone
         self._shown: deque[FormattedRow] = deque(maxlen=PRINTS_KEPT)  # newest first
-        self._next = 0  # number of the print after the last one that was read
-        self._left_out = 0
-        self._prices: dict[str, float] = {}
-        self._sizes: dict[str, _Sizes] = {}
+        self._begin(0)
         self._price_decimals: dict[str, Decimals] = {}
         self._size_decimals: dict[str, Decimals] = {}
         self._updates = RowUpdates()
         super().__init__(source)
         self.widget.whole_rows = self._updates.whole
+
+    def _begin(self, origin: int) -> None:
+        """Have no prints; the first one has the number `origin`."""
+        self._shown.clear()
+        self._origin = self._next = origin  # `_next`: number of the print after the last one that was read
+        self._left_out = 0
+        self._prices: dict[str, float] = {}
+        self._sizes: dict[str, _Sizes] = {}
 
     def __repr__(self) -> str:
         return f"Tape({self._title!r})" if self._title else "Tape()"
@@ -104,8 +109,11 @@ class Tape(Panel):
 
     def _read(self) -> PrintsData:
         """Take the prints that are new since the last call."""
-        is_first = self._next == 0
         data = self._prints_source.prints(self._next, PRINTS_KEPT)
+        if data.origin != self._origin:
+            self._begin(data.origin)
+            data = self._prints_source.prints(self._next, PRINTS_KEPT)
+        is_first = self._next == self._origin
         count = len(data.ts)
         first = data.end - count
         missed = 0 if is_first else max(0, first - self._next)

@@ -8,7 +8,7 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.model import PrintsData
-from aries_nb.widgets.panels.tape import MOST_A_FRAME, PRINTS_KEPT, Tape
+from aries_nb.widgets.panels.tape import LEAST_SIZES, MOST_A_FRAME, PRINTS_KEPT, Tape
 
 AT_US = 1_700_000_000_000_000
 
@@ -19,6 +19,7 @@ class Prints:
     def __init__(self, symbols=("AAPL",)) -> None:
         self.symbols = symbols
         self.rows: list[tuple[str, float, float, str, str]] = []
+        self.origin = 0
 
     @property
     def version(self) -> int:
@@ -28,10 +29,10 @@ class Prints:
         self.rows.append((symbol, price, size, side, source))
 
     def prints(self, first, most) -> PrintsData:
-        rows = self.rows[first:][-most:]
+        rows = self.rows[max(first, self.origin) :][-most:]
         ts = [AT_US + number * 1_000 for number in range(len(self.rows) - len(rows), len(self.rows))]
         symbol, price, size, side, source = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [])
-        return PrintsData(len(self.rows), ts, symbol, price, size, side, [""] * len(rows), source)
+        return PrintsData(len(self.rows), ts, symbol, price, size, side, [""] * len(rows), source, origin=self.origin)
 
 
 @pytest.fixture
@@ -181,3 +182,21 @@ def test_prints_that_were_corrected_and_cancelled_say_so(tape, source):
     place = columns_of(tape).index("size")
     assert [texts[place] for texts, _ in rows_of(tape)] == ["100", "cancelled", "corrected 100", "100", "100"]
     assert [numbers[-2] for _, numbers in rows_of(tape)] == [-1, 0, 1, -1, 0]  # ticks: a cancelled print is none
+
+
+def test_prints_of_the_future_are_gone_where_a_replay_went_back(tape, source):
+    for number in range(LEAST_SIZES + 5):
+        source.add(100 + number)
+    tape.draw()
+    source.rows.append(("AAPL", 0.0, 0.0, "unknown", "live"))  # a replay leaves one number out
+    source.origin = len(source.rows)
+    tape.draw()
+    empty = rows_of(tape)
+
+    for price in (99, 98):
+        source.add(price, size=1_000)
+    tape.draw()
+
+    assert empty == []
+    assert [texts[1] for texts, _ in rows_of(tape)] == ["98.00", "99.00"]
+    assert [numbers[-2:] for _, numbers in rows_of(tape)] == [[-1, 0], [0, 0]]  # neither tick nor size of the future
