@@ -18,7 +18,8 @@ from aries_nb.live.live_object import SessionViews
 from aries_nb.model import FillMark, PlaybackData, PlaybackMark, PlaybackMove
 from aries_nb.model.settings import settings
 from aries_nb.net.events.exchange_clock import ExchangeClock
-from aries_nb.net.events.playback import MAX_SPEED, Playback
+from aries_nb.net.events.playback import Playback
+from aries_nb.net.events.replay_clock import MAX_SPEED
 
 __all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed"]
 
