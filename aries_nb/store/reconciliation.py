@@ -217,7 +217,8 @@ class Reconciliation:
         positions, or unexplained, after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from
         the order in which messages arrived. What is gone and never had a price is then worth the cash that came, if
         nothing else differs, else nothing. The fee of what is margined may come as long after its fill, as no money
-        comes with it, and so may the cash of an execution that was corrected: that of the first report comes before.
+        comes with it, and so may the cash of an execution that was corrected: that of the first report comes before,
+        and what it was short of, be it small with all fills together, is no fee.
         """
         differences = self._differences()
         rest = differences.pop(CASH, ZERO)
@@ -232,9 +233,9 @@ class Reconciliation:
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
             is_late = now - self._pending_since < SETTLING_NS
-            names = self._reported.margined | self._corrected if is_late else frozenset()
+            corrected = self._corrected & self._pending.keys() if is_late else set()
+            names = self._pending.keys() if corrected else self._reported.margined if is_late else frozenset()
             late = {name: fees for name, fees in self._pending.items() if name in names}
-            corrected = self._corrected & late.keys()
             self._reset()
             self._pending, self._corrected = late, corrected
         elif self._differs_since is None:

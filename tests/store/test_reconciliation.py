@@ -409,6 +409,24 @@ def test_a_correction_that_comes_before_the_cash_of_the_first_report_is_no_loss(
     assert account.attribution().contributions == {"MSFT": contribution(price="-0.5", fee="-0.9")}
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_cash_of_a_correction_that_comes_late_is_no_fee_of_all_fills(*, is_alone: bool) -> None:
+    """The cash of the first report differs by more than 1 % of this fill, but not of both."""
+    account = Reconciliation(reported(20_000), at(MSFT=10, AAPL=100))
+    others, held, cash = [fill(100, 100, symbol="AAPL")], {"MSFT": 10, "AAPL": 100}, 10_000
+    if is_alone:
+        others, held, cash = [], {"MSFT": 10}, 20_000
+    taken_back = fill(10, 10)._replace(quantity=Decimal(-10))
+
+    corrected = [*others, fill(10, 10), taken_back, fill(10, 13)]
+    account.take(reported(cash - 100, **held), at(MSFT=10, AAPL=100), corrected, 1)
+    for now in (SECOND, 20 * SECOND):
+        account.take(reported(cash - 130, **held), at(MSFT=10, AAPL=100), [], now)
+
+    causes = account.attribution().causes
+    assert (causes.fee, causes.unexplained, causes.price) == (0, 0, -30)
+
+
 NOVEMBER = 1_795_785_300_000_000_000  # 2026-11-27 13:15 UTC
 FRIDAY = 1_797_625_800_000_000_000  # 2026-12-18 20:30 UTC
 
