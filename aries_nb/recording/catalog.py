@@ -156,7 +156,8 @@ def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataF
             return StoredRecording(place)
         if not place.is_dir():
             raise UsageError("there is no folder", where=str(place), advice="Check the path.")
-        found = sorted(child for child in place.iterdir() if is_recording(child))
+        children = (child for child in place.iterdir() if child.suffix != ".part")  # one that is being made
+        found = sorted(child for child in children if is_recording(child))
     if len(found) > MOST_RECORDINGS:
         raise UsageError(f"there are more than {MOST_RECORDINGS:,} recordings", where=str(place))
     return _table(found, is_checked=check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +61,7 @@ class RecordingReader:
                 advice=f"Leave the broker out, or say {self.header.broker!r}.",
             )
         with explained(path):
-            self._parts = [self._part(name) for name in segment_names(path)]
+            self._parts = [part for name in segment_names(path) if (part := self._part(name))]
 
     @property
     def summary(self) -> RecordingSummary:
@@ -76,16 +76,17 @@ class RecordingReader:
             segments=len(self._parts),
         )
 
-    def events(self, start: int | None = None) -> Iterator[Event]:
+    def events(self, start: int | None = None, *, whats: frozenset[str] | None = None) -> Iterator[Event]:
         """Yield the events in their order, and an event `HOLE` wherever some are missing.
 
         Where the recording was not closed, its end is a hole: what came after the last event is not known.
 
         `start` is a market time in ns since the epoch: the events begin with the first one of that time or later, and
-        what is before it is not read where possible. None begins with the first event of all. Raises RecordingError if
-        a file cannot be read any more.
+        what is before it is not read where possible. None begins with the first event of all. With `whats` only events
+        of these kinds are given; batches that have none of them are not read, and their contents not checked, so that
+        the subscriptions of a day are found in seconds. Raises RecordingError if a file cannot be read any more.
         """
-        walk = _Walk(self.path, self.header.id, self._deleted())
+        walk = _Walk(self.path, self.header.id, self._deleted)
         hole: Event | None = None  # just before `start`: it may reach beyond it
         with explained(self.path):
             for part in self._parts:
@@ -93,7 +94,7 @@ class RecordingReader:
                     walk.skip(part.last)
                     walk.is_ended = part.is_ended
                     continue
-                for event in walk.events(part.name, start):
+                for event in walk.events(part.name, start, whats):
                     if start is not None and (event.what == HOLE or event.received < start):
                         hole = event if event.what == HOLE else None
                         continue
@@ -109,7 +110,7 @@ class RecordingReader:
 
     def holes_between_segments(self) -> list[Hole]:
         """Return where events are missing between segments, by what these say at their ends; contents are not read."""
-        walk = _Walk(self.path, self.header.id, self._deleted())
+        walk = _Walk(self.path, self.header.id, self._deleted)
         found: list[Event] = []
         for part in self._parts:
             if part.first and part.last:
@@ -118,11 +119,15 @@ class RecordingReader:
             walk.is_ended = part.is_ended
         return [Hole.of(event) for event in (*found, *walk.end())]
 
-    def _part(self, name: str) -> _Part:
-        with Segment(self.path / name, self.header.id) as segment:
-            first, last = segment.first(), segment.last()
-            headers = first.header if first else None, last.header if last else None
-            return _Part(name, segment.bytes, *headers, segment.is_ended)
+    def _part(self, name: str) -> _Part | None:
+        """Return what a segment says of itself, None if its writer deletes it at this moment."""
+        try:
+            with Segment(self.path / name, self.header.id) as segment:
+                first, last = segment.first(), segment.last()
+                headers = first.header if first else None, last.header if last else None
+                return _Part(name, segment.bytes, *headers, segment.is_ended)
+        except FileNotFoundError:
+            return None
 
     def _deleted(self) -> tuple[int, str]:
         """Return the number of the last batch that was deleted on purpose, and the reason."""
@@ -139,7 +144,7 @@ class RecordingReader:
 class _Walk:
     """One pass over the batches of all segments: which of them come next, and what is missing before them."""
 
-    def __init__(self, path: Path, recording: str, deleted: tuple[int, str]) -> None:
+    def __init__(self, path: Path, recording: str, deleted: Callable[[], tuple[int, str]]) -> None:
         self._path = path
         self._recording = recording
         self._deleted = deleted
@@ -154,15 +159,22 @@ class _Walk:
         self._seq, self._received = header.seq[1], header.received[1]
         self._damage = ""
 
-    def events(self, name: str, start: int | None) -> Iterator[Event]:
+    def events(self, name: str, start: int | None, whats: frozenset[str] | None) -> Iterator[Event]:
         """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError."""
-        with Segment(self._path / name, self._recording) as segment:
+        try:
+            opened = Segment(self._path / name, self._recording)
+        except FileNotFoundError:  # its writer has deleted it meanwhile
+            return
+        with opened as segment:
             for found in segment.batches(0 if start is None else segment.before(start)):
                 if isinstance(found, Broken):
                     self._damage = self._damage or found.reason
                 elif found.header.number <= self._number:
                     self._damage = self._damage or "a batch is there again"
                 elif start is not None and found.header.latest < start:
+                    self.skip(found.header)
+                elif whats is not None and whats.isdisjoint(found.header.whats):
+                    yield from self.hole_before(found.header, found.header.seq[0], found.header.received[0])
                     self.skip(found.header)
                 else:
                     try:
@@ -171,7 +183,7 @@ class _Walk:
                         self._damage = self._damage or str(error)
                         continue
                     yield from self.hole_before(found.header, events[0].seq, events[0].received)
-                    yield from events
+                    yield from events if whats is None else (each for each in events if each.what in whats)
                     self.skip(found.header)
                     self._seq, self._received = events[-1].seq, events[-1].received
                     start = None
@@ -186,7 +198,7 @@ class _Walk:
     def hole_before(self, header: BatchHeader, seq: int, received: int) -> Iterator[Event]:
         """Yield the hole before a batch, if there is one; its first event has this `seq` and `received`."""
         missing = header.number - self._number - 1
-        number, deleted = self._deleted
+        number, deleted = self._deleted() if missing else (0, "")
         if self._damage:
             reason = f"damaged: {self._damage}"
         elif missing and header.number <= number + 1:

@@ -171,3 +171,18 @@ def test_statistics_say_what_was_written(tmp_path):
     assert 0 <= statistics.sync_age_s < 30
     assert statistics.free_bytes > 0
     recording.close()
+
+
+def test_segments_that_are_deleted_while_they_are_read_are_a_hole(tmp_path):
+    added = [event._replace(received=MADE + number * SECOND) for number, event in enumerate(events(1_000))]
+    path = record(tmp_path / "a.anb", added[:500], per_batch=100, segment_s=0.0)
+    reader = RecordingReader(path)
+    read = reader.events()
+    first = next(read)
+
+    record(path, added[500:], per_batch=100, segment_s=0.0, keep_s=650.0)
+
+    rest = list(read)
+    assert first == added[0]
+    assert next(Hole.of(event).reason for event in rest if event.what == HOLE) == "deleted by keep"
+    assert len([event for event in rest if event.what != HOLE]) < 500

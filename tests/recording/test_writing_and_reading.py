@@ -227,3 +227,18 @@ def test_reading_begins_after_a_time_to_which_the_clock_was_set_back(tmp_path):
     read = list(RecordingReader(path).events(early[100].received))
 
     assert [*early[100:], *late] == read
+
+
+def test_events_of_some_kinds_are_found_without_reading_the_others(tmp_path, monkeypatch):
+    added = [
+        event._replace(what="frame" if number % 500 else "subscribe") for number, event in enumerate(events(4_000))
+    ]
+    path = record(tmp_path / "a.anb", added, per_batch=40)
+    decoded = []
+    read = segments.Segment.events
+    monkeypatch.setattr(segments.Segment, "events", lambda *given: decoded.append(given) or read(*given))
+
+    found = list(RecordingReader(path).events(whats=frozenset({"subscribe"})))
+
+    assert added[::500] == found
+    assert len(decoded) == 8
