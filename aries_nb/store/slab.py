@@ -124,6 +124,10 @@ class Slab:
             written = self.ts[start : min(start + _MOST_AT_ONCE, end)]
             np.floor_divide(written, _NS_A_US, written)
 
+    def texts_of(self, name: str) -> Sequence[str]:
+        """Return the texts of a text column, of which codes are places; more may be added at its end."""
+        return self._texts[name]
+
     def text(self, name: str, at: int) -> str:
         """Return the text of a text column at a position."""
         return self._texts[name][int(self.arrays[name][at])]

@@ -94,6 +94,17 @@ class LiveFrame(StreamedObject):
         self._check_coming()
         return self._tape.frame()
 
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the rows of `df` to a library that takes Arrow data, without a copy while they arrive in order.
+
+        `pl.DataFrame(quotes)`, `pa.table(quotes)`, `duckdb.sql("select * from quotes")`: columns ts, received, symbol
+        and the fields.
+        """
+        from aries_nb.store.arrow import arrow_table
+
+        self._check_coming()
+        return arrow_table(self._tape).__arrow_c_stream__(requested_schema)
+
     def tail(self, n: int = 5) -> pd.DataFrame:
         """The `n` newest rows by exchange time, oldest first, whatever the size of the window.
 
