@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -19,7 +19,7 @@ from aries_nb.live.callbacks import same_function
 from aries_nb.live.clock import PlaybackClock, checked_speed
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
-from aries_nb.live.recording import checked_path
+from aries_nb.live.recording import broker_of, checked_path
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.auth.oauth import OAuthToken, oauth
 from aries_nb.net.auth.token_endpoint import OAuthEndpoints
@@ -201,10 +201,7 @@ def replay(
     reader = RecordingReader(folder, broker=expected)
     if reader.summary.first_received is None:
         raise RecordingError("the recording is empty", where=str(folder), advice="Record for a while.")
-    known = broker if isinstance(broker, Broker) else broker_named(reader.header.broker)
-    chosen = reader.header.header.get("choices")
-    if known.choose is not None and isinstance(chosen, Mapping):
-        known = known.choose(**{name: each for name, each in chosen.items() if name in known.choices})
+    known = broker_of(reader, broker if isinstance(broker, Broker) else None)
     feed = Feed(known, str(folder), fixed_token("none"), at_close=lambda _: None, events=reader.events)
     try:
         clock = cast("PlaybackClock", feed.clock)

@@ -45,7 +45,7 @@ from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
-from aries_nb.live.recording import Recorder, Recording, checked_path
+from aries_nb.live.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.statistics import FeedStatistics, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
@@ -99,16 +99,15 @@ class Feed(BoundToProcess):
         self._playback: Playback | None = None
         arrivals = Arrivals()
         if events is not None:
-            every = {**self._endpoints, **({"accounts": broker.accounts} if broker.accounts else {})}
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
-            self._playback = Playback(events, every, to_log, where=url)
+            self._playback = Playback(events, endpoints_of(broker), to_log, where=url)
             self._playback.restarted.add(gaps.restart)
             arrivals = self._playback.arrivals
         gaps.clock = arrivals.clock
         self._recorder = Recorder(broker.name, arrivals, choices or {}, lambda problem: self._link.report(problem))
         past: dict[str, list[list[Route]]] = {}
         if record is not None:
-            past = self._recorder.resume(record, self._endpoints, gaps)
+            past = self._recorder.resume(record, endpoints_of(broker), gaps)
         self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)
         self._clock = FeedClock(arrivals.clock)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec.json import decode
 
-from aries_nb.brokers import Endpoint
+from aries_nb.brokers import Broker, Endpoint, broker_named
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.live.arguments import checked_span_ns
 from aries_nb.model import Column, Subscription
@@ -24,7 +24,7 @@ from aries_nb.net.redaction import FrameMask
 from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter
 from aries_nb.store import GapLog, RollingFrame
 
-__all__ = ["Recorder", "Recording", "checked_path"]
+__all__ = ["Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of"]
 
 GB = 10**9
 MOST_PAST = 1_000_000  # rows of a recording with which a feed begins, of each kind
@@ -168,7 +168,7 @@ class Recorder:
         if writer.hole is None:
             return {}
         events = RecordingReader(path, broker=self._broker).events
-        frames = _frames(events(), endpoints, self._arrivals.clock.now_ns)
+        frames = frames_of(events(), endpoints, self._arrivals.clock.now_ns)
         routes = [route for some in frames.values() for each in some for route in each]
         past = chain(
             (event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [writer.hole.event()]
@@ -201,10 +201,13 @@ class Recorder:
         recording.attach(self._ring.events)
 
 
-def _frames(
+def frames_of(
     events: Iterable[Event], endpoints: Mapping[str, Endpoint], clock: Callable[[], int]
 ) -> dict[str, list[list[Route]]]:
-    """Return routes to empty frames for all recorded quotes and trades, one of each kind, fields and options."""
+    """Return routes to empty frames for all recorded quotes and trades, a list for each frame, by endpoint.
+
+    There is a frame for each kind, fields and options.
+    """
     named: dict[int, str] = {}
     alike: dict[tuple[str, object], dict[Subscription, None]] = {}
     for event in events:
@@ -212,9 +215,9 @@ def _frames(
             named[event.connection] = decode(event.body, type=tuple[str, int])[0]
         elif event.what == "subscribe":
             for each in decode(event.body, type=tuple[Subscription, ...]):
-                if each.kind in ("quotes", "trades"):
-                    key = named.get(event.connection, ""), (each.kind, each.fields, each.options)
-                    alike.setdefault(key, {})[each] = None
+                name = named.get(event.connection, "")
+                if name in endpoints and each.kind in ("quotes", "trades"):
+                    alike.setdefault((name, (each.kind, each.fields, each.options)), {})[each] = None
     found: dict[str, list[list[Route]]] = {}
     for (name, _), subscriptions in alike.items():
         first, *_ = subscriptions
@@ -223,6 +226,21 @@ def _frames(
         frame = RollingFrame(columns, [each.symbol for each in subscriptions], limit=MOST_PAST, clock=clock)
         found.setdefault(name, []).append([Route(each, frame, code) for code, each in enumerate(subscriptions)])
     return found
+
+
+def broker_of(reader: RecordingReader, own: Broker | None = None) -> Broker:
+    """Return the broker of a recording as it was chosen; `own` is that of the user, None for one by name."""
+    known = own or broker_named(reader.header.broker)
+    chosen = reader.header.header.get("choices")
+    if own is None and known.choose is not None and isinstance(chosen, Mapping):
+        known = known.choose(**{name: each for name, each in chosen.items() if name in known.choices})
+    return known
+
+
+def endpoints_of(broker: Broker) -> dict[str, Endpoint]:
+    """Return the endpoints of a broker by the names that its recordings have for them."""
+    own = {} if broker.accounts is None else {"accounts": broker.accounts}
+    return {"market": broker.market, **broker.sources, **own}
 
 
 def checked_path(path: object) -> Path:

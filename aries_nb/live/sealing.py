@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-from msgspec.json import decode
 
-from aries_nb.brokers import Broker, Endpoint, broker_named
-from aries_nb.model import Column, Subscription
-from aries_nb.model.journal import Event
+from aries_nb.errors import RecordingError
+from aries_nb.live.recording import broker_of, endpoints_of, frames_of
+from aries_nb.model.clock import WallClock
 from aries_nb.net.background import Background
 from aries_nb.net.events.playback import replayed
 from aries_nb.net.intake import Route
-from aries_nb.recording import RecordingReader, StoredRecording, catalog
-from aries_nb.recording.sealing import seal
+from aries_nb.recording import RecordingReader, catalog
+from aries_nb.recording.catalog import StoredRecording
+from aries_nb.recording.folder import read_json, write_json
+from aries_nb.recording.sealing import TABLES, seal
 from aries_nb.store import GapLog, RollingFrame
 from aries_nb.store.arrow import arrow_rows
 
-__all__ = ["broker_of", "frames_of", "recordings"]
+__all__ = ["recordings"]
 
-SEALED = ("quotes", "trades")
-HOUR_NS = 3_600_000_000_000
-MOST_ROWS = 1_000_000  # in memory
+HOUR_US = 3_600_000_000
+NOTED = "sealed.json"
 
 
 def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | StoredRecording:
@@ -37,9 +38,83 @@ def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataF
     `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing.
 
     A recording has `df("quotes")`, `sql("select …")` (duckdb), `scan("trades")` (polars) and `dask("quotes")`. The
-    first of them writes the rows of what was recorded since as Parquet, which takes about as long as a replay.
+    first of them writes the rows of what was recorded since as Parquet, which takes as long as a replay at full speed.
 
     Raises UsageError if there is nothing at `path`; for a single recording also RecordingError if it has a newer format
     or cannot be read.
     """
-    return catalog.recordings(path, check=check, seal=sealed_rows)
+    return catalog.recordings(path, check=check, seal=seal_rows)
+
+
+def seal_rows(path: Path) -> None:
+    """Write the quotes and trades of a recording as Parquet, those of an hour together, unless that has been done.
+
+    Of a symbol that was recorded with several choices of fields, the rows with the most fields count.
+    """
+    reader = RecordingReader(path)
+    events = reader.summary.events
+    noted = path / TABLES / NOTED
+    with suppress(RecordingError):
+        if noted.is_file() and read_json(noted).get("events") == events:
+            return
+    endpoints = endpoints_of(broker_of(reader))
+    every = [routes for some in frames_of(reader.events(), endpoints, WallClock().now_ns).values() for routes in some]
+    drains = [_Drain(routes) for routes in _widest(every)]
+    gaps = GapLog()
+    routes = [route for drain in drains for route in drain.routes]
+    passing = replayed(
+        reader.events(),
+        endpoints,
+        lambda name, number: gaps.stream(name).of_connection(number),
+        routes,
+        where=str(path),
+    )
+    Background.shared().submit(passing).result()
+    for kind in dict.fromkeys(drain.kind for drain in drains):
+        hours: dict[int, list[pa.Table]] = {}
+        for drain in drains:
+            for hour, tables in drain.hours.items() if drain.kind == kind else ():
+                hours.setdefault(hour, []).extend(tables)
+        for hour, tables in sorted(hours.items()):
+            rows = pa.concat_tables([table.unify_dictionaries() for table in tables], promote_options="default")
+            seal(path, kind, rows.unify_dictionaries(), hour * HOUR_US * 1_000)
+    if drains:
+        write_json(noted, {"events": events})
+
+
+class _Drain:
+    """Collects the rows of a frame as they are written, by hour of their receipt, before they leave its window."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.routes = routes
+        self.kind = routes[0].subscription.kind
+        self.hours: dict[int, list[pa.Table]] = {}
+        frame = routes[0].sink
+        assert isinstance(frame, RollingFrame), "as `frames_of` makes it"
+        self._frame, self._next = frame, 0
+        frame.watch(self._take)
+
+    def _take(self) -> None:
+        rows, self._next = arrow_rows(self._frame, self._next)
+        hours = rows["received"].cast(pa.int64()).to_numpy() // HOUR_US
+        for hour in np.unique(hours).tolist():
+            self.hours.setdefault(hour, []).append(rows.filter(pa.array(hours == hour)))
+
+
+def _widest(every: Sequence[Sequence[Route]]) -> list[list[Route]]:
+    """Return the routes of each frame without those of symbols that another frame of the kind has with more fields."""
+    most: dict[tuple[str, str], int] = {}
+    for routes in every:
+        for each in (route.subscription for route in routes):
+            key = each.kind, each.symbol
+            most[key] = max(most.get(key, -1), len(each.fields))
+    found, taken = [], set()
+    for routes in every:
+        kept = []
+        for route in routes:
+            key = route.subscription.kind, route.subscription.symbol
+            if len(route.subscription.fields) == most[key] and key not in taken:
+                taken.add(key)
+                kept.append(route)
+        found.append(kept)
+    return [routes for routes in found if routes]

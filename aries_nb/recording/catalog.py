@@ -141,19 +141,22 @@ class StoredRecording:
         return f"<table>{cells}</table>"
 
 
-def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | StoredRecording:
+def recordings(
+    path: str | os.PathLike[str], *, check: bool = False, seal: Callable[[Path], None] | None = None
+) -> pd.DataFrame | StoredRecording:
     """Return what recordings there are in a folder, or the recording at `path` itself.
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
     `bytes`, `holes`, `damage`, and the number of sealed rows of each kind. `holes` are those between segments; with
     `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing.
+    `seal` is that of `StoredRecording`.
 
     Raises UsageError if there is nothing at `path`; for a single recording also what `RecordingReader` raises.
     """
     place = Path(path)
     with explained(place):
         if is_recording(place):
-            return StoredRecording(place)
+            return StoredRecording(place, seal=seal)
         if not place.is_dir():
             raise UsageError("there is no folder", where=str(place), advice="Check the path.")
         children = (child for child in place.iterdir() if child.suffix != ".part")  # one that is being made

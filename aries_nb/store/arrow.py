@@ -1,6 +1,6 @@
 """Rows of a rolling frame as an Arrow table: the same memory, which other libraries read without a copy.
 
-A table holds what it shows alive, and nothing of it is written again. Times are timestamps in us, UTC; texts and symbols
+A table keeps its memory alive, which is never written again. Times are timestamps in us, UTC; texts and symbols
 are dictionaries; a missing number is NaN, a missing time null.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
 from aries_nb.model import NOT_A_TIME
