@@ -22,7 +22,7 @@ from aries_nb.recording.catalog import StoredRecording
 from aries_nb.recording.folder import read_json, write_json
 from aries_nb.recording.sealing import TABLES, seal
 from aries_nb.store import GapLog, RollingFrame
-from aries_nb.store.arrow import arrow_rows
+from aries_nb.store.derived.arrow import arrow_rows
 
 __all__ = ["recordings"]
 

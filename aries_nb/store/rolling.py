@@ -23,12 +23,12 @@ from aries_nb.model import (
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.model.prices import is_never_zero
 from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
+from aries_nb.store.derived.wide import Ticks
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
 from aries_nb.store.slab import Rows, Slab, receipt_times
 from aries_nb.store.time_order import TimeOrder
-from aries_nb.store.wide import Ticks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from aries_nb.live import Feed
 from aries_nb.model import QUOTE_COLUMNS, Column
 from aries_nb.sim import Simulator
 from aries_nb.store import RollingFrame
-from aries_nb.store.arrow import arrow_rows, arrow_table
+from aries_nb.store.derived.arrow import arrow_rows, arrow_table
 
 SECOND = 1_000_000_000
 NOW = 1_795_994_502 * SECOND

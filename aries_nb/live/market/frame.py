@@ -35,9 +35,9 @@ from aries_nb.model import (
 )
 from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.store import LatencySamples, RollingFrame
+from aries_nb.store.derived.wide import MOST_INSTANTS, instants, wide
 from aries_nb.store.rolling import time_weighted
 from aries_nb.store.values import utc_times
-from aries_nb.store.wide import MOST_INSTANTS, instants, wide
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart, LightChart, Tape
@@ -100,7 +100,7 @@ class LiveFrame(StreamedObject):
         `pl.DataFrame(quotes)`, `pa.table(quotes)`, `duckdb.sql("select * from quotes")`: columns ts, received, symbol
         and the fields.
         """
-        from aries_nb.store.arrow import arrow_table
+        from aries_nb.store.derived.arrow import arrow_table
 
         self._check_coming()
         return arrow_table(self._tape).__arrow_c_stream__(requested_schema)
