@@ -54,7 +54,7 @@ LAG_SAMPLES = 256
 KEPT_TARGETS = 64
 # Of frames that are decoded together: with more, their rows leave the processor's cache, and are more than the 500 of
 # which numpy releases the interpreter lock.
-PIECE_BYTES, MOST_FRAMES = 2**16, 500
+PIECE_BYTES, MOST_FRAMES = 3 * 2**15, 500
 ROUTES_A_TURN = 100  # added or removed between two turns of the loop, which thousands at once would hold up
 _NO_CODES: Sequence[int] = ()
 # A sink, and of each subscription of a block the symbol's code there, `_NO_CODE` where it has no route to the sink; a
@@ -190,7 +190,7 @@ class Intake:
         return [notice for notice in notices if not self._count(notice)] if notices else ()
 
     def take_columns(self, unread: deque[bytes], received: int) -> int:
-        """Take the first of the unread frames by columns, 64 KiB of them, and remove them, if none is unusual.
+        """Take the first of the unread frames by columns, 96 KiB of them, and remove them, if none is unusual.
 
         The same as `take` of one after the other, and faster if they have many messages. `received` is in ns since the
         epoch. Returns how many are to be given to `take`, because they are unusual or few: 0 if they were taken.

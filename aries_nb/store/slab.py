@@ -242,7 +242,7 @@ class Rows(NamedTuple):
                 for start, block in zip(starts, blocks, strict=False)
                 for code, at in block.last.items()
             }
-        latest = max(ts) if len(ts) <= FEW else int(np.asarray(ts).max())
+        latest = max([_latest(block.ts) for block in blocks])
         return cls(codes, ts, columns, numbers, received, latest, last)
 
     def without_zeros(self, prices: Iterable[int]) -> None:
@@ -298,6 +298,10 @@ def _numbers(seq: Sequence[int]) -> array[int]:
     if isinstance(seq, range) and len(seq) > FEW:
         return array(INT64, np.arange(seq.start, seq.stop, seq.step).tobytes())
     return array(INT64, seq)
+
+
+def _latest(ts: array[int]) -> int:
+    return max(ts) if len(ts) <= FEW else int(np.asarray(ts).max())
 
 
 def _has_zero(column: AnyArray) -> bool:
