@@ -334,10 +334,10 @@ def test_path_that_the_page_names_exists(named):
     assert (root / named).is_file()
 
 
-def test_page_has_three_walks_of_few_files():
+def test_page_has_four_walks_of_few_files():
     files = {title: set(NAMED_PATH.findall(text)) for title, text in WALKS}
 
-    assert len(files) == 3
+    assert len(files) == 4
     assert [title for title, named in files.items() if not 3 < len(named) <= MOST_FILES_OF_A_WALK] == []
 
 
