@@ -22,6 +22,7 @@ from aries_nb.brokers.aries.messages import (
     GreeksUpdate,
     Payload,
     QuoteUpdate,
+    TimeAndSales,
     TimeAndSalesUpdate,
     TradeUpdate,
 )
@@ -47,6 +48,7 @@ _TIME_OF: Mapping[type[Payload], Callable[[Any], Any]] = {
     GreeksUpdate: lambda _: UNSET,
     TimeAndSalesUpdate: lambda update: millis(update.data.tradeTimestamp) or UNSET,
 }
+_SIZES = each_of(("size",))
 _QUOTE_TIMES = each_of(("data.quoteTimestamp",))
 
 _Counted: TypeAlias = Mapping[tuple[int, CountedAs], int]  # updates without a record, by the place of their stream
@@ -218,24 +220,8 @@ class _Prints(_Group):
 
     def _new(self, share: _Share, ts: array[int]) -> list[ValueColumn] | None:
         """Return the values of prints of which each has all fields, and a number of its own; None if any does not."""
-        fields, sales = self.subscriptions[0].fields, [update.data for update in share.updates]
-        numbers: Sequence[int] = ()
-        columns: list[ValueColumn] = []
         try:
-            for field in fields:
-                name, type_ = TIME_AND_SALES_FIELDS[field], PRINT_COLUMN_TYPES[field]
-                if not name:
-                    columns.append([UNKNOWN_SIDE if field == "side" else LIVE] * len(sales))
-                    continue
-                (texts,) = each_of((name,))(sales)
-                values: Sequence[Any] = texts
-                if type_ == "number":
-                    values = _floats(texts)
-                elif type_ == "integer":
-                    values = numbers = _integers(texts)
-                columns.append(column_values(FORMATS.get(type_, ""), values))
-            (texts,) = each_of(("size",))(sales)
-            sizes = columns[fields.index("size")] if "size" in fields else _floats(texts)
+            columns, numbers, sizes = self._whole([update.data for update in share.updates])
         except (TypeError, ValueError):  # some are missing, or no usual numbers
             return None
         taken: dict[int, list[int]] = {}
@@ -252,6 +238,29 @@ class _Prints(_Group):
         for part, places in parts:
             part.take_new([(ts[at], rows[at]) for at in places], [sizes[at] for at in places])
         return columns
+
+    def _whole(self, sales: Sequence[TimeAndSales]) -> tuple[list[ValueColumn], Sequence[int], Sequence[float]]:
+        """Return the values of prints, their numbers, () without that column, and their sizes.
+
+        Raises TypeError where one lacks a field, ValueError where a number is none, or not as brokers write one.
+        """
+        fields = self.subscriptions[0].fields
+        numbers: Sequence[int] = ()
+        columns: list[ValueColumn] = []
+        for field in fields:
+            name, type_ = TIME_AND_SALES_FIELDS[field], PRINT_COLUMN_TYPES[field]
+            if not name:
+                columns.append([UNKNOWN_SIDE if field == "side" else LIVE] * len(sales))
+                continue
+            (texts,) = each_of((name,))(sales)
+            values: Sequence[Any] = texts
+            if type_ == "number":
+                values = _floats(texts)
+            elif type_ == "integer":
+                values = numbers = _integers(texts)
+            columns.append(column_values(FORMATS.get(type_, ""), values))
+        sizes = columns[fields.index("size")] if "size" in fields else _floats(_SIZES(sales)[0])
+        return columns, numbers, sizes
 
 
 def _floats(texts: Sequence[str]) -> list[float]:
