@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
-from itertools import islice
 from typing import NamedTuple
 
 from aries_nb.model.clock import steady_ns, wall_ns
@@ -23,8 +22,7 @@ MOST_BEHIND_NS = 26 * 3_600 * SECOND  # exchange times further in the past are r
 SPREAD_NS = SECOND  # of lags that are one and the same difference
 LEAST_SPAN_NS = SECOND  # for which it must last
 FEWEST = 3
-MANY, MANY_SPAN_NS = 50, SECOND // 4  # or, of times ahead of this clock, many in a shorter span
-SAMPLES = 256
+SAMPLES, SAMPLES_A_TURN = 256, 16  # of busy streams too, they reach back for seconds
 ON_TIME_NS = 600 * SECOND  # after a message on time, later ones are late, and the clock is right
 
 
@@ -86,7 +84,8 @@ class ExchangeClock:
         Lags are in ns. To be called a few times a second with the messages since the last call.
         """
         now = self.now_ns()
-        self._samples.extend(_Sample(now, lag) for lag in lags)
+        step = -(-len(lags) // SAMPLES_A_TURN) or 1
+        self._samples.extend(_Sample(now, lag) for lag in reversed(lags[::-step]))
         if any(-BELIEVED_NS <= lag <= BELIEVED_NS for lag in lags):
             self._on_time_at = now
         if not lags or min(map(abs, lags)) <= BELIEVED_NS:
@@ -107,13 +106,11 @@ class ExchangeClock:
         close = [each for each in self._samples if abs(each.lag - newest) <= SPREAD_NS]
         span = close[-1].received - close[0].received
         since = sum(each.received >= close[0].received for each in self._samples)
-        is_ahead = newest < 0
-        is_long = span >= LEAST_SPAN_NS or (is_ahead and len(close) >= MANY and span >= MANY_SPAN_NS)
-        if len(close) < FEWEST or not is_long or 2 * len(close) <= since or not _advance(close):
+        if len(close) < FEWEST or span < LEAST_SPAN_NS or 2 * len(close) <= since or not _advance(close, span):
             return None
         least = min(each.lag for each in close)
         was_on_time = self._on_time_at is not None and now - self._on_time_at < ON_TIME_NS
-        if not is_ahead and (was_on_time or least > MOST_BEHIND_NS):
+        if newest >= 0 and (was_on_time or least > MOST_BEHIND_NS):
             return None
         return -least
 
@@ -135,8 +132,10 @@ def described(offset_s: float) -> str:
     return f"this computer's clock is {' '.join(parts[:2])} {side} the exchange's: set it; market time is corrected"
 
 
-def _advance(samples: Sequence[_Sample]) -> bool:
-    """Return whether the exchange times go on from message to message, as those of one moment in the past do not."""
-    times = [each.received - each.lag for each in samples]
-    forward = sum(later > earlier for earlier, later in zip(times, islice(times, 1, None), strict=False))
-    return 2 * forward >= len(times) - 1
+def _advance(samples: Sequence[_Sample], span: int) -> bool:
+    """Return whether exchange time goes on while the messages come, as that of one moment in the past does not.
+
+    The time of receipt is known to a turn alone: its messages show nothing among each other.
+    """
+    first, last = (min(each.lag for each in samples if each.received == samples[end].received) for end in (0, -1))
+    return 2 * (last - first) < span

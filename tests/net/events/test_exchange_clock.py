@@ -57,6 +57,35 @@ def test_a_computer_that_is_right_is_not_corrected(computer: Computer) -> None:
     assert (clock.now_ns(), clock.offset_s, str(clock)) == (computer.true, 0.0, "")
 
 
+def receive_many(computer: Computer, clock: ExchangeClock, *, messages: int, moment: int | None = None) -> bool:
+    """Let so many messages arrive in each turn of two seconds, all of one `moment` or of now; as `receive`."""
+    corrected = False
+    for _ in range(8):
+        computer.steady += SECOND // 4
+        ages = [SECOND // 4 * (messages - number) // messages for number in range(messages)]
+        lags = [clock.now_ns() - age - (computer.true - age if moment is None else moment) for age in ages]
+        corrected |= clock.observe([lag + number % 7 * 1_000_000 for number, lag in enumerate(lags)])
+    return corrected
+
+
+@pytest.mark.parametrize("messages", [3, 50, 256, 3_000])
+@pytest.mark.parametrize("off", [-3 * HOUR, -30 * SECOND, 30 * SECOND, 3 * HOUR])
+def test_a_busy_stream_shows_it_as_well(computer: Computer, off: int, messages: int) -> None:
+    computer.off = off
+    clock = ExchangeClock()
+
+    assert receive_many(computer, clock, messages=messages)
+    assert abs(clock.now_ns() - computer.true) <= SECOND
+
+
+@pytest.mark.parametrize("messages", [3, 50, 256, 3_000])
+@pytest.mark.parametrize("away", [-20 * SECOND, 20 * SECOND])
+def test_many_messages_of_one_moment_correct_nothing(computer: Computer, away: int, messages: int) -> None:
+    clock = ExchangeClock()
+
+    assert not receive_many(computer, clock, messages=messages, moment=computer.true + away)
+
+
 @pytest.mark.parametrize("off", [-3 * HOUR, -30 * SECOND, 30 * SECOND, 3 * HOUR, 25 * HOUR])
 def test_messages_show_how_far_the_computer_is_off_within_two_seconds(computer: Computer, off: int) -> None:
     computer.off = off
