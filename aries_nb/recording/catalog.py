@@ -79,7 +79,7 @@ class StoredRecording:
 
         Raises UsageError for a kind of which there are no rows, RecordingError for a damaged file.
         """
-        self._files(kind)
+        self._files(kind, self._kinds())
         rows: pd.DataFrame = read_sealed(self.path, kind).sort_by("seq").to_pandas()
         return rows
 
@@ -90,8 +90,9 @@ class StoredRecording:
         """
         connection = _required("duckdb").connect()
         connection.execute("set python_enable_replacements = false")
-        for kind in self._kinds():
-            files = ", ".join("'" + glob.escape(file).replace("'", "''") + "'" for file in self._files(kind))
+        kinds = self._kinds()
+        for kind in kinds:
+            files = ", ".join("'" + glob.escape(file).replace("'", "''") + "'" for file in self._files(kind, kinds))
             connection.execute(f"create view {kind} as select * from read_parquet([{files}], union_by_name = true)")  # noqa: S608 - a kind is a name, and the files are quoted
         for name, table in tables.items():
             connection.register(name, table)
@@ -101,13 +102,13 @@ class StoredRecording:
     def scan(self, kind: str) -> polars.LazyFrame:
         """Return the rows of a kind as a LazyFrame of polars. Raises UsageError without polars, or without rows."""
         frame: polars.LazyFrame = _required("polars").scan_parquet(
-            self._files(kind), glob=False, missing_columns="insert", extra_columns="ignore"
+            self._files(kind, self._kinds()), glob=False, missing_columns="insert", extra_columns="ignore"
         )
         return frame
 
     def dask(self, kind: str) -> dask.dataframe.DataFrame:
         """Return the rows of a kind as a DataFrame of Dask. Raises UsageError without Dask, or without rows."""
-        files = self._files(kind)
+        files = self._files(kind, self._kinds())
         empty = pq.read_schema(files[0]).empty_table().to_pandas()
         # Not `read_parquet` of Dask, which takes a path with brackets for a pattern.
         frame: dask.dataframe.DataFrame = _required("dask.dataframe").from_map(pd.read_parquet, files, meta=empty)
@@ -118,8 +119,7 @@ class StoredRecording:
             self._seal(self.path)
         return self.rows
 
-    def _files(self, kind: str) -> list[str]:
-        kinds = self._kinds()
+    def _files(self, kind: str, kinds: Mapping[str, int]) -> list[str]:
         if kind not in kinds:
             there = f"There are {', '.join(kinds)}." if kinds else "No rows are sealed yet."
             raise UsageError(f"the recording has no rows of {kind!r}", where=str(self.path), advice=there)

@@ -40,7 +40,7 @@ __all__ = ["RecordingStatistics", "RecordingWriter"]
 
 log = logging.getLogger("aries_nb")
 
-SYNC_SECONDS = 0.75  # with the time that a slow disk takes, an event is safe after a second
+SYNC_SECONDS = 0.5  # with the time that a slow disk takes, an event is safe after a second
 SEGMENT_SECONDS = 3600.0
 SEGMENT_BYTES = 256 << 20
 QUEUE_BYTES = 64 << 20
@@ -116,19 +116,6 @@ class RecordingWriter(BoundToProcess):
         self._segment_bytes = segment_bytes if most_bytes is None else min(segment_bytes, most_bytes // SEGMENTS_IN_ALL)
         self._queue_bytes = queue_bytes
         self._on_error = on_error
-        with explained(path):
-            if not path.exists():
-                create(path, broker, header or {}, made)
-            self.header = _header_of(path, broker)
-            self._lock = Lock(path)
-            try:
-                self._past = _past_segments(path, self.header)
-                self._resume()
-                self._delete_old()
-            except BaseException:
-                self._lock.release()
-                raise
-
         # Of the network's thread; the writer's takes rows out of the list, and reads the others.
         self._is_open = True
         self._rows: list[Row] = []
@@ -137,16 +124,22 @@ class RecordingWriter(BoundToProcess):
         # Of the writer's thread.
         self._taken_bytes = 0
         self._file = -1
-        self._encoder = StreamEncoder(self.header.id, self._session, self._latest)
-        self._encoder.encode(
-            [(0, 0, 0, FRAME, b"")], 1, 0
-        )  # for nothing: pyarrow imports pandas with the first, for seconds
         self._segment_end = 0.0
         self._current: _Written | None = None
         self._written_rows = 0
         self._is_unsynced = False
         self._synced = elapsed()
         self._rates: deque[tuple[float, int]] = deque([(elapsed(), 0)], maxlen=int(RATE_SECONDS / SYNC_SECONDS))
+        with explained(path):
+            if not path.exists():
+                create(path, broker, header or {}, made)
+            self.header = _header_of(path, broker)
+            self._lock = Lock(path)
+            try:
+                self._open()
+            except BaseException:
+                self._close_files()
+                raise
 
         self._wake = threading.Event()
         self._flushes: list[threading.Event] = []
@@ -214,6 +207,19 @@ class RecordingWriter(BoundToProcess):
 
     # While it is opened.
 
+    def _open(self) -> None:
+        """Begin a segment after those that are there. Raises OSError.
+
+        Here, not in the thread of the writer, folders are synced and pandas is imported: either may take long, and
+        what is added meanwhile would be older than a second before it is written.
+        """
+        self._past = _past_segments(self.path, self.header)
+        self._resume()
+        self._delete_old()
+        encoder = StreamEncoder(self.header.id, self._session, self._latest)
+        encoder.encode([(0, 0, 0, FRAME, b"")], 1, 0)  # for nothing: pyarrow imports pandas with the first
+        self._begin_segment()  # also if nothing will be added: its end says whether the recording was closed
+
     def _resume(self) -> None:
         """Go on after what is there: cut an incomplete end, and find the numbers."""
         names = [segment.name for segment in self._past]
@@ -270,7 +276,6 @@ class RecordingWriter(BoundToProcess):
     def _run(self) -> None:
         try:
             with explained(self.path):
-                self._begin_segment()  # also if nothing is added: its end says whether the recording was closed
                 while not self._is_closing or self._rows:
                     self._wake.wait(max(0.0, self._synced + SYNC_SECONDS - elapsed()))
                     self._wake.clear()
@@ -309,6 +314,7 @@ class RecordingWriter(BoundToProcess):
         if self._current and (elapsed() >= self._segment_end or self._current.bytes >= self._segment_bytes):
             self._end_segment()
             self._delete_old()
+            self._begin_segment()
 
     def _take(self, *, is_due: bool) -> list[Row]:
         """Take the rows of one batch out of the queue; none if they are few and no sync is due."""
@@ -328,10 +334,8 @@ class RecordingWriter(BoundToProcess):
     def _write(self, rows: list[Row]) -> None:
         if max(len(row[4]) for row in rows) > MOST_BODY_BYTES:
             raise ValueError(f"it is larger than {MOST_BODY_BYTES >> 20} MB")
-        if self._current is None:
-            self._begin_segment()
         current = self._current
-        assert current is not None
+        assert current is not None, "begun with the recording, and where the last one ended"
         data, header = self._encoder.encode(rows, self._number + 1, self._rows_before)
         try:
             write_all(self._file, data)
