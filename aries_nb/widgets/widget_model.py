@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
-import json
 import re
 import threading
 from abc import abstractmethod
@@ -469,7 +468,7 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
     Traits: `state_number` (default 0), counts the times that the whole state was sent.
     """
 
-    _esm = loader(SMALL_KEY, "figure.js", WHOLE=WHOLE_KEY, TRACES=json.dumps(SMALL_TRACES))
+    _esm = loader(SMALL_KEY, "figure.js", WHOLE=WHOLE_KEY, TRACES=",".join(SMALL_TRACES))
     _css = static_text("model.css")
     script_key = SMALL_KEY
 

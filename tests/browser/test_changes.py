@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aries_nb.widgets.light_view import light_code
+from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY
 from aries_nb.widgets.transport import FrameChanges, Message
 from aries_nb.widgets.widget_model import static_text
 
@@ -34,7 +35,9 @@ MODELS = """() => {
     class Face extends Base { _handle_comm_msg() { return Promise.resolve(); } }
     Object.setPrototypeOf(raw, Face.prototype);
     const set = () => made.calls["change:_anb"].forEach((call) => call(raw));
-    const get = (name) => (name === "frame" ? frame : undefined);
+    const values = { frame, script_follows: true };
+    const get = (name) => values[name];
+    made.values = values;
     made.model = { on, set, get, off() {}, send: (content) => made.said.push(...(content.said ?? [])) };
     return made;
   };
@@ -64,6 +67,14 @@ FIGURE = """async (code) => {
     script.initialize({ model: made.model });
     return script;
   };
+}"""
+# What a figure with these traces asks for before it is displayed, where its script was, or was not, sent unasked.
+START = """async ([kinds, isFollowed]) => {
+  const made = window.makeModel("one");
+  Object.assign(made.values, { _widget_data: kinds.map((type) => ({ type })), script_follows: isFollowed });
+  window.startFigure(made);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  return made.said;
 }"""
 # Edit 8 comes, but its change is heard only later, as with ipywidgets; then a whole state with edit 12, another with
 # edit 13, and of edit 14 the number alone.
@@ -265,6 +276,21 @@ def test_a_quiet_view_whose_last_frame_was_lost_asks_for_it_at_the_next_sign_of_
     blank = figures
 
     assert blank.evaluate(SIGNS_OF_LIFE, kind) == [[], [["one", {"want": "state"}]]]
+
+
+@pytest.mark.parametrize(("kinds", "key"), [(["scatter"], SMALL_KEY), (["scatter", "heatmap"], WHOLE_KEY)])
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_a_figure_asks_for_the_script_that_it_needs_before_it_is_displayed(blank, kinds, key, is_followed):
+    values = {"__KEY__": SMALL_KEY, "__WHOLE__": WHOLE_KEY, "__TRACES__": ",".join(SMALL_TRACES)}
+    code = static_text("model.js", "script.js", "figure.js")
+    for name, value in values.items():
+        code = code.replace(name, value)
+    blank.evaluate(MODELS)
+    blank.evaluate(FIGURE, code)
+
+    asked = blank.evaluate(START, [kinds, is_followed])
+
+    assert asked == ([] if is_followed else [["one", {"want": "script", "key": key}]])
 
 
 def test_a_figure_asks_for_no_edit_that_was_received_and_is_not_yet_heard_of(figures):

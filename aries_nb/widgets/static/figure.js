@@ -3,7 +3,7 @@
 // can be used, both are one.
 
 const whole = slotOf("__WHOLE__");
-const SMALL_TRACES = new Set(__TRACES__);
+const SMALL_TRACES = new Set("__TRACES__".split(","));
 
 const EDITS = ["addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update", "animate",
   "removeLayoutProps", "removeTraceProps"].map((name) => `_py2js_${name}`);
