@@ -60,7 +60,7 @@ TIMES = {
         "live.card", "live.staleness", "live.account.positions",
         "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
     },
-    "steady_ns": {"net.events.exchange_clock", "net.lag", "net.auth.oauth"},
+    "steady_ns": {"net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth"},
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or
     # shown by a browser on the same computer.
     "wall_ns": {

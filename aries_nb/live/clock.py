@@ -21,11 +21,14 @@ from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback import Playback
 from aries_nb.net.events.replay_clock import MAX_SPEED
 
-__all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed"]
+__all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed", "checked_step", "instant_of"]
 
 log = logging.getLogger("aries_nb")
 
-ADVICE = "Record it (`feed.record`), and move in the replay (`anb.replay`)."
+ADVICE = (
+    "Record it (`feed.record`), and move in the replay (`anb.replay`). "
+    "A simulated market can be moved where `connect` starts it, without url=."
+)
 VERSION_NS = 20_000_000  # of market time; a view of the clock is drawn less often
 MOVES_SHIFT = 40  # the market time in units of VERSION_NS needs fewer bits
 MOST_MARKS = 500
@@ -44,12 +47,12 @@ class FeedClock:
 
     def now_ns(self) -> int:
         """Return the market time in ns since the epoch, UTC."""
-        return self._clock.now_ns()
+        return self._clock.running_ns()
 
     @property
     def now(self) -> pd.Timestamp:
         """The market time, UTC, in microseconds."""
-        return pd.Timestamp(self._clock.now_ns() // 1_000, unit="us", tz="UTC")
+        return pd.Timestamp(self._clock.running_ns() // 1_000, unit="us", tz="UTC")
 
     @property
     def offset_s(self) -> float:
@@ -64,19 +67,19 @@ class FeedClock:
         return f"<clock: {self.now:%Y-%m-%d %H:%M:%S} UTC{', ' * bool(str(self))}{self}>"
 
     def pause(self) -> None:
-        """Stop the market of a replay at this moment. Raises UsageError: a live market goes on."""
+        """Stop the market of a replay, or a simulated one. Raises UsageError: a live market goes on."""
         self._refuse("paused")
 
     def play(self, speed: float | str | None = None) -> None:  # noqa: ARG002 - as of a replay
-        """Let the market of a replay go on. Raises UsageError: a live market has one pace."""
+        """Let the market of a replay, or a simulated one, go on. Raises UsageError: a live market has one pace."""
         self._refuse("made faster")
 
     def step(self, span: str | None = None, *, events: int | None = None) -> None:  # noqa: ARG002 - as of a replay
-        """Go on by a little in a replay. Raises UsageError: a live market goes on by itself."""
+        """Go on by a little in a replay, or a simulated market. Raises UsageError: a live one goes on by itself."""
         self._refuse("stepped")
 
     def seek(self, instant: object) -> None:  # noqa: ARG002 - as of a replay
-        """Go to another moment of a replay. Raises UsageError: a live market has only now."""
+        """Go to another moment of a replay, or a later one of a simulated market. Raises UsageError."""
         self._refuse("moved in time")
 
     def _refuse(self, what: str) -> NoReturn:
@@ -140,12 +143,8 @@ class PlaybackClock(FeedClock):
         "1s" without arguments. Blocks until it is there. Raises UsageError for both, for a span or number that is not
         above 0.
         """
-        if events is not None:
-            if span is not None:
-                raise UsageError("both a span and events", advice="Give one of them.")
-            self._playback.step(checked_count(events, "events", "events")).result()
-        else:
-            self._playback.advance(checked_span_ns("1s" if span is None else span, "span")).result()
+        span_ns, frames = checked_step(span, events)
+        (self._playback.advance(span_ns) if frames is None else self._playback.step(frames)).result()
 
     def seek(self, instant: object) -> None:
         """Go to a moment: a time such as "14:31:07.5" on the clock's day, a whole time, a Timestamp, or a datetime.
@@ -278,6 +277,18 @@ def checked_speed(speed: object) -> float:
     if isinstance(speed, bool) or not isinstance(speed, Real) or not float(speed) > 0:
         raise UsageError(f"speed={speed!r} is no speed", advice='Pass a number above 0, or "max".')
     return float(speed)
+
+
+def checked_step(span: object, events: object) -> tuple[int, int | None]:
+    """Return a span in ns ("1s" for None), and a number of events, None where the span counts.
+
+    Raises UsageError for both, and for a span or number that is not above 0.
+    """
+    if events is None:
+        return checked_span_ns("1s" if span is None else span, "span"), None
+    if span is not None:
+        raise UsageError("both a span and events", advice="Give one of them.")
+    return 0, checked_count(events, "events", "events")
 
 
 def instant_of(instant: object, now: pd.Timestamp) -> int:

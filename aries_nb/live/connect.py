@@ -131,7 +131,8 @@ def connect(
     Names that begin with "sim" start a simulated market in a child process, which takes the options `seed`, `rate`
     (messages a second), `tape` (Parquet files of a recording), `speed` (how many times faster than recorded, or
     "max") and `rough`: True for all troubles of real markets, or the names of some, such as "halts,late_prints"
-    (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. Some brokers take
+    (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. Its `feed.clock`
+    pauses it, and moves it forward. Some brokers take
     options of their own, such as `exchange`; the error for a wrong value lists the right ones.
 
     `record` is the path of a recording, such as "today.anb": a new one has all from the beginning on, as with
@@ -235,7 +236,8 @@ def _live_feed(
         raise TokenError("there is no token", advice="Pass token=….")
     if isinstance(source, OAuthToken):
         source()  # a login in the browser happens here, and takes its own time
-    feed = make(broker, url, source, connection_limit=_open_feeds.connection_limit(url, broker), at_close=at_close)
+    limit = _open_feeds.connection_limit(url, broker)
+    feed = make(broker, url, source, connection_limit=limit, at_close=at_close, market=market)
     try:
         feed.wait_open(timeout)
     except BaseException:

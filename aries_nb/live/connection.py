@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from dataclasses import replace
@@ -50,6 +51,7 @@ from aries_nb.net.events.playback import PlaybackPool
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
+from aries_nb.net.session import Session
 from aries_nb.net.urls import checked_url, shown_url
 from aries_nb.store import (
     LatencySamples,
@@ -464,6 +466,10 @@ class Link:
         Returns a function that ends the calls.
         """
         return self._pool.watch(callback)
+
+    def catch_up(self) -> list[Future[None]]:
+        """Return futures that are done when all that was sent until now is read; none of a replay."""
+        return [session.catch_up() for session in self._pool.sessions if isinstance(session, Session)]
 
     def close(self) -> None:
         """End all connections; idempotent. The stores keep what they have."""

@@ -37,6 +37,7 @@ from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
 from aries_nb.live.live_object import LiveRegistry, SessionViews
+from aries_nb.live.local_simulator import EmbeddedMarket, SimulatedClock
 from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.book import LiveBook
@@ -52,6 +53,7 @@ from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
 from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import TokenSource
+from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.answers import Requests
 from aries_nb.net.events.arrivals import Arrivals
@@ -76,7 +78,8 @@ class Feed(BoundToProcess):
     address, None for one of its own; `rule` says how long to wait between attempts to reconnect, None for the usual
     times. `choices` are the arguments of `connect` by which the broker was chosen. `record` is where all is recorded
     from the beginning; a recording that is there goes on, and the feed begins with its rows. `events` returns those of
-    a recording, which are played back in place of connecting to `url`; None for a live feed.
+    a recording, which are played back in place of connecting to `url`; None for a live feed. `market` is the
+    simulated market that was started for this feed.
     """
 
     def __init__(
@@ -91,13 +94,14 @@ class Feed(BoundToProcess):
         choices: Mapping[str, str] | None = None,
         record: Path | None = None,
         events: Callable[[], Iterable[Event]] | None = None,
+        market: EmbeddedMarket | None = None,
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
         self._endpoints = {"market": broker.market, **broker.sources}
         self._gaps = gaps = GapLog()
         self._playback: Playback | None = None
-        arrivals = Arrivals()
+        arrivals = Arrivals(None if market is None else market.clock)
         if events is not None:
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
             self._playback = Playback(events, endpoints_of(broker), to_log, where=url)
@@ -114,6 +118,9 @@ class Feed(BoundToProcess):
         if self._playback is not None:
             marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
             self._clock = PlaybackClock(self._playback, self._views, marks)
+        if market is not None:
+            market.clock.changed.add(merged_on_network(arrivals.timer.look_again))
+            self._clock = SimulatedClock(market, lambda: [each for link in self._links() for each in link.catch_up()])
         self._missed = Gaps(self._gap_selection)
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second

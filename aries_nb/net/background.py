@@ -20,6 +20,7 @@ __all__ = [
     "Background",
     "ForkAware",
     "InheritedSocket",
+    "merged_on_network",
     "on_network",
     "on_network_later",
     "register_fork_aware",
@@ -40,6 +41,26 @@ def on_network(work: Callable[[], T]) -> Future[T]:
         return work()
 
     return Background.shared().submit(run())
+
+
+def merged_on_network(work: Callable[[], object]) -> Callable[[], None]:
+    """Return a function, for any thread, that has short work run soon on the network's thread.
+
+    Calls that come before it runs are one.
+    """
+    is_waiting = threading.Event()
+
+    async def run() -> None:
+        is_waiting.clear()
+        work()
+
+    def soon() -> None:
+        if not is_waiting.is_set():
+            is_waiting.set()
+            with suppress(ClosedError):  # in a fork
+                Background.shared().submit(run())
+
+    return soon
 
 
 def on_network_later(seconds: float, work: Callable[[], object]) -> None:

@@ -151,6 +151,13 @@ class Session(SessionState):
         """
         return self._background.submit(self._unsubscribe(list(routes)))
 
+    def catch_up(self) -> Future[None]:
+        """Return a future that is done when all that the server has sent until now was read, or the connection breaks.
+
+        Without a live connection it is done at once.
+        """
+        return self._background.submit(self._catch_up())
+
     def close(self) -> Future[None]:
         """Close the session; idempotent. Returns a future that is done when the connection's closing handshake is."""
         return self._background.submit(self._close())
@@ -397,6 +404,12 @@ class Session(SessionState):
             async for turn in in_turns(routes):
                 self.remove(turn)
         await self._flush()
+
+    async def _catch_up(self) -> None:
+        if self._is_connected and self.state == "live" and (ping := self.request(())):
+            answered = self._barriers.wait_for(ping)
+            await self._flush()
+            await answered
 
     @property
     def _is_connected(self) -> bool:

@@ -95,14 +95,14 @@ class MarketClock:
             self._skipped_ns += wall - self.now_ns
         return True
 
-    def pause(self, steady: int) -> None:
-        """Stand still at the end of the running turn: clients' clocks have gone on since the last, and do not go back.
+    def pause(self, instant: int, steady: int) -> None:
+        """Stand still at the end of the first turn that is at `instant` (ns since the epoch) or after it.
 
-        One that already goes as fast as possible stands at once.
+        That is what a client's clock shows, which has gone on since the last turn and does not go back.
         """
         self._steer(steady)
-        is_at_pace = self.is_playing and not self.has_no_pace
-        self.goal = self.turns + 1 if is_at_pace and steady != self._anchor[0] else None
+        turns = self._turns_until(instant)
+        self.goal = self.turns + turns if turns > 0 and self.is_playing and self.goal is None else None
         self.is_playing = False
 
     def play(self, speed: float, steady: int) -> None:
@@ -116,7 +116,7 @@ class MarketClock:
 
         It then plays or stands as before. Raises ValueError for a moment in the past.
         """
-        turns = -((self.now_ns - instant) // self.turn_ns)  # rounded up
+        turns = self._turns_until(instant)
         if turns < 0:
             raise ValueError("a simulated market does not go back")
         self._steer(steady)
@@ -134,6 +134,9 @@ class MarketClock:
         """
         since, turns = self._anchor if self.is_playing and not self.has_no_pace else (steady, self.turns)
         return self._time_of(turns), since
+
+    def _turns_until(self, instant: int) -> int:
+        return -((self.now_ns - instant) // self.turn_ns)  # rounded up
 
     def _steer(self, steady: int) -> None:
         if not self.is_steered:

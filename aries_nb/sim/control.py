@@ -76,7 +76,7 @@ class Control:
     async def _answer(self, ident: object, what: object, command: dict[str, Any]) -> None:
         try:
             if what == "pause":  # a seek that runs arrives here
-                await self._server.pause()
+                await self._server.pause(int(command.get("at", 0)))
             else:
                 async with self._order:
                     await self._carry_out(what, command)

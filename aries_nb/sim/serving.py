@@ -184,10 +184,10 @@ class Server(ABC, Generic[ClientT]):
         """Return every trade of a symbol in [first, last), Unix s, oldest first, as the array of `History.trades`."""
         return self._history.trades(symbol, first, last)
 
-    async def pause(self) -> None:
-        """Let the market stand still; returns once the running turn is over."""
+    async def pause(self, instant: int = 0) -> None:
+        """Let the market stand still, but not before `instant` (ns since the epoch); returns once it does."""
         self._is_stepped = False
-        self.clock.pause(steady_ns())
+        self.clock.pause(instant, steady_ns())
         await self._arrive()
 
     def play(self, speed: float) -> None:
@@ -208,19 +208,24 @@ class Server(ABC, Generic[ClientT]):
         self._is_stepped = False
         await self._arrive()
 
-    async def step(self, events: int) -> None:
-        """Let the market stand still, and make as many updates for clients, or a few more by the last event.
+    async def step(self, messages: int) -> None:
+        """Let the market stand still, then go on by as many messages to clients, or a few more by the last event.
 
-        Recorded rows count at the end of a turn. Gives up after a minute of market time without any.
+        Gives up after a minute of market time without any.
         """
         await self.pause()
         self._is_stepped = True
-        wanted, last = self.feed.events + events, self.clock.turns + round(STEP_SECONDS * NS) // self.clock.turn_ns
-        while self.feed.events < wanted and self.clock.turns < last and self._is_stepped:
-            self._make_turn(0.0, most=wanted - self.feed.events)
+        wanted, last = self._messages + messages, self.clock.turns + round(STEP_SECONDS * NS) // self.clock.turn_ns
+        while (left := wanted - self._messages) > 0 and self.clock.turns < last and self._is_stepped:
+            self._make_turn(0.0, most=left)
             self.wake_all()
             await asyncio.sleep(0)
         await self._arrive()
+
+    @property
+    def _messages(self) -> int:
+        """Number of messages that were sent, or wait to be sent."""
+        return self._counts["messages"] + sum(len(client.session.outbox) for client in self.clients)
 
     async def _arrive(self) -> None:
         """Wait until the market is where it was sent to, and for 5 s at most until clients have read what was sent."""

@@ -50,12 +50,20 @@ class ExchangeClock:
     def now_ns(self) -> int:
         """Return the market time in ns since the epoch, UTC."""
         held = self.held
-        return steady_ns() + self.base if held is None else held
+        return self.running_ns() if held is None else held
+
+    def running_ns(self) -> int:
+        """Return the market time though the network's thread holds the clock: a user's, who knows of no instants."""
+        return steady_ns() + self.base
+
+    def wait_s(self, instant: int) -> float | None:
+        """Return in how many seconds a moment (ns since the epoch) is reached; None while the clock stands."""
+        return (instant - self.now_ns()) / SECOND
 
     @property
     def offset_s(self) -> float:
         """By how many seconds the exchange's clock is ahead of this computer's; 0.0 for less than five seconds."""
-        offset = self.now_ns() - wall_ns()
+        offset = self.running_ns() - wall_ns()
         return round(offset / SECOND, 3) if abs(offset) > BELIEVED_NS else 0.0
 
     def __str__(self) -> str:

@@ -45,6 +45,9 @@ class HeldClock(Clock, Protocol):
 
     held: int | None
 
+    def wait_s(self, instant: int) -> float | None:
+        """Return in how many seconds a moment (ns since the epoch) is reached; None while the clock stands."""
+
 
 class MarketTimer:
     """The instants of one feed.
@@ -120,9 +123,17 @@ class MarketTimer:
             self._handle.cancel()
             self._handle = None
         if self._next < _NEVER:
+            left = self._clock.wait_s(self._next)
+            if left is None:
+                return
             self._armed_for = self._next
-            left = (self._next - self._clock.now_ns()) / SECOND + LATE_SECONDS
-            self._handle = asyncio.get_running_loop().call_later(max(left, 0.0), self._look)
+            self._handle = asyncio.get_running_loop().call_later(max(left, 0.0) + LATE_SECONDS, self._look)
+
+    def look_again(self) -> None:
+        """Do what is due by now, and look after the next instant, as the clock has another pace or was moved."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._look()
 
     def _look(self) -> None:
         self._handle = None

@@ -37,6 +37,10 @@ class ReplayClock(ExchangeClock):
         due = self.position + int((elapsed() - self._since) * 1e9 * self.speed)
         return max(min(due, self.limit), self.position)
 
+    def running_ns(self) -> int:
+        """Return the market time: in a replay an event's own while it takes effect."""
+        return self.now_ns()
+
     def move(self, position: int) -> None:
         """Set the time to `position`, from where it goes on."""
         self.position, self._since = position, elapsed()
