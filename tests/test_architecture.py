@@ -58,7 +58,7 @@ TIMES = {
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.card", "live.staleness", "live.account.positions",
-        "recording.writer", "widgets.painter", "widgets.transport", "widgets.view",
+        "recording.writer", "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {"net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth"},
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or

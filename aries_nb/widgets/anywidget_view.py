@@ -10,15 +10,17 @@ to get the time of the paint.
 from __future__ import annotations
 
 import functools
+import math
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import traitlets
 
-from aries_nb.model.clock import wall_ns
+from aries_nb.model.clock import elapsed, wall_ns
+from aries_nb.widgets.sources import ClockedSource
 from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
 from aries_nb.widgets.widget_model import SHARED, LateModel, packed, static_text
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Panel", "PanelFrame", "PanelWidget", "ScriptView", "panel_class"]
 
+MOST_OFF_MS = 500.0  # by which a page's market time may be wrong
 WINDOWED = ("blotter", "board", "tape")  # of their tables the page holds the rows in sight alone
 
 
@@ -40,7 +43,9 @@ class PanelWidget(LateModel):
 
     Traits: `description` (dict, default {}), names, columns and decimals, which seldom change; `frame` (bytes,
     default b""), little-endian float64: frame number, kernel's clock in epoch milliseconds, then the panel's values;
-    `problem` (text, default ""), why the last drawing failed; `rows` (dict, default {}), of a table what changed in its
+    `pace` (number, default None), of a replay how many times faster than the page's clock the time in the frame goes
+    on, which is then the market's; `problem` (text, default ""), why the last drawing failed; `rows` (dict, default
+    {}), of a table what changed in its
     rows since the frame before (see `row_updates`). A page that asks for the state gets all rows of `whole_rows`.
     """
 
@@ -48,6 +53,9 @@ class PanelWidget(LateModel):
     frame = traitlets.Bytes(
         b"", help="Little-endian float64; the first value is the frame's number; default empty."
     ).tag(sync=True)
+    pace = traitlets.Float(None, allow_none=True, help="How fast the time of a replay goes on; default None.").tag(
+        sync=True
+    )
     problem = traitlets.Unicode("", help="Why the last drawing failed; empty when it did not.").tag(sync=True)
     rows = traitlets.Dict(help="What changed in the rows of a table; default {}.").tag(sync=True)
     whole_rows: Callable[[], RowUpdate] = dict
@@ -142,12 +150,37 @@ class ScriptView(View):
             return
         if content.get("want") == "state":
             self._widget.forget_sent()
-            self._widget.send_state(("description", "frame", "problem", "rows", *SHARED))
+            self._widget.send_state(("description", "frame", "pace", "problem", "rows", *SHARED))
         elif content.get("want") == "keeper":
             self._widget.send_keeper()
         number = content.get("ack")
         self._is_answered |= isinstance(number, int)
         self._on_report(content, max(0, self.frames - number) if isinstance(number, int) else None)
+
+
+class _FrameTime(NamedTuple):
+    """The time by which a page counts ages: `ms` since the epoch, at `at` of elapsed time, and how fast it goes on.
+
+    It is the market time of a replay, which has a `pace`, and else the kernel's clock.
+    """
+
+    ms: float
+    pace: float | None
+    at: float
+
+    @classmethod
+    def of(cls, source: VersionedSource) -> _FrameTime:
+        """Return the present time of a source."""
+        clock = source.clock if isinstance(source, ClockedSource) else None
+        if clock is None or clock.pace is None:
+            return cls(wall_ns() / 1e6, None, elapsed())
+        return cls(clock.now_ns() / 1e6, clock.pace, elapsed())
+
+    def follows(self, before: _FrameTime) -> bool:
+        """Whether a page that got the time `before` has come to this one by itself."""
+        if self.pace is None or self.pace != before.pace:
+            return self.pace == before.pace
+        return abs(before.ms + (self.at - before.at) * 1e3 * self.pace - self.ms) <= MOST_OFF_MS * max(self.pace, 1.0)
 
 
 class Panel(ScriptView):
@@ -158,22 +191,25 @@ class Panel(ScriptView):
     def __init__(self, source: VersionedSource) -> None:
         super().__init__(source, panel_class(self.script)())
         self._content: object = None
+        self._time = _FrameTime(math.nan, None, 0.0)  # of the newest frame
 
     @abstractmethod
     def _compose(self) -> PanelFrame:
         """Return the frame (description and numbers) that shows the source's present data; called with `lock` held."""
 
     def _draw(self) -> int:
-        new = self._compose()
+        new, time = self._compose(), _FrameTime.of(self._source)
         content = (new.head, new.body.tobytes())
-        if content == self._content and new.description == self._widget.description and new.rows is None:
+        is_same = content == self._content and new.description == self._widget.description and new.rows is None
+        if is_same and time.follows(self._time):
             return 0
-        self._content = content
+        self._content, self._time = content, time
         self.frames += 1
-        head = np.asarray([self.frames, wall_ns() / 1e6, *new.head], dtype="<f8")
+        head = np.asarray([self.frames, time.ms, *new.head], dtype="<f8")
         frame = np.concatenate([head, new.body.ravel()]).astype("<f8", copy=False).tobytes()
         # Both under one hold_sync: description and numbers must not be seen apart, and one frame is one message.
         with self._widget.updating():
+            self._widget.pace = time.pace
             if new.description != self._widget.description:
                 self._widget.description = new.description
             elif not self._is_answered:

@@ -36,10 +36,12 @@ __all__ = [
     "BookSource",
     "CardSource",
     "ChainSource",
+    "ClockedSource",
     "EquitySource",
     "FillsOverlaySource",
     "GapSource",
     "MarkedSource",
+    "MarketTime",
     "PaintTimings",
     "PlaybackSource",
     "PrintsSource",
@@ -103,6 +105,29 @@ class TimedSource(Protocol):
     @property
     def lags(self) -> PaintTimings:
         """The object that receives the measured times from a row's receipt to the screen."""
+
+
+class MarketTime(Protocol):
+    """Interface of the market time of a source."""
+
+    @property
+    def pace(self) -> float | None:
+        """How many times faster than elapsed time a replay goes on, 0.0 where it stands; None for a live market."""
+
+    def now_ns(self) -> int:
+        """Return the market time in ns since the epoch, UTC."""
+
+
+@runtime_checkable
+class ClockedSource(Protocol):
+    """Interface of a source of which the rows' ages count by its market time.
+
+    A source is the data of a view, a live display in a notebook.
+    """
+
+    @property
+    def clock(self) -> MarketTime:
+        """The market time of the source."""
 
 
 @runtime_checkable

@@ -52,6 +52,8 @@ ALL_VIEWS = (
     'chain = feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=3).wait()\nchain',
     "chain.chart()",
     'quotes.chart("bid_price", symbols=["AAPL"], engine="light")',
+    'record = feed.record("views.anb")\nquotes.wait(rows=quotes.received + 50)\nrecord.close()\n'
+    'past = anb.replay("views.anb")\npast.clock',
 )
 # Every panel has painted, and every figure is drawn.
 ARE_SHOWN = """(count) => {

@@ -24,7 +24,7 @@ def shown(browser, lab):
     with fresh_page(browser, lab, **SCREEN) as page:
         open_notebook(page, lab, write_notebook(lab, "axe.ipynb", ALL_VIEWS))
         run_all(page)
-        page.wait_for_function(ARE_SHOWN, arg=12, timeout=60_000)
+        page.wait_for_function(ARE_SHOWN, arg=13, timeout=60_000)
         yield page
 
 

@@ -28,9 +28,11 @@ CELLS = (
     'chain = feed.options("MSFT", feed.options("MSFT").expiries[0], strikes=4).wait()\nchain',
     "chain.chart()",
     'quotes.charts("bid_price")',
+    'record = feed.record("kept.anb")\nquotes.wait(rows=quotes.received + 50)\nrecord.close()\n'
+    'past = anb.replay("kept.anb")\npast.clock',
     'closed = feed.trades("AAPL").chart("price")\nclosed',
 )
-FIGURES = {2, 3, 5, 9, 10, 11}
+FIGURES = {2, 3, 5, 9, 10, 12}
 SHOWN = """() => [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].slice(0, %d).map((cell) => {
   const output = cell.querySelector(".jp-OutputArea");
   const image = output?.querySelector("img");
@@ -59,7 +61,7 @@ def saved(browser, lab):
         run_all(page)
         page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 6", timeout=60_000)
         run_cell(page, "closed.close()")
-        page.wait_for_function("() => globalThis['aries_nb.kept.1'].pictures.size >= 10", timeout=30_000)
+        page.wait_for_function("() => globalThis['aries_nb.kept.1'].pictures.size >= 11", timeout=30_000)
         page.evaluate(*SAVE)
         page.wait_for_function("() => window.ariesRun.done")
         assert page.errors == []

@@ -62,7 +62,7 @@ FREEZE = "() => document.querySelectorAll('.anb-freeze[aria-pressed=false]').for
 PICTURES = """
 import json
 views = [feed, quotes, book, trades, account, chain, chain.chart(), quotes.chart("bid_price", symbols=["AAPL"]),
-         quotes.chart("bid_price", engine="light"), trades.candles("1s")]
+         quotes.chart("bid_price", engine="light"), trades.candles("1s"), past.clock]
 print(json.dumps([view._repr_mimebundle_()["text/html"] for view in views]))
 """
 PAGE = '<!doctype html><html lang="en"><title>pictures</title><body style="background: {}; color: {}">{}'
@@ -76,7 +76,7 @@ def measure(stage: Stage) -> Iterator[Row]:
     with stage.page(**SCREEN) as page:
         open_notebook(page, stage.lab, stage.write("views.ipynb", ALL_VIEWS))
         run_all(page)
-        page.wait_for_function(ARE_SHOWN, arg=12, timeout=60_000)
+        page.wait_for_function(ARE_SHOWN, arg=13, timeout=60_000)
         pictures = static_pictures(page)
         page.evaluate(FREEZE)
         states = dict(list(STATES.items())[: stage.times(99, 1)])

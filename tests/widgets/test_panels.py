@@ -440,3 +440,51 @@ def test_a_time_without_a_zone_freezes_nothing(at):
 
     assert board.widget.frozen == {}
     board.close()
+
+
+class ReplayedBoards(Boards):
+    """A board of a replay; tests move its clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = self
+        self.pace: float | None = 0.0
+        self.now = 1_700_000_005_000_000_000
+
+    def now_ns(self) -> int:
+        return self.now
+
+
+def test_ages_in_a_replay_count_by_its_time():
+    source = ReplayedBoards()
+    source.put(0, 1, 2, 3, 4, 5)
+    board = Board(source)
+    board.draw()
+    shown = frame_of(board)[1], board.widget.pace
+    is_still = board.draw() == 0
+
+    source.now += 60 * 10**9  # a seek in which the symbols have no row
+    board.draw()
+    later = frame_of(board)[1]
+    source.pace = 10.0
+    board.draw()
+
+    assert shown == (1_700_000_005_000.0, 0.0)
+    assert is_still
+    assert later == 1_700_000_065_000.0
+    assert board.widget.pace == 10.0
+    source.now += 10**8  # the page has come there by itself
+    assert board.draw() == 0
+    board.close()
+
+
+def test_ages_of_a_live_market_count_by_the_kernels_clock():
+    source = ReplayedBoards()
+    source.pace = None
+    board = Board(source)
+    board.draw()
+
+    assert board.widget.pace is None
+    assert abs(frame_of(board)[1] - time.time() * 1e3) < 60_000
+    assert board.draw() == 0
+    board.close()

@@ -22,6 +22,7 @@ from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.instruments import TradingState
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RecordSink, RestingOrder
+from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.store import LatencySamples, OrderBook, Table
 from aries_nb.store.values import frame_of, utc_times
 
@@ -260,6 +261,11 @@ class BookSource:
         self._link = link
         self._book = levels
         self._gaps = gaps
+
+    @property
+    def clock(self) -> ExchangeClock:
+        """The market time, by which the age of the newest update counts."""
+        return self._link.clock
 
     @property
     def lags(self) -> LatencySamples:

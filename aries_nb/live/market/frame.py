@@ -34,6 +34,7 @@ from aries_nb.model import (
     RecordSink,
 )
 from aries_nb.model.settings import Engine, checked_engine
+from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.store import LatencySamples, RollingFrame
 from aries_nb.store.derived.wide import MOST_INSTANTS, instants, wide
 from aries_nb.store.rolling import time_weighted
@@ -494,6 +495,11 @@ class FrameSource:
     def link(self) -> Link:
         """The endpoint that the rows come from."""
         return self._link
+
+    @property
+    def clock(self) -> ExchangeClock:
+        """The market time, by which the ages of rows count."""
+        return self._link.clock
 
     @property
     def lags(self) -> LatencySamples:

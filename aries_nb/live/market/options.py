@@ -31,6 +31,7 @@ from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData, RecordSink
 from aries_nb.model.prices import is_price, middle
+from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.http_client import HttpClient
 
 if TYPE_CHECKING:
@@ -333,6 +334,11 @@ class ChainSource:
         """A number that grows with every quote of a contract or the underlying, and changes with the feed's state."""
         spot = self._underlying._source.version if self._underlying is not None else 0
         return self._chain.quotes._source.version + spot
+
+    @property
+    def clock(self) -> ExchangeClock:
+        """The market time, by which the ages of rows count."""
+        return self._chain.quotes._source.clock
 
     @property
     def contracts(self) -> tuple[tuple[str, str, float], ...]:

@@ -61,6 +61,11 @@ class ExchangeClock:
         return (instant - self.now_ns()) / SECOND
 
     @property
+    def pace(self) -> float | None:
+        """How many times faster than elapsed time a replay goes on, 0.0 where it stands; None for a live market."""
+        return None
+
+    @property
     def offset_s(self) -> float:
         """By how many seconds the exchange's clock is ahead of this computer's; 0.0 for less than five seconds."""
         offset = self.running_ns() - wall_ns()

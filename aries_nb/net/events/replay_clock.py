@@ -72,6 +72,11 @@ class ReplayClock(ExchangeClock):
         return False
 
     @property
+    def pace(self) -> float:
+        """How many times faster than elapsed time it goes on; 0.0 while it stands, and goes from event to event."""
+        return self.speed if self.is_playing and self.speed != MAX_SPEED else 0.0
+
+    @property
     def offset_s(self) -> float:
         """By how many seconds the exchange's clock is ahead of this computer's: 0.0, as nothing is compared."""
         return 0.0

@@ -7,6 +7,7 @@
 const SPEEDS = [1, 2, 5, 10, 60, Infinity];
 const SEEK_EVERY_MS = 100; // at most ten a second, of which the newest counts
 const WAIT_MS = 1500;
+const LOST_MS = 4000; // what an idle kernel does not follow by then, it never got
 const SAID_EVERY_MS = 5000; // of a slider that plays, to those who have it read
 const SECOND = 1000;
 const STEPS = { ArrowLeft: -SECOND, ArrowDown: -SECOND, ArrowRight: SECOND, ArrowUp: SECOND, PageDown: -60 * SECOND, PageUp: 60 * SECOND };
@@ -116,12 +117,8 @@ function makePlayback(root, clock, connection) {
     seek(timeAt(event));
   });
   slider.addEventListener("pointermove", (event) => dragged && seek(timeAt(event)));
-  for (const name of ["pointerup", "pointercancel"]) {
-    slider.addEventListener(name, (event) => {
-      if (dragged && name === "pointerup") seek(timeAt(event), true);
-      dragged = false;
-    });
-  }
+  slider.addEventListener("pointerup", (event) => dragged && seek(timeAt(event), true));
+  slider.addEventListener("lostpointercapture", () => (dragged = false)); // after each end of a drag
   slider.addEventListener("focus", () => say());
   // A notebook binds keys to actions on cells, which these must not reach.
   root.addEventListener("keydown", (event) => {
@@ -143,10 +140,11 @@ function makePlayback(root, clock, connection) {
   const share = (ms) => (100 * (ms - description.first)) / (description.last - description.first || 1);
   const markAt = (ms) => description.marks.find(([, from, until]) => from <= ms && ms < (until ?? Infinity));
 
+  const isBusy = () => connection.raw?.widget_manager?.kernel?.status === "busy";
+
   function stateText() {
     if (shown.isMoving) return "on its way";
-    const isBusy = connection.raw?.widget_manager?.kernel?.status === "busy";
-    if (asked && performance.now() - asked.at > WAIT_MS) return `waiting for the ${isBusy ? "running cell" : "kernel"}`;
+    if (asked && performance.now() - asked.at > WAIT_MS) return `waiting for the ${isBusy() ? "running cell" : "kernel"}`;
     return shown.isPlaying ? "" : shown.isOver ? "at the end" : "paused";
   }
 
@@ -216,6 +214,10 @@ function makePlayback(root, clock, connection) {
   }
 
   function tick() {
+    if (asked && !dragged && performance.now() - asked.at > LOST_MS && !isBusy()) {
+      asked = null;
+      draw(true);
+    }
     const isGone = hasEnded(connection) || connection.ofFile !== undefined;
     for (const node of [play, second, message, speed]) node.disabled = isGone;
     slider.ariaDisabled = String(isGone);

@@ -134,18 +134,26 @@ function fitWidths(table, widths, digits) {
   if (table.style.width !== whole) table.style.width = whole;
 }
 
-// The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes.
+// The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes. Of a replay, which has a
+// pace, it is the market's.
 function kernelClock(model) {
   let offset = null;
+  let framed = { ms: 0, at: 0 };
+  const now = () => {
+    const pace = model.get("pace") ?? null;
+    if (pace !== null) return framed.ms + (performance.now() - framed.at) * pace;
+    return offset === null ? Date.now() : performance.now() + offset;
+  };
   let held = null; // the time of a frozen view
   return {
     zone: () => model.get("timezone") || "UTC",
     stamp: (ms, hasDay) => stampOf(model, ms, hasDay),
     set(kernelMs, isFresh) {
+      framed = { ms: kernelMs, at: performance.now() };
       if (isFresh || offset === null) offset = isFresh ? kernelMs - performance.now() : Date.now() - performance.now();
     },
     hold: (ms) => (held = ms),
-    now: () => held ?? (offset === null ? Date.now() : performance.now() + offset),
+    now: () => held ?? now(),
   };
 }
 
