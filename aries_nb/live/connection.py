@@ -309,13 +309,14 @@ class Link:
     def gaps_of(self, store: RecordSink) -> GapSelection:
         """Return the interruptions of the streams that fill `store`, from now until the result is closed.
 
-        Where `store` took over rows of another one, from its oldest row.
+        Where `store` took over rows of another one, from its oldest row; in a replay from the beginning on, as its
+        rows are.
         """
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
             places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
-        since = store.first_taken_ns if isinstance(store, RollingFrame) else None
+        since = 0 if self._is_replay else store.first_taken_ns if isinstance(store, RollingFrame) else None
         return GapSelection(self._gaps.log, places, since=since)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:

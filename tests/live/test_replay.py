@@ -141,6 +141,16 @@ def test_pauses_steps_seeks_and_speeds_change_nothing(recorded: Recorded, replay
     assert shown(replay, live) == recorded.hashes
 
 
+def test_what_is_asked_for_late_has_the_gaps_of_before(recorded: Recorded, replay: Feed) -> None:
+    early = asked(replay, recorded.broker)["quotes"]
+    to_the_end(replay)
+    late = replay.quotes(*SYMBOLS[recorded.broker], rows=5)
+    assert len(early.gaps) > 0
+    assert late.gaps.all() == early.gaps.all()
+    replay.clock.seek(replay.clock.start)
+    assert len(late.gaps) == len(early.gaps) == 0
+
+
 def test_what_was_not_recorded_is_refused_with_a_list_of_what_was(recorded: Recorded, replay: Feed) -> None:
     one, other = SYMBOLS[recorded.broker]
     with pytest.raises(anb.UsageError, match=rf"trades of NONE.* it has .*{one}"):
