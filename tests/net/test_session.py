@@ -392,7 +392,8 @@ def test_a_read_that_takes_long_is_published_in_between_and_each_message_has_its
 
     received = tape.frame_since(0)[0]["received"]
     assert len(visible) >= 0.002 * count / 0.1  # a tenth of a second at most, also on a busy machine
-    assert [count - version for version in visible[:-1]] == looks
+    # It is published at fifths of a second as well: what is computed then sees all that was received before.
+    assert set(looks) <= {count - version for version in visible[:-1]}
     assert received.is_unique
 
 
