@@ -68,6 +68,16 @@ def receive_many(computer: Computer, clock: ExchangeClock, *, messages: int, mom
     return corrected
 
 
+def test_the_offset_is_known_while_the_clock_is_held(computer: Computer) -> None:
+    computer.off = -3 * HOUR
+    clock = ExchangeClock()
+    receive(computer, clock, messages=8)
+
+    clock.held = computer.true - HOUR
+
+    assert clock.offset_s == pytest.approx(3 * HOUR / SECOND, abs=1)
+
+
 @pytest.mark.parametrize("messages", [3, 50, 256, 3_000])
 @pytest.mark.parametrize("off", [-3 * HOUR, -30 * SECOND, 30 * SECOND, 3 * HOUR])
 def test_a_busy_stream_shows_it_as_well(computer: Computer, off: int, messages: int) -> None:
