@@ -38,7 +38,7 @@ SHOWN = """() => [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].sli
   const image = output?.querySelector("img");
   return {
     text: output?.innerText ?? "",
-    cells: output?.querySelectorAll("td, .anb-card *, .anb-ladder *").length ?? 0,
+    cells: output?.querySelectorAll("td, .anb-card *, .anb-ladder *, .anb-playback *").length ?? 0,
     image: image?.complete ? image.naturalWidth : 0,
     isSeen: (output?.getBoundingClientRect().height ?? 0) > 20,
   };
