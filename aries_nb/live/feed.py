@@ -105,7 +105,7 @@ class Feed(BoundToProcess):
         if events is not None:
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
             self._playback = Playback(events, endpoints_of(broker), to_log, where=url)
-            self._playback.restarted.add(gaps.restart)
+            self._playback.arrivals.restarted.add(gaps.restart)
             arrivals = self._playback.arrivals
         gaps.clock = arrivals.clock
         self._recorder = Recorder(broker.name, arrivals, choices or {}, lambda problem: self._link.report(problem))

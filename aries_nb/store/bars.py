@@ -63,6 +63,16 @@ class BarSeries:
     def __len__(self) -> int:
         return len(self._bars)
 
+    def restart(self) -> None:
+        """Have no bars again, because a replay begins anew."""
+        with self._guard:
+            self._bars, self._starts = {}, []
+            self._newest = self._final = 0
+            self._incomplete, self._is_interrupted = (_NEVER, 0), False
+            self._joined, self._corrected = set(), set()
+            self.marks += 1
+            self.version += 1
+
     def trades(self, trades: Iterable[tuple[int, float, float]], now: int = 0) -> None:
         """Count live trades, each (exchange time in ns since the epoch, price, size), in their bars.
 

@@ -28,7 +28,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, EquityData, GapSpan, Observers, TableData, Values
 from aries_nb.model.settings import settings
-from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals, Use
 from aries_nb.store import (
     CASH,
     PRICE_AHEAD,
@@ -134,7 +134,8 @@ class EquitySource:
             source.watch(self._sampling.changed)
             for source in (positions._source, balances._source, fills._source, self.marks)
         ]
-        arrivals.do(self._begin)
+        self._undo.append(arrivals.restarted.add(self._restart))
+        arrivals.do(self._ask_to_begin)
 
     def worker(self) -> Callbacks:
         """Return callbacks with a thread of their own, for work on the computed values; it ends with the feed."""
@@ -299,9 +300,21 @@ class EquitySource:
 
     # The network's thread.
 
-    def _begin(self) -> None:
-        self._made_at = self._arrivals.now
-        self._sampling.changed()
+    def _ask_to_begin(self) -> None:
+        """Begin now; in a replay when equity began in the recording, if it did."""
+        name = f"equity {self._positions.account}"
+        self._arrivals.used_by(name, self._begin)
+        if name not in self._arrivals.recorded:
+            self._arrivals.use(Use(name))
+
+    def _begin(self, _: Use) -> None:
+        if self._made_at is None:
+            self._made_at = self._arrivals.now
+            self._sampling.changed()
+
+    def _restart(self) -> None:
+        self._made_at, self._captured = None, 0
+        self._sampling.restart(self._forget)
 
     def _capture(self, instant: int) -> _Inputs | None:
         """Return what equity is computed of; None before the broker has sent it."""
@@ -317,6 +330,17 @@ class EquitySource:
         return _Inputs(instant, positions, balances, fills, taken, self.marks.quotes(instant), is_early)
 
     # The callbacks' thread.
+
+    def _forget(self) -> None:
+        """Know nothing again, because a replay begins anew."""
+        self._splits, self._reconciliation, self._due, self._unused = SplitWatch(), None, None, []
+        self._multipliers, self._accrued = {}, {}
+        self.opening = self.now = None
+        self.unpriced, self.known = (), 0
+        with self._guard:
+            self._samples.clear()
+            self.unmarked, self.reasons = (), {}
+        self._observers.notify()
 
     def _compute(self, inputs: _Inputs, has_changed: bool) -> None:  # noqa: FBT001 - see `Sampling`
         self._unused += inputs.fills

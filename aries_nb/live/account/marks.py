@@ -20,7 +20,7 @@ from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan, Observers
 from aries_nb.model.prices import is_price
-from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.arrivals import Arrivals, Use
 from aries_nb.store import UNKNOWN, Held, Mark, SplitWatch, mark_of, middle_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class LiveMarks:
         quotes: MarkQuotes,
         worker: Callbacks,
         arrivals: Arrivals,
+        account: str = "",
     ) -> None:
         self.version = 0  # grows with every quote
         self._held = held
@@ -105,14 +106,21 @@ class LiveMarks:
         self._subscribed: frozenset[str] = frozenset()
         self._observers = Observers()
         self._arrivals = arrivals
+        self._name = f"marks {account}"
+        # Frames that are not used yet: from which event on is an event of its own.
+        self._ready: dict[tuple[str, ...], LiveFrame | None] = {}
         self._splits = SplitWatch()
         self._captured: tuple[int, Quotes] | None = None
         # Threads of their own: subscribing may take a moment.
         self._callbacks, self._watching = worker, worker.worker()
         self._sampling = Sampling(arrivals, self._watching, self._capture, self._watch_splits)
+        if arrivals.is_replay:
+            for use in arrivals.recorded.get(self._name, ()):
+                self._ready[use.symbols] = self._quoted(list(use.symbols))
         self._callbacks.add(self._follow)
         self._undo = [watch(each) for each in (self._callbacks.wake, self._sampling.changed)]
-        self._undo.append(quotes.watch(self._callbacks.wake))
+        self._undo += [quotes.watch(self._callbacks.wake), arrivals.restarted.add(self._restart)]
+        arrivals.do(lambda: arrivals.used_by(self._name, self._use))
 
     def now(self) -> dict[str, Decimal]:
         """The marks that are known, in exact decimals; see `all`."""
@@ -142,10 +150,13 @@ class LiveMarks:
     def quotes(self, instant: int | None = None) -> Quotes:
         """Return the quotes of which marks are made, as they are now; it costs little.
 
-        Callers at one `instant` of market time, on the network's thread, get the same object.
+        Callers at one `instant` of market time, on the network's thread, get the same object, without quotes of what is
+        held no more.
         """
         if instant is not None and self._captured is not None and self._captured[0] == instant:
             return self._captured[1]
+        if instant is not None:
+            self._keep(frozenset(self._held()()))
         sources = [frame._source for frame in self._all_frames()]
         frames = []
         for source in sources:
@@ -192,11 +203,11 @@ class LiveMarks:
         # Existing frames stay as they are: a new frame has no price before the next quote.
         new = sorted(symbol for symbol in held - self._subscribed if is_symbol(symbol))
         self._subscribed = held
-        self._keep(held)
-        frame = self._quoted(new)
+        frame = None if self._arrivals.is_replay else self._quoted(new)
         if frame is not None:
-            self._frames = {**self._frames, frame: frame._source.watch(self._quoted_again)}
-            self._arrivals.do(self._quoted_again)
+            use = Use(self._name, frame.symbols)
+            self._ready[use.symbols] = frame
+            self._arrivals.do(lambda: self._arrivals.use(use))
 
     def _keep(self, symbols: frozenset[str]) -> None:
         """Stop using the frames of quotes that have none of these symbols.
@@ -245,6 +256,20 @@ class LiveMarks:
 
     # The network's thread.
 
+    def _use(self, use: Use) -> None:
+        """Make marks of a frame from this event on."""
+        frame = self._ready.get(use.symbols)
+        if frame is not None and frame not in self._frames:
+            self._frames = {**self._frames, frame: frame._source.watch(self._quoted_again)}
+        self._quoted_again()
+
+    def _restart(self) -> None:
+        for undo in self._frames.values():
+            undo()
+        self._frames, self._captured = {}, None
+        self._left.clear()
+        self._sampling.restart(self._forget)
+
     def _quoted_again(self) -> None:
         self.version += 1
         self._sampling.changed()
@@ -254,6 +279,9 @@ class LiveMarks:
         return instant, self._held(), self.quotes(instant)
 
     # The thread that looks for splits.
+
+    def _forget(self) -> None:
+        self._splits = SplitWatch()
 
     def _watch_splits(self, inputs: tuple[int, Holdings, Quotes], _: bool) -> None:  # noqa: FBT001 - see `Sampling`
         ts, held, quotes = inputs

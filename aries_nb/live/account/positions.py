@@ -61,7 +61,7 @@ class LivePositions(LiveTable):
     ) -> None:
         super().__init__(link, callbacks, kind, account, **options)
         self._made_at = elapsed()
-        self._marks = LiveMarks(self._held_now, self._watches[0], quotes, callbacks.worker(), link.arrivals)
+        self._marks = LiveMarks(self._held_now, self._watches[0], quotes, callbacks.worker(), link.arrivals, account)
 
     @property
     def df(self) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from aries_nb.live.callbacks import Callbacks
@@ -49,7 +50,7 @@ class Sampling(Generic[T]):
         self._cancel: Callable[[], None] | None = None
         self._has_changed = False
         self._until = 0  # the last instant without a change
-        self._waiting: deque[tuple[T, bool]] = deque()
+        self._waiting: deque[tuple[T, bool] | Callable[[], object]] = deque()
         self._room = threading.Semaphore(MOST_WAITING)
         self._is_closed = False
         self.taken = self.computed = 0  # instants
@@ -59,6 +60,21 @@ class Sampling(Generic[T]):
     def is_computed(self) -> bool:
         """Whether everything that was taken has been computed; any thread may ask."""
         return self.computed == self.taken
+
+    def restart(self, work: Callable[[], object]) -> None:
+        """Drop what was taken, and do `work` on the worker's thread before the next computation.
+
+        For a replay that begins anew; the network's thread.
+        """
+        self._cancel, self._has_changed, self._until = None, False, 0
+        while self._waiting:
+            with suppress(IndexError):  # the worker was quicker
+                if isinstance(self._waiting.popleft(), tuple):
+                    self._room.release()
+                self.computed += 1
+        self._waiting.append(work)
+        self.taken += 1
+        self._worker.wake()
 
     def close(self) -> None:
         """Take no more inputs; any thread. Idempotent."""
@@ -103,11 +119,18 @@ class Sampling(Generic[T]):
 
     def _compute_all(self) -> None:
         while self._waiting:
-            inputs, has_changed = self._waiting.popleft()
             try:
-                self._compute(inputs, has_changed)
+                item = self._waiting.popleft()
+            except IndexError:  # dropped by `restart`
+                return
+            try:
+                if isinstance(item, tuple):
+                    self._compute(*item)
+                else:
+                    item()
             finally:
-                self._room.release()
+                if isinstance(item, tuple):
+                    self._room.release()
                 self.computed += 1
                 if self._waiting:  # also after an error
                     self._worker.wake()

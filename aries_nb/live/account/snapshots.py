@@ -94,7 +94,7 @@ class Snapshots:
         self._is_live = False  # network's thread
         self._is_closed = False
         self._pending = 0  # requests
-        self._undo = link.watch(self._look)
+        self._undo = (link.watch(self._look), self._arrivals.restarted.add(self._restart))
         self._arrivals.do(self._look)
 
     def keep(self, live: T, *listeners: TableListener) -> T:
@@ -164,10 +164,18 @@ class Snapshots:
 
     def close(self) -> None:
         """Make no more requests; idempotent. A pending request ends when the HTTP client is closed."""
-        self._undo()
+        for undo in self._undo:
+            undo()
         self._is_closed = True
 
     # The network's thread.
+
+    def _restart(self) -> None:
+        """Begin anew, as a replay does: the tables are filled again once the stream is live."""
+        self._is_live, self._pending = False, 0
+        for each in self._tables:
+            each.is_due, each.missing, each.failures = True, None, 0
+            each.steps.clear()
 
     def _look(self) -> None:
         was_live, self._is_live = self._is_live, self._link.state == "live"

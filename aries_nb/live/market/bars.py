@@ -259,9 +259,14 @@ class _BarUpdater:
         self._request: _Request | None = None
         self.error: FeedError | None = None  # why the history never came
         self._has_begun = self._is_closed = False
+        self._begin_again: Callable[[], None] = lambda: None
         self._look_at = NEVER
         self._cancel: Callable[[], None] = lambda: None
-        self._undo = (self._tape.watch(self._changed), gaps.watch(lambda: self._arrivals.soon(self._changed)))
+        self._undo = (
+            self._tape.watch(self._changed),
+            gaps.watch(lambda: self._arrivals.soon(self._changed)),
+            self._arrivals.restarted.add(self._restart),
+        )
 
     # Any thread.
 
@@ -273,11 +278,12 @@ class _BarUpdater:
         once: the history is requested on another thread, and what would be raised becomes `error`.
         """
         answers, history = self._arrivals.answers, self._history
+        self._begin_again = lambda: self.begin(span_ns, name, is_awaited=False)
         question = "bars", f"{history.key} history", history.get, partial(self._loaded, span_ns, name), self._take
         if is_awaited and not answers.is_replay:
             answers.fetch(*question)
         else:
-            self._arrivals.do(lambda: answers.ask(*question))
+            self._arrivals.soon(lambda: answers.ask(*question))  # at once where a replay begins anew
 
     def _loaded(self, span_ns: int, name: str, get: Get, asked: int) -> BarPage:
         history, days, end = self._history.asking(get), span_ns // DAY, asked + MARGIN_NS
@@ -358,14 +364,26 @@ class _BarUpdater:
             self.observers.notify()
             raise
         self._begun = self._told_until = reply.asked
+        self._clock_base = self._clock.base
+        self._over |= {gap.number for gap in self._gaps.all() if gap.ended is not None and gap.ended <= self._begun}
         self._position = self._tape.version  # the reply counts these trades (assumed)
         self.series.mark_incomplete(live_from, max([reply.received + MARGIN_NS, *bars.start_ns[-1:]]))
         self.series.history(bars, final_before=self._history.start_of(live_from))
         self.at = reply.received
         self._running.restart(0)
         self._has_begun = True
+        self._closed_until = self._history.start_of(reply.received - GRACE_NS)
         self.observers.notify()
         self._changed()
+
+    def _restart(self) -> None:
+        """Begin anew, as a replay does."""
+        self.series.restart()
+        self._lasting, self._over, self._request = {}, set(), None
+        self._position, self._closed_until, self._ask_at, self._pause = 0, 0, 0, LOOK_NS
+        self._has_begun, self._look_at = False, NEVER
+        self.observers.notify()
+        self._begin_again()
 
     def _changed(self) -> None:
         self._look_by((self._arrivals.now // GRID_NS + 1) * GRID_NS)

@@ -252,6 +252,11 @@ class Answers:
                 self._waiting.setdefault(subject, deque()).append(question)  # type: ignore[arg-type]
         return question
 
+    def restart(self) -> None:
+        """Have no questions and no answers, because a replay begins anew."""
+        self._waiting.clear()
+        self._given.clear()
+
     def give(self, answer: Answer) -> None:
         """Apply a recorded answer to what waits for it, else keep it for who asks later. In a replay only."""
         subject = answer.kind, answer.key

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import encode
 
+from aries_nb.model import Observers
 from aries_nb.model.journal import Journal
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
@@ -21,9 +22,23 @@ from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
 from aries_nb.net.redaction import FrameMask
 
-__all__ = ["Arrivals", "EventRing"]
+__all__ = ["CLOCK", "USE", "Arrivals", "EventRing", "Use"]
 
 T = TypeVar("T")
+
+CLOCK = "clock"
+"""The event that market time was corrected, and the first of all: what its clock adds to the steady one, in ns."""
+
+USE = "use"
+"""The event that something computed begins, or takes quotes into use, which is decided on a thread: JSON of a `Use`."""
+
+
+class Use(NamedTuple):
+    """What begins, such as "equity ACC-1", or uses quotes of these symbols from now on, such as "marks ACC-1"."""
+
+    name: str
+    symbols: tuple[str, ...] = ()
+
 
 RING_BYTES = 48 << 20
 EVENT_BYTES = 200  # what an event takes without its body
@@ -65,7 +80,13 @@ class Arrivals:
         self.mask = FrameMask()
         self.next = 1  # the number of the next record
         self._connections = 0
-        self._base = self.clock.base
+        self._base: int | None = None  # that of the newest event; the first one is preceded by its base
+        self.recorded: dict[str, list[Use]] = {}
+        """All uses of a recording that is replayed, by name."""
+        self._uses: dict[str, list[Use]] = {}
+        self._users: dict[str, Callable[[Use], object]] = {}
+        self.restarted = Observers()
+        """Called on the network's thread before a replay begins anew."""
 
     def take(self, count: int) -> int:
         """Number `count` records; return the number of the first."""
@@ -101,7 +122,7 @@ class Arrivals:
         now, seq = self.clock.now_ns(), self.next
         if self.clock.base != self._base:
             self._base = self.clock.base
-            self.note(0, "clock", encode(self._base))
+            self.note(0, CLOCK, encode(self._base))
         events = [(seq + before, now, connection, what, body) for body, before in zip(bodies, ahead, strict=False)]
         for journal in self.journals:
             for event in events:
@@ -134,6 +155,27 @@ class Arrivals:
             yield received
         finally:
             clock.held = before
+
+    def use(self, use: Use) -> None:
+        """Have something computed begin, or use more, from this event on. The network's thread only."""
+        with self.event(0, USE, use):
+            self._uses.setdefault(use.name, []).append(use)
+            user = self._users.get(use.name)
+            if user is not None:
+                user(use)
+
+    def used_by(self, name: str, user: Callable[[Use], object]) -> None:
+        """Call `user` at each use of that name; of a replay also at those before now. The network's thread only."""
+        self._users[name] = user
+        for use in self._uses.get(name, ()) if self.is_replay else ():
+            user(use)
+
+    def restart(self) -> None:
+        """Forget all that is due, asked or used, because a replay begins anew. The network's thread only."""
+        self.timer.restart()
+        self.answers.restart()
+        self._uses.clear()
+        self.restarted.notify()
 
     def soon(self, work: Callable[[], object]) -> None:
         """Do short work at once on the network's thread, else as `do`; any thread may call."""

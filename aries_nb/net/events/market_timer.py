@@ -97,6 +97,11 @@ class MarketTimer:
             self._arm()
         return due.cancel
 
+    def restart(self) -> None:
+        """Have nothing due, because a replay begins anew."""
+        self._waiting.clear()
+        self._next, self.now = _NEVER, 0
+
     def _run(self, now: int) -> None:
         waiting = self._waiting
         while waiting and waiting[0][0] < now:

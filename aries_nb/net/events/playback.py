@@ -24,7 +24,7 @@ from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, Answer
-from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
@@ -150,8 +150,11 @@ class _Run:
                 self._begin(event)
             elif event.what == HOLE:
                 self._miss(Hole.of(event))
-            elif event.what == "clock":
+            elif event.what == CLOCK:
                 clock.base = decode(event.body, type=int)
+            elif event.what == USE:
+                self.publish()
+                self.arrivals.use(decode(event.body, type=Use))
             elif event.what == ANSWER:
                 self.publish()
                 self.arrivals.answers.give(Answer.from_bytes(event.body))
@@ -224,23 +227,31 @@ class Playback:
     ) -> None:
         self._events, self._endpoints, self._gaps, self._where = events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
+        uses: list[Use] = []
+        bases: list[int] = []
         self.first = self.last = 0  # times of the first and the last event, in ns
         for event in events():
             self.first = self.first or event.received
             self.last = max(self.last, event.received)
             if event.what == "subscribe":
                 self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
+            elif event.what == USE:
+                uses.append(decode(event.body, type=Use))
+            elif event.what == CLOCK:
+                bases.append(decode(event.body, type=int))
         self.clock = ReplayClock(self.first)
+        if bases:
+            self.clock.base = bases[0]
         self.target: int | None = None
         """The moment that a seek is on its way to, in ns; None where there is none."""
         self.observers = Observers()
         """Called on the network's thread when the clock was paused, is to be moved, was moved or reached the end."""
-        self.restarted = Observers()
-        """Called on the network's thread before all begins anew, as for a moment in the past."""
         self._wanted: dict[Subscription, list[Route]] = {}
         self._background = Background.shared()
         self._is_closed = False
         self.arrivals = Arrivals(self.clock, is_replay=True)
+        for use in uses:
+            self.arrivals.recorded.setdefault(use.name, []).append(use)
         self._run = _Run(endpoints, self.arrivals, gaps, where)
         self._left: Iterator[Event] = iter(events())
         self._upcoming: Event | None = next(self._left, None)
@@ -432,12 +443,12 @@ class Playback:
 
     def _restart(self) -> None:
         """Begin anew before the first event: all stores that are filled are empty."""
-        self.restarted.notify()
         stores = dict.fromkeys(route.sink for routes in self._wanted.values() for route in routes)
         for store in stores:
             store.restart()
         old = self._run
         self.clock.move(self.first)
+        self.arrivals.restart()  # after the stores: what their change asks for is of before
         self._run = run = _Run(self._endpoints, self.arrivals, self._gaps, self._where)
         run.on_session = self._new_session
         for name, sessions in run.sessions.items():

@@ -18,6 +18,8 @@ from aries_nb.live.account.account import Account
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import MISSING, PUT, TABLE_KEYS, Column, Observers
 from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.market_timer import MarketTimer
+from aries_nb.net.events.playback import ReplayClock
 from aries_nb.store import GapLog, Table
 from tests.live.account.test_marks import Quotes
 from tests.net.patience import eventually
@@ -32,7 +34,8 @@ class Inline(Arrivals):
     """The test's thread is the network's."""
 
     def __init__(self) -> None:
-        super().__init__(is_replay=True)
+        super().__init__(ReplayClock(START))
+        self.timer = MarketTimer(self.clock, is_live=False)
         self.timer.run(START)
 
     def do(self, work):
@@ -174,7 +177,7 @@ def played(count, *, pause=lambda: None, around=alone, slow=lambda: None, monkey
     account.equity._source._sampling._compute = lambda *inputs: (slow(), compute(*inputs))
     for at, (received, what, values) in enumerate(events(count)):
         feed.arrivals.timer.run(received)
-        feed.clock.held = received
+        feed.clock.move(received)
         if what == "quote":
             feed.quote(values["symbol"], values["price"], received)
         else:
@@ -183,7 +186,6 @@ def played(count, *, pause=lambda: None, around=alone, slow=lambda: None, monkey
             eventually(lambda: bool(account.positions._marks._frames))
             begun = around(account, random.Random(count))
             begun.__enter__()
-        feed.clock.held = None
         pause()
     feed.arrivals.timer.run(received + 20 * SECOND)
     begun.__exit__(None, None, None)

@@ -17,6 +17,7 @@ from aries_nb.live.callbacks import Callbacks
 from aries_nb.model import QUOTE_COLUMNS, BoardData, FrameRows, GapSpan
 from aries_nb.net.background import run_on_thread
 from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.market_timer import MarketTimer
 from aries_nb.store import Held as Position
 from aries_nb.store import RollingFrame
 from tests.net.patience import eventually
@@ -71,12 +72,14 @@ class Held:
         self.quotes = Quotes(["MSFT", "SPX"])
         self.charts: list[Any] = []
         position = Position(Decimal(1), Decimal(500), is_share=True)
+        arrivals = Arrivals()
+        arrivals.timer = MarketTimer(arrivals.clock, is_live=False)  # quotes come on the test's thread
         self.marks = LiveMarks(
             lambda: lambda: dict.fromkeys(("MSFT", "SPX"), position),
             lambda _: lambda: None,
             self,
             Callbacks(),
-            Arrivals(is_replay=True),
+            arrivals,
         )
         eventually(lambda: bool(self.marks._frames))
 

@@ -1,0 +1,121 @@
+"""Replays show the accounts and bars of the recording: the hashes are those of the recording process, taken live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pytest
+
+from aries_nb.brokers import BROKERS
+from aries_nb.live import Feed
+from aries_nb.model.journal import Event
+from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.recording import RecordingReader
+from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.live.test_replay import SYMBOLS, sha256
+from tests.net.patience import eventually
+
+ACCOUNTS = {"aries": "ACC-1", "alor": "D00001"}
+
+
+class Recorded(NamedTuple):
+    broker: str
+    events: Sequence[Event]
+    hashes: dict[str, str]
+    until: int
+
+
+def opened(broker: str, url: str, **options: Any) -> Feed:
+    return Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda _: None, **options)
+
+
+def asked(feed: Feed, broker: str) -> dict[str, Any]:
+    account = feed.account(ACCOUNTS[broker])
+    return {
+        "orders": account.orders,
+        "fills": account.fills,
+        "positions": account.positions,
+        "balances": account.balances,
+        "equity": account.equity,
+        "bars": feed.bars(SYMBOLS[broker][0], "1min", history="30min"),
+    }
+
+
+def is_computed(live: dict[str, Any]) -> bool:
+    return live["equity"]._source.is_computed and live["positions"]._marks._sampling.is_computed
+
+
+def shown(live: dict[str, Any]) -> dict[str, str]:
+    found = {name: sha256(each.df) for name, each in live.items()}
+    found["log"] = sha256(live["orders"].log)
+    found["explained"] = sha256(live["equity"].explained)
+    found["reasons"] = str(live["equity"].reasons)
+    return found
+
+
+@pytest.fixture(scope="module", params=["aries", "alor"])
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    broker, path = request.param, tmp_path_factory.mktemp("recorded") / "day.anb"
+    options = SimOptions(rate=500) if broker == "aries" else AlorOptions(rate=500)
+    rule = BackoffRule(first=0.01, cap=0.05)
+    with Simulator(options) as market, opened(broker, market.url, record=path, rule=rule) as feed:
+        feed.wait_open(10)
+        live = asked(feed, broker)
+        live["equity"].wait(moments=5)
+        market.drop_connections()
+        eventually(lambda: len(feed.gaps.df) and feed.gaps.df["ended"].notna().all())
+        moments = live["equity"]._source.known
+        eventually(lambda: live["equity"]._source.known > moments + 20 and len(live["fills"]) > 1)
+        ring = feed._recorder._ring
+
+        def look() -> tuple[bool, dict[str, str], int, int]:
+            return is_computed(live), shown(live), len(ring.events), feed._link.clock.now_ns()
+
+        looks = iter(lambda: feed._link.arrivals.do(look).result(), None)  # what was due before is done
+        hashes, count, until = next(rest for is_done, *rest in looks if is_done)
+    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes, until)
+
+
+@pytest.fixture
+def replay(recorded: Recorded) -> Iterator[Feed]:
+    with opened(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+        yield past
+
+
+def at_the_end(past: Feed, recorded: Recorded, live: dict[str, Any]) -> dict[str, str]:
+    past._playback.seek(recorded.until).result(60)
+    eventually(lambda: is_computed(live))
+    return shown(live)
+
+
+def test_a_replay_shows_accounts_and_bars_as_they_were(recorded: Recorded, replay: Feed) -> None:
+    live = asked(replay, recorded.broker)
+
+    assert at_the_end(replay, recorded, live) == recorded.hashes
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_what_was_seen_before_a_seek_back_changes_nothing(recorded: Recorded, replay: Feed, share: float) -> None:
+    live = asked(replay, recorded.broker)
+    first = replay._playback.first
+    at_the_end(replay, recorded, live)
+
+    replay._playback.seek(first + round(share * (recorded.until - first))).result(60)
+
+    assert at_the_end(replay, recorded, live) == recorded.hashes
+
+
+def test_speed_and_pauses_change_nothing(recorded: Recorded, replay: Feed) -> None:
+    live = asked(replay, recorded.broker)
+    playback: Any = replay._playback
+
+    for speed in (50.0, 3.0, 20.0):
+        playback.play(speed).result(60)
+        time.sleep(0.05)  # for a part of the recording, wherever that ends
+        playback.step(7).result(60)
+
+    assert at_the_end(replay, recorded, live) == recorded.hashes
