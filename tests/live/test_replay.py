@@ -215,7 +215,7 @@ def test_of_many_seeks_only_the_newest_is_carried_out(replay: Feed) -> None:
     clock, source = replay.clock, bar_of(replay)._playback_source
     clock.seek(clock.end)
     begun: list[int] = []
-    replay._playback.restarted.add(lambda: begun.append(1))
+    replay._playback.arrivals.restarted.add(lambda: begun.append(1))
     go_on = threading.Event()
     on_network(lambda: go_on.wait(10))
     wanted = [(clock.start + (clock.end - clock.start) * part / 10).as_unit("ns").value for part in (8, 2, 5, 3)]
