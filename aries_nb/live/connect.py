@@ -14,12 +14,12 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from aries_nb.brokers import Broker, broker_named
-from aries_nb.errors import RecordingError, TokenError, UsageError
+from aries_nb.errors import TokenError, UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.live.clock import PlaybackClock, checked_speed
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
-from aries_nb.live.recording import broker_of, checked_path
+from aries_nb.live.recording import RecordedDay, broker_of, checked_path
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.auth.oauth import OAuthToken, oauth
 from aries_nb.net.auth.token_endpoint import OAuthEndpoints
@@ -200,10 +200,10 @@ def replay(
     folder = checked_path(path)
     expected = broker.name if isinstance(broker, Broker) else broker
     reader = RecordingReader(folder, broker=expected)
-    if reader.summary.first_received is None:
-        raise RecordingError("the recording is empty", where=str(folder), advice="Record for a while.")
+    day = RecordedDay(reader)
     known = broker_of(reader, broker if isinstance(broker, Broker) else None)
-    feed = Feed(known, str(folder), fixed_token("none"), at_close=lambda _: None, events=reader.events)
+    feed = Feed(known, str(folder), fixed_token("none"), at_close=_open_feeds.drop, recorded=day)
+    _open_feeds.put(object(), feed, None, None)  # so that it is closed at the exit of the interpreter
     try:
         clock = cast("PlaybackClock", feed.clock)
         if start is not None:

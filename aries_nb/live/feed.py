@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
@@ -51,13 +51,12 @@ from aries_nb.live.statistics import FeedStatistics, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
-from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.answers import Requests
 from aries_nb.net.events.arrivals import Arrivals
-from aries_nb.net.events.playback import Playback
+from aries_nb.net.events.playback import Playback, Recorded
 from aries_nb.net.http_client import HttpClient, NoHttp, http_base
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
@@ -93,7 +92,7 @@ class Feed(BoundToProcess):
         rule: BackoffRule | None = None,
         choices: Mapping[str, str] | None = None,
         record: Path | None = None,
-        events: Callable[[], Iterable[Event]] | None = None,
+        recorded: Recorded | None = None,
         market: EmbeddedMarket | None = None,
     ) -> None:
         self.name = broker.name
@@ -102,9 +101,9 @@ class Feed(BoundToProcess):
         self._gaps = gaps = GapLog()
         self._playback: Playback | None = None
         arrivals = Arrivals(None if market is None else market.clock)
-        if events is not None:
+        if recorded is not None:
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
-            self._playback = Playback(events, endpoints_of(broker), to_log, where=url)
+            self._playback = Playback(recorded, endpoints_of(broker), to_log, where=url)
             self._playback.arrivals.restarted.add(gaps.restart)
             arrivals = self._playback.arrivals
         gaps.clock = arrivals.clock

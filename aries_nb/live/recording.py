@@ -24,9 +24,10 @@ from aries_nb.net.redaction import FrameMask
 from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter
 from aries_nb.store import GapLog, RollingFrame
 
-__all__ = ["Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of"]
+__all__ = ["RecordedDay", "Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of"]
 
 GB = 10**9
+SUBSCRIBED = frozenset({"session", "subscribe"})
 MOST_PAST = 1_000_000  # rows of a recording with which a feed begins, of each kind
 
 
@@ -168,7 +169,7 @@ class Recorder:
         if writer.hole is None:
             return {}
         events = RecordingReader(path, broker=self._broker).events
-        frames = frames_of(events(), endpoints, self._arrivals.clock.now_ns)
+        frames = frames_of(events(whats=SUBSCRIBED), endpoints, self._arrivals.clock.now_ns)
         routes = [route for some in frames.values() for each in some for route in each]
         past = chain(
             (event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [writer.hole.event()]
@@ -226,6 +227,21 @@ def frames_of(
         frame = RollingFrame(columns, [each.symbol for each in subscriptions], limit=MOST_PAST, clock=clock)
         found.setdefault(name, []).append([Route(each, frame, code) for code, each in enumerate(subscriptions)])
     return found
+
+
+class RecordedDay:
+    """What is played back of a recording: all that it had when it was opened. Raises what `RecordingReader` raises."""
+
+    def __init__(self, reader: RecordingReader) -> None:
+        summary = reader.summary
+        if summary.first_received is None or summary.last_received is None:
+            raise RecordingError("the recording is empty", where=str(reader.path), advice="Record for a while.")
+        self.first, self.last = summary.first_received, summary.last_received
+        self._reader = reader
+
+    def events(self, *, whats: frozenset[str] | None = None) -> Iterable[Event]:
+        """Return all events; with `whats` only those of these kinds."""
+        return self._reader.events(whats=whats)
 
 
 def broker_of(reader: RecordingReader, own: Broker | None = None) -> Broker:

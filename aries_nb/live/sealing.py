@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow as pa
 
 from aries_nb.errors import RecordingError
-from aries_nb.live.recording import broker_of, endpoints_of, frames_of
+from aries_nb.live.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of
 from aries_nb.model.clock import WallClock
 from aries_nb.net.background import Background
 from aries_nb.net.events.playback import replayed
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
 from aries_nb.recording.catalog import StoredRecording
-from aries_nb.recording.folder import read_json, write_json
+from aries_nb.recording.folder import checked, read_json, write_json
 from aries_nb.recording.sealing import TABLES, seal
 from aries_nb.store import GapLog, RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows
@@ -55,10 +55,14 @@ def seal_rows(path: Path) -> None:
     events = reader.summary.events
     noted = path / TABLES / NOTED
     with suppress(RecordingError):
-        if noted.is_file() and read_json(noted).get("events") == events:
+        if noted.is_file() and checked(noted, read_json(noted)).get("events") == events:
             return
     endpoints = endpoints_of(broker_of(reader))
-    every = [routes for some in frames_of(reader.events(), endpoints, WallClock().now_ns).values() for routes in some]
+    every = [
+        routes
+        for some in frames_of(reader.events(whats=SUBSCRIBED), endpoints, WallClock().now_ns).values()
+        for routes in some
+    ]
     drains = [_Drain(routes) for routes in _widest(every)]
     gaps = GapLog()
     routes = [route for drain in drains for route in drain.routes]

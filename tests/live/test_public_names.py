@@ -25,7 +25,7 @@ TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
         "account accounts bars book card clock close gaps instruments ledger market_status news on_gap options quotes"
-        " reference state stats streams tables trades unreadable url wait_open watchlists"
+        " record reference state stats streams tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} candles chart charts corrections df evicted lag last latest misdated received silent tail"

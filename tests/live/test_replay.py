@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.model import PlaybackMove
-from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.live.recorded import Day
 from tests.net.patience import eventually
 
 SYMBOLS = {"aries": ("AAPL", "MSFT"), "alor": ("SBER", "GAZP")}
@@ -32,7 +32,7 @@ MIXES = 20  # of pauses, steps, seeks and speeds
 
 class Recorded(NamedTuple):
     broker: str
-    events: Sequence[Event]
+    day: Day
     hashes: dict[str, str]
 
 
@@ -86,7 +86,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         eventually(lambda: len(live["trades"].df) > trades + 100)
         ring = feed._recorder._ring
         hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
-    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes)
+    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count))), hashes)
 
 
 def _feed(broker: str, url: str, **options: Any) -> Feed:
@@ -95,7 +95,7 @@ def _feed(broker: str, url: str, **options: Any) -> Feed:
 
 @pytest.fixture
 def replay(recorded: Recorded) -> Iterator[Feed]:
-    with _feed(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+    with _feed(recorded.broker, "ws://127.0.0.1:1", recorded=recorded.day) as past:
         yield past
 
 
@@ -250,7 +250,7 @@ def test_gaps_stay_marked_after_the_replay_went_back(replay: Feed) -> None:
 
 
 def test_a_closed_replay_closes_its_bar(recorded: Recorded) -> None:
-    with _feed(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+    with _feed(recorded.broker, "ws://127.0.0.1:1", recorded=recorded.day) as past:
         bar = bar_of(past)
         assert "paused" in past.clock._repr_mimebundle_()["text/plain"]
     assert bar.is_closed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.live.recorded import Day
 from tests.live.test_replay import SYMBOLS, sha256
 from tests.net.patience import eventually
 
@@ -24,7 +24,7 @@ ACCOUNTS = {"aries": "ACC-1", "alor": "D00001"}
 
 class Recorded(NamedTuple):
     broker: str
-    events: Sequence[Event]
+    day: Day
     hashes: dict[str, str]
     until: int
 
@@ -77,12 +77,12 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
         looks = iter(lambda: feed._link.arrivals.do(look).result(), None)  # what was due before is done
         hashes, count, until = next(rest for is_done, *rest in looks if is_done)
-    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes, until)
+    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count))), hashes, until)
 
 
 @pytest.fixture
 def replay(recorded: Recorded) -> Iterator[Feed]:
-    with opened(recorded.broker, "ws://127.0.0.1:1", events=lambda: iter(recorded.events)) as past:
+    with opened(recorded.broker, "ws://127.0.0.1:1", recorded=recorded.day) as past:
         yield past
 
 
@@ -119,3 +119,10 @@ def test_speed_and_pauses_change_nothing(recorded: Recorded, replay: Feed) -> No
         playback.step(7).result(60)
 
     assert at_the_end(replay, recorded, live) == recorded.hashes
+
+
+def test_what_is_asked_for_late_is_as_if_it_had_been_there_from_the_start(recorded: Recorded, replay: Feed) -> None:
+    replay._playback.seek(recorded.until).result(60)
+    live = asked(replay, recorded.broker)
+
+    eventually(lambda: is_computed(live) and shown(live) == recorded.hashes)

@@ -42,6 +42,9 @@ class Events(Protocol):
     def is_noting(self) -> bool:
         """Whether there is a journal."""
 
+    def on_late(self) -> None:
+        """Have a replay begin anew, as a question was asked after its answer."""
+
 
 class Get(Protocol):
     """Interface of `HttpClient.get`: the body of the response to a GET request of `path`, or a FeedError."""
@@ -248,6 +251,7 @@ class Answers:
             if given:
                 answer = given.popleft()
                 question.settle(Reply(answer.asked, answer.received, question.read(answer)))
+                self._events.on_late()
             else:
                 self._waiting.setdefault(subject, deque()).append(question)  # type: ignore[arg-type]
         return question

@@ -87,6 +87,8 @@ class Arrivals:
         self._users: dict[str, Callable[[Use], object]] = {}
         self.restarted = Observers()
         """Called on the network's thread before a replay begins anew."""
+        self.late = Observers()
+        """Called where something begins in a replay after events that it needed: it is to begin anew."""
 
     def take(self, count: int) -> int:
         """Number `count` records; return the number of the first."""
@@ -167,8 +169,14 @@ class Arrivals:
     def used_by(self, name: str, user: Callable[[Use], object]) -> None:
         """Call `user` at each use of that name; of a replay also at those before now. The network's thread only."""
         self._users[name] = user
-        for use in self._uses.get(name, ()) if self.is_replay else ():
+        for use in (uses := self._uses.get(name, ()) if self.is_replay else ()):
             user(use)
+        if uses:
+            self.on_late()
+
+    def on_late(self) -> None:
+        """Have a replay begin anew and come back to here. The network's thread only."""
+        self.late.notify()
 
     def restart(self) -> None:
         """Forget all that is due, asked or used, because a replay begins anew. The network's thread only."""

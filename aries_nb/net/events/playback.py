@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import islice
+from typing import Protocol
 
 from msgspec.json import decode
 
@@ -35,6 +36,9 @@ __all__ = ["Playback", "PlaybackPool", "replayed"]
 log = logging.getLogger("aries_nb")
 
 MOST_FRAMES = 500  # passed together
+LATE_SECONDS = 0.05
+MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
+CATALOG = frozenset({"session", "subscribe", USE, CLOCK})  # what is known of a recording when it is opened
 BURST_SECONDS = 0.02  # of events between two turns of the loop
 _RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
 _NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
@@ -209,30 +213,43 @@ class _Run:
         self._torn.discard(event.connection)
 
 
+class Recorded(Protocol):
+    """The part of a recording that is played back: times of its first and last event in ns, and the events."""
+
+    @property
+    def first(self) -> int:
+        """The time of the first event."""
+
+    @property
+    def last(self) -> int:
+        """The time of the last event."""
+
+    def events(self, *, whats: frozenset[str] | None = None) -> Iterable[Event]:
+        """Return all events from the first one on; with `whats`, at least those of these kinds."""
+
+
 class Playback:
     """Passes the events of a recording to the sessions of a feed, at the pace of its clock.
 
-    `events` returns an iterator over all events, from the first one on; `endpoints` are the broker's by name, and
-    `gaps` returns where the gaps of a connection go, given the endpoint's name and the number of the connection there.
-    The methods may be called from any thread; a task of the network's thread plays.
+    `recorded` has the events, `endpoints` are the broker's by name, and `gaps` returns where the gaps of a connection
+    go, given the endpoint's name and the number of the connection there. Its methods may be called from any thread; a
+    task of the network's thread plays.
     """
 
     def __init__(
         self,
-        events: Callable[[], Iterable[Event]],
+        recorded: Recorded,
         endpoints: Mapping[str, Endpoint],
         gaps: Callable[[str, int], GapSink],
         *,
         where: str,
     ) -> None:
-        self._events, self._endpoints, self._gaps, self._where = events, endpoints, gaps, where
+        self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         uses: list[Use] = []
         bases: list[int] = []
-        self.first = self.last = 0  # times of the first and the last event, in ns
-        for event in events():
-            self.first = self.first or event.received
-            self.last = max(self.last, event.received)
+        self.first, self.last = recorded.first, recorded.last
+        for event in recorded.events(whats=CATALOG):
             if event.what == "subscribe":
                 self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
             elif event.what == USE:
@@ -249,11 +266,15 @@ class Playback:
         self._wanted: dict[Subscription, list[Route]] = {}
         self._background = Background.shared()
         self._is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self.arrivals = Arrivals(self.clock, is_replay=True)
+        self.arrivals.late.add(self._late)
+        self._is_late = False
+        self._again_left = MOST_AGAIN
         for use in uses:
             self.arrivals.recorded.setdefault(use.name, []).append(use)
         self._run = _Run(endpoints, self.arrivals, gaps, where)
-        self._left: Iterator[Event] = iter(events())
+        self._left: Iterator[Event] = iter(self._events())
         self._upcoming: Event | None = next(self._left, None)
         self.pools = {name: PlaybackPool(self, name, where) for name in endpoints}
         self._run.on_session = self._new_session
@@ -420,6 +441,27 @@ class Playback:
         self._changed.set()
         self.observers.notify()
 
+    def _late(self) -> None:
+        """Begin anew and come back to here, for what was asked for after events that it needed in their places."""
+        if not self._is_late and self._again_left:
+            self._is_late = True
+            self._again_left -= 1
+            task = asyncio.get_running_loop().create_task(self._again())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _again(self) -> None:
+        await asyncio.sleep(LATE_SECONDS)  # what is asked for together is passed together
+        async with self._turn:
+            self._is_late = False
+            done, position = self._run.done, self.clock.now_ns()
+            self._restart()
+            await self._until(lambda _: self._run.done >= done, is_step=True)
+            self._run.pass_time(position + 1)
+            self.clock.move(position)
+        self._changed.set()
+        self.observers.notify()
+
     async def _advance(self, span: int) -> None:
         self.clock.run(is_playing=False, speed=self.clock.speed)
         at = self.clock.now_ns() if self.target is None else self.target
@@ -463,6 +505,7 @@ class Playback:
         session.on_trade_gap = lambda gap, routes: pool.on_trade_gap(session.number, gap, routes)
 
     async def _subscribe(self, routes: Sequence[Route]) -> dict[Subscription, Rejected]:
+        self._again_left = MOST_AGAIN
         async with self._turn:
             await self._catch_up(routes)
             refused: dict[Subscription, Rejected] = {}
