@@ -54,7 +54,7 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 # Who may ask which time; every other module asks none. Market time is a feed's, passed in as a `Clock`.
 TIMES = {
     "elapsed": {
-        "net.websocket", "net.session", "net.events.playback", "net.events.replay_clock",
+        "net.websocket", "net.session", "net.events.playback", "net.events.playback_run", "net.events.replay_clock",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.card", "live.staleness", "live.account.positions",

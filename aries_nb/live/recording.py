@@ -18,7 +18,7 @@ from aries_nb.model import Column, Subscription
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
-from aries_nb.net.events.playback import replayed
+from aries_nb.net.events.playback_run import replayed
 from aries_nb.net.intake import Route
 from aries_nb.net.redaction import FrameMask
 from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter

@@ -15,7 +15,7 @@ from aries_nb.errors import RecordingError
 from aries_nb.live.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of
 from aries_nb.model.clock import WallClock
 from aries_nb.net.background import Background
-from aries_nb.net.events.playback import replayed
+from aries_nb.net.events.playback_run import replayed
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
 from aries_nb.recording.catalog import StoredRecording

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aries_nb.model import State
 from aries_nb.net.events.exchange_clock import ExchangeClock
-from aries_nb.net.events.playback import PlaybackSession
+from aries_nb.net.events.playback_run import PlaybackSession
 from aries_nb.net.session import Session
 
 __all__ = ["FeedStatistics", "combined", "most_streams", "statistics_of", "worst"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,18 +19,16 @@ from msgspec.json import decode
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import UsageError
-from aries_nb.model import Cause, GapSink, Observers, Rejected, Resumed, Subscription, TradeGap
+from aries_nb.model import GapSink, Observers, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import FRAME, HOLE, Event, Hole
+from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
-from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
+from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, PlaybackRun, PlaybackSession, replayed
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
-from aries_nb.net.lag import ReadMonitor
-from aries_nb.net.session_state import SessionState
 
-__all__ = ["Playback", "PlaybackPool", "replayed"]
+__all__ = ["Playback", "PlaybackPool", "Recorded"]
 
 log = logging.getLogger("aries_nb")
 
@@ -39,178 +36,6 @@ MOST_FRAMES = 500  # passed together
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
 CATALOG = frozenset({"session", "subscribe", USE, CLOCK})  # what is known of a recording when it is opened
-BURST_SECONDS = 0.02  # of events between two turns of the loop
-_RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
-_NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
-
-
-class PlaybackSession(SessionState):
-    """The session of a recorded connection, which passes recorded events."""
-
-    def __init__(self, where: str, endpoint: Endpoint, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
-        super().__init__(where, endpoint.make(), gaps, arrivals, number=number, connection=0)
-        self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
-
-    def wait_open(self, timeout: float) -> None:
-        """Return at once: a replay waits for no connection."""
-
-    def play_frames(self, frames: Sequence[bytes]) -> None:
-        """Pass frames that were received at the same time."""
-        unread = deque(frames)
-        while unread:
-            self.take(unread, lambda: False)
-            if self.intake.is_unfinished:  # its rest comes with the next event
-                return
-
-    def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
-        """Pass an event; `routes_of` gives the routes that are asked for of a subscription."""
-        what, body = event.what, event.body
-        if what == "frame":
-            self.play_frames([body])
-        elif what == "more":
-            self.play_frames([b""])
-        elif what == "tick":
-            now = decode(body, type=float)
-            self.tick(now)
-            self.read_monitor.turn(None, now)
-        elif what == "pong":
-            self.ponged(decode(body, type=int))
-        elif what == "subscribe":
-            asked = decode(body, type=tuple[Subscription, ...])
-            self.intake.attach([route for each in asked for route in routes_of(each)])
-            for each in asked:
-                self.rejected.pop(each, None)
-            with suppress(UsageError):  # it was raised at that time, too
-                self.request(asked)
-        elif what == "unsubscribe":
-            gone = decode(body, type=tuple[Subscription, ...])
-            self.intake.detach([route for each in gone for route in self.intake.routes(each)])
-            self.end(gone)
-        elif what == "open":
-            now = decode(body, type=float)
-            self.connected(now)
-            self.read_monitor.restart(now)
-        elif what == "authenticate":
-            self.authenticate(_NO_TOKEN, decode(body, type=float))
-        elif what == "lost":
-            reason, cause = decode(body, type=tuple[str, Cause])
-            self.interrupted(reason, cause)
-        elif what == "stall":
-            self.suspect(decode(body, type=float))
-        elif what == "expect":
-            self.expect(decode(body, type=int))
-        elif what == "failed":
-            self.last_error = decode(body, type=str)
-            self._observers.notify()
-        elif what == "closed":
-            self._gap_tracker.closed()
-        self._protocol.outgoing()  # nothing is sent
-
-
-class _Run:
-    """One pass through the events from the first one on: the sessions, with the clock and the numbers of this pass.
-
-    `gaps` returns where the gaps of a connection go, by the endpoint's name and the number of the connection there.
-    """
-
-    def __init__(
-        self, endpoints: Mapping[str, Endpoint], arrivals: Arrivals, gaps: Callable[[str, int], GapSink], where: str
-    ) -> None:
-        self.arrivals = arrivals
-        self.done = 0  # events
-        self._new: Callable[[str, int], PlaybackSession] = lambda name, number: PlaybackSession(
-            where, endpoints[name], gaps(name, number), self.arrivals, number
-        )
-        self.sessions: dict[str, list[PlaybackSession]] = {name: [self._new(name, 1)] for name in endpoints}
-        self._by_connection: dict[int, PlaybackSession] = {}
-        self._torn: set[int] = set()  # connections of which events are missing
-        self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
-        self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
-
-    def play_frames(self, first: Event, bodies: list[bytes]) -> None:
-        """Pass frames of one connection that were received at the same time, of which `first` is the first event."""
-        self.done += len(bodies)
-        session = self._by_connection.get(first.connection)
-        if session is None or first.connection in self._torn:
-            return
-        self.pass_time(first.received)
-        clock = self.arrivals.clock
-        clock.held, self.arrivals.next = first.received, first.seq
-        try:
-            session.play_frames(bodies)
-        finally:
-            clock.held = None
-        self._fresh[session] = None
-
-    def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
-        """Pass an event. Readers see its records after `publish`."""
-        self.done += 1
-        self.pass_time(event.received)
-        clock = self.arrivals.clock
-        clock.held = event.received
-        try:
-            self.arrivals.next = event.seq
-            if event.what == "session":
-                self._begin(event)
-            elif event.what == HOLE:
-                self._miss(Hole.of(event))
-            elif event.what == CLOCK:
-                clock.base = decode(event.body, type=int)
-            elif event.what == USE:
-                self.publish()
-                self.arrivals.use(decode(event.body, type=Use))
-            elif event.what == ANSWER:
-                self.publish()
-                self.arrivals.answers.give(Answer.from_bytes(event.body))
-            elif (session := self._by_connection.get(event.connection)) is not None:
-                if event.what == "open":
-                    self._torn.discard(event.connection)
-                if event.connection not in self._torn or event.what not in _RECEIVED:
-                    session.play(event, routes_of)
-                    self._fresh[session] = None
-        finally:
-            clock.held = None
-
-    def pass_time(self, instant: int) -> None:
-        """Do what is due before an instant, in ns; what was received is visible then."""
-        timer = self.arrivals.timer
-        if timer.is_new(instant):
-            self.publish()
-        timer.run(instant)
-
-    def publish(self) -> None:
-        """Make all records visible."""
-        fresh, self._fresh = self._fresh, {}
-        for session in fresh:
-            session.publish()
-
-    def running(self, subscription: Subscription) -> list[PlaybackSession]:
-        """Return the sessions that have a subscription at this moment."""
-        return [each for sessions in self.sessions.values() for each in sessions if subscription in each.running]
-
-    def _miss(self, hole: Hole) -> None:
-        """Have all connections broken where events are missing, each until it was opened anew.
-
-        What is received on them could change values that are missing here.
-        """
-        self.publish()
-        for session in self._by_connection.values():
-            session.interrupted(f"the recording has no events here: {hole.reason}", "recording")
-        self._torn = set(self._by_connection)
-
-    def _begin(self, event: Event) -> None:
-        name, number = decode(event.body, type=tuple[str, int])
-        sessions = self.sessions.get(name)
-        if sessions is None:  # this version of the broker has no such endpoint
-            return
-        place = next((place for place, each in enumerate(sessions) if each.number == number), len(sessions))
-        if place == len(sessions) or sessions[place] in self._by_connection.values():
-            new = self._new(name, number)  # of another process, where there was one before
-            new.status_observers = sessions[0].status_observers
-            sessions[place:] = [new, *sessions[place + 1 :]]
-            self.on_session(name, new)
-        self._by_connection[event.connection] = sessions[place]
-        self._torn.discard(event.connection)
 
 
 class Recorded(Protocol):
@@ -273,7 +98,7 @@ class Playback:
         self._again_left = MOST_AGAIN
         for use in uses:
             self.arrivals.recorded.setdefault(use.name, []).append(use)
-        self._run = _Run(endpoints, self.arrivals, gaps, where)
+        self._run = PlaybackRun(endpoints, self.arrivals, gaps, where)
         self._left: Iterator[Event] = iter(self._events())
         self._upcoming: Event | None = next(self._left, None)
         self.pools = {name: PlaybackPool(self, name, where) for name in endpoints}
@@ -491,7 +316,7 @@ class Playback:
         old = self._run
         self.clock.move(self.first)
         self.arrivals.restart()  # after the stores: what their change asks for is of before
-        self._run = run = _Run(self._endpoints, self.arrivals, self._gaps, self._where)
+        self._run = run = PlaybackRun(self._endpoints, self.arrivals, self._gaps, self._where)
         run.on_session = self._new_session
         for name, sessions in run.sessions.items():
             sessions[0].status_observers = old.sessions[name][0].status_observers
@@ -520,7 +345,7 @@ class Playback:
     async def _catch_up(self, routes: Sequence[Route]) -> None:
         """Pass the events until now once more, to the stores of these routes alone."""
         past = islice(self._events(), self._run.done)
-        await replayed(past, self._endpoints, lambda _name, _number: _NoGaps(), routes, where=self._where)
+        await replayed(past, self._endpoints, lambda _name, _number: NoGaps(), routes, where=self._where)
 
     async def _unsubscribe(self, routes: Sequence[Route]) -> None:
         for route in routes:
@@ -544,33 +369,6 @@ class Playback:
             )
         listed = f"Of {one.kind} it has {', '.join(has)}." if has else f"It has {', '.join(kinds)}."
         return UsageError(f"{what} were not recorded", where=self._where, advice=listed)
-
-
-async def replayed(
-    events: Iterable[Event],
-    endpoints: Mapping[str, Endpoint],
-    gaps: Callable[[str, int], GapSink],
-    routes: Iterable[Route],
-    *,
-    where: str,
-) -> int:
-    """Pass events to the stores of these routes as fast as possible; return the number of the next record.
-
-    The other arguments are those of `Playback`.
-    """
-    wanted: dict[Subscription, list[Route]] = {}
-    for route in routes:
-        wanted.setdefault(route.subscription, []).append(route)
-    run = _Run(endpoints, Arrivals(ReplayClock(0), is_replay=True), gaps, where)
-    until = elapsed() + BURST_SECONDS
-    for event in events:
-        run.play(event, lambda subscription: wanted.get(subscription, ()))
-        if elapsed() > until:
-            run.publish()
-            await asyncio.sleep(0)
-            until = elapsed() + BURST_SECONDS
-    run.publish()
-    return run.arrivals.next
 
 
 class PlaybackPool:
@@ -610,13 +408,3 @@ class PlaybackPool:
     def close(self) -> None:
         """End the replay: all endpoints of it."""
         self._playback.close()
-
-
-class _NoGaps:
-    """Takes no gaps: those of the past are known."""
-
-    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """Do nothing."""
-
-    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """Do nothing."""
