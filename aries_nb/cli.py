@@ -252,7 +252,7 @@ def _record(chosen: argparse.Namespace) -> int:
         raise UsageError(f"--kinds has {', '.join(unknown)}", advice=f"There are: {', '.join(RECORDED)}.")
     if not (symbols or chosen.account):
         raise UsageError("there is nothing to record", advice="Name --symbols or an --account.")
-    with connect(chosen.broker, url=chosen.url) as feed, _terminated() as is_over:
+    with connect(chosen.broker, url=chosen.url, record=chosen.to) as feed, _terminated() as is_over:
         recording = feed.record(chosen.to, keep=chosen.keep, max_gb=chosen.max_gb)
         held: list[object] = []
         for kind in kinds if symbols else ():

@@ -301,12 +301,12 @@ def instant_of(instant: object, now: pd.Timestamp) -> int:
     try:
         whole: Any = f"{now.tz_convert(zone):%Y-%m-%d} {instant}" if _is_time(instant) else instant
         given = pd.Timestamp(whole)
+        if isinstance(instant, Real) or pd.isna(given):
+            raise wrong
+        given = given.tz_localize(zone) if given.tz is None else given
+        return given.as_unit("ns").value  # ValueError for one out of bounds
     except (ValueError, TypeError):
         raise wrong from None
-    if isinstance(instant, Real) or pd.isna(given):
-        raise wrong
-    given = given.tz_localize(zone) if given.tz is None else given
-    return given.as_unit("ns").value
 
 
 def _is_time(instant: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from numbers import Real
 from pathlib import Path
@@ -27,7 +27,7 @@ from aries_nb.store import GapLog, RollingFrame
 __all__ = ["RecordedDay", "Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of"]
 
 GB = 10**9
-SUBSCRIBED = frozenset({"session", "subscribe"})
+SUBSCRIBED = frozenset({"session", "subscribe", "again"})
 MOST_PAST = 1_000_000  # rows of a recording with which a feed begins, of each kind
 
 
@@ -66,6 +66,10 @@ class Recording(BoundToProcess):
         """Wait until all that was received before is on the disk; RecordingError if it is not within `timeout` s."""
         if not self._writer.flush(timeout):
             raise self._writer.error or RecordingError("the disk does not answer", where=str(self.path))
+
+    def limit(self, keep_s: float | None, most_bytes: int | None) -> None:
+        """Delete the oldest parts from now on, where these are not None; see `RecordingWriter`."""
+        self._writer.limit(keep_s, most_bytes)
 
     def close(self) -> None:
         """Write what was received so far, and end the recording; idempotent. The feed goes on."""
@@ -146,7 +150,12 @@ class Recorder:
         with self._guard:
             known = self._recordings.get(path)
             if known is not None and known.is_open:
+                known.limit(keep_s, None if max_gb is None else int(max_gb * GB))
                 return known
+            if path.exists() and RecordingReader(path, broker=self._broker).summary.events:
+                what = "there is a recording already, of another feed or of this one before"
+                advice = "Choose another path; to go on with it, connect with record=… and this path."
+                raise UsageError(what, where=str(path), advice=advice)
             writer = self._writer(path, keep_s=keep_s, most_bytes=None if max_gb is None else int(max_gb * GB))
             recording = Recording(writer, self._arrivals)
             try:
@@ -166,14 +175,19 @@ class Recorder:
         writer = self._writer(path)
         recording = self._recordings[path] = Recording(writer, self._arrivals)
         recording.attach(())
-        if writer.hole is None:
-            return {}
+        try:
+            return {} if writer.hole is None else self._past(path, writer.hole, endpoints, gaps)
+        except BaseException:  # else no feed of this process could write to it
+            recording.close()
+            raise
+
+    def _past(
+        self, path: Path, hole: Hole, endpoints: Mapping[str, Endpoint], gaps: GapLog
+    ) -> dict[str, list[list[Route]]]:
         events = RecordingReader(path, broker=self._broker).events
         frames = frames_of(events(whats=SUBSCRIBED), endpoints, self._arrivals.clock.now_ns)
         routes = [route for some in frames.values() for each in some for route in each]
-        past = chain(
-            (event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [writer.hole.event()]
-        )
+        past = chain((event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [hole.event()])
         to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
         passing = replayed(past, endpoints, to_log, routes, where=str(path))
         self._arrivals.next = Background.shared().submit(passing).result()
@@ -214,8 +228,12 @@ def frames_of(
     for event in events:
         if event.what == "session":
             named[event.connection] = decode(event.body, type=tuple[str, int])[0]
-        elif event.what == "subscribe":
-            for each in decode(event.body, type=tuple[Subscription, ...]):
+        elif event.what in ("subscribe", "again"):
+            if event.what == "subscribe":
+                asked = decode(event.body, type=tuple[Subscription, ...])
+            else:
+                named[event.connection], _, asked = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])
+            for each in asked:
                 name = named.get(event.connection, "")
                 if name in endpoints and each.kind in ("quotes", "trades"):
                     alike.setdefault((name, (each.kind, each.fields, each.options)), {})[each] = None
@@ -237,11 +255,26 @@ class RecordedDay:
         if summary.first_received is None or summary.last_received is None:
             raise RecordingError("the recording is empty", where=str(reader.path), advice="Record for a while.")
         self.first, self.last = summary.first_received, summary.last_received
-        self._reader = reader
+        self._reader, self._count = reader, summary.events
+        holes = reader.holes_between_segments()
+        self._end = holes[-1] if holes and holes[-1].next_seq is None else None  # it was not closed
 
-    def events(self, *, whats: frozenset[str] | None = None) -> Iterable[Event]:
-        """Return all events; with `whats` only those of these kinds."""
-        return self._reader.events(whats=whats)
+    def events(self, *, whats: frozenset[str] | None = None) -> Iterator[Event]:
+        """Yield the events, the same at each call, whatever was recorded since; with `whats` those of these kinds."""
+        if whats is not None:
+            yield from self._reader.events(whats=whats)
+            return
+        left = self._count
+        for event in self._reader.events():
+            if event.what != HOLE:
+                left -= 1
+            elif Hole.of(event).next_seq is None:
+                break
+            yield event
+            if not left:
+                break
+        if self._end is not None:
+            yield self._end.event()
 
 
 def broker_of(reader: RecordingReader, own: Broker | None = None) -> Broker:
@@ -263,7 +296,7 @@ def checked_path(path: object) -> Path:
     """Return the path of a recording, absolute. Raises UsageError for anything else."""
     if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
         raise UsageError(f"{path!r} is no path", advice='Pass a path such as "today.anb".')
-    return Path(path).expanduser().absolute()
+    return Path(path).expanduser().resolve()
 
 
 def _size(count: float) -> str:

@@ -18,8 +18,10 @@ __all__ = ["FrameMask", "Redactor"]
 
 SHORTEST_REDACTED = 6  # characters; a shorter token is no secret, and would redact ordinary words
 PIECE = 8  # characters; a piece of a token that is hardly a word of its own
-RARE = frozenset(b"JUWjw_HIKVYNODCzFLX")  # bytes that few frames have
-MOST_PIECES = 64  # of tokens, for each rare byte
+RARE = b"JUWjw_HKVYzXINODCFL"  # bytes that few frames have, the rarest first
+GRAM = 4  # characters of a token that are compared at a rare byte
+SPAN = 32  # characters of a token, each of which should have a rare byte that is searched for
+MOST_PLAIN = 9
 KEPT_TOKENS = 8  # tokens; a late answer may quote one that was renewed since
 
 
@@ -73,29 +75,34 @@ class Redactor:
 
 
 class FrameMask:
-    """Masks tokens in frames that are kept, where a server repeats them or 15 characters of them. One thread.
+    """Masks tokens in frames that are kept, where a server repeats one or a longer piece of it. One thread.
 
-    A frame is searched for bytes of the token that are rare in data, which takes a hundredth of the time of reading it;
-    only where one stands in its piece of the token is the frame looked at closely.
+    A frame is searched for a few bytes of the token that are rare in data, which takes a hundredth of the time of
+    reading it. Where four characters of the token stand there, it is looked at closely, and pieces of 8 are masked.
     """
 
     def __init__(self) -> None:
         self._redact = Redactor()
-        self._pieces: dict[int, list[tuple[int, Secret]]] = {}  # by rare byte: its place in a piece, and the piece
-        self._common: list[Secret] = []  # pieces without a rare byte
+        self._grams: dict[int, frozenset[int]] = {}  # by rare byte: hashes of what stands in tokens from there on
+        self._plain: tuple[Secret, ...] = ()  # pieces of tokens without a rare byte
 
     def add(self, secret: Secret) -> None:
-        """Mask this token from now on; of one without rare bytes only the first and the last piece are looked for."""
+        """Mask this token from now on."""
         self._redact.add(secret)
         token = secret.reveal().encode(errors="replace")
-        pieces = [token[start : start + PIECE] for start in range(0, max(len(token) - PIECE, 0) + 1, PIECE)]
-        common = [piece for piece in pieces if not RARE & set(piece)]
-        for piece in pieces:
-            for byte in sorted(RARE & set(piece))[:1]:
-                known = self._pieces.setdefault(byte, [])
-                known[:] = [*known, (piece.index(byte), Secret(piece.decode("latin-1")))][-MOST_PIECES:]
-        self._common = [*self._common, *(Secret(each.decode("latin-1")) for each in {*common[:1], *common[-1:]})]
-        self._common = self._common[-MOST_PIECES:]
+        rare = [byte for byte in RARE if byte in token[:-GRAM]]
+        uncovered = set(range(0, len(token), SPAN))  # spans of the token in which no rare byte was found yet
+        for byte in rare:
+            found = {at for at in range(len(token) - GRAM + 1) if token[at] == byte}
+            if uncovered.isdisjoint({at - at % SPAN for at in found}):
+                continue
+            uncovered -= {at - at % SPAN for at in found}
+            grams = frozenset(hash(token[at : at + GRAM]) for at in found)
+            self._grams[byte] = self._grams.get(byte, frozenset()) | grams
+        if not rare:
+            third = len(token) // 3
+            pieces = {token[at : at + PIECE] for at in (0, third, max(2 * third, 0))}
+            self._plain = (*self._plain, *(Secret(each.decode("latin-1")) for each in pieces))[-MOST_PLAIN:]
 
     def __call__(self, frame: bytes) -> bytes:
         """Return the frame with tokens and pieces of them replaced by `***`; itself where there are none."""
@@ -105,17 +112,14 @@ class FrameMask:
         return self._redact.without_secrets(text).encode("utf-8", "surrogateescape")
 
     def _has_piece(self, frame: bytes) -> bool:
-        for byte, pieces in self._pieces.items():
-            at = frame.find(byte)
+        find = frame.find
+        for byte, grams in self._grams.items():
+            at = find(byte)
             while at >= 0:
-                if any(
-                    frame[at - place : at - place + PIECE] == each.reveal().encode("latin-1")
-                    for place, each in pieces
-                    if at >= place
-                ):
+                if hash(frame[at : at + GRAM]) in grams:
                     return True
-                at = frame.find(byte, at + 1)
-        return any(each.reveal().encode("latin-1") in frame for each in self._common)
+                at = find(byte, at + 1)
+        return any(each.reveal().encode("latin-1") in frame for each in self._plain)
 
 
 def _printable(text: str) -> str:

@@ -66,7 +66,7 @@ class SessionState:
         connection: int | None = None,
         redact: Callable[[str], str] = str,
     ) -> None:
-        self.number, self._where = number, where
+        self.number, self._where, self._endpoint = number, where, endpoint
         self.connection = arrivals.new_connection() if connection is None else connection
         self._redact_text = redact
         self._arrivals, self._clock = arrivals, arrivals.clock
@@ -99,6 +99,9 @@ class SessionState:
 
     def connected(self, now: float) -> None:
         """Begin with a new connection at `now` (s, monotonic): its login follows."""
+        if self.running:  # for a replay of which the beginning was deleted
+            with self._arrivals.event(self.connection, "again", (self._endpoint, self.number, list(self.running))):
+                pass
         with self._arrivals.event(self.connection, "open", now):
             self._is_live = False
             self._protocol.open(now)

@@ -160,6 +160,11 @@ class RecordingWriter(BoundToProcess):
             if self._added_bytes >= self._wake_at:
                 self._filled()
 
+    def limit(self, keep_s: float | None, most_bytes: int | None) -> None:
+        """Set `keep_s` and `most_bytes` where they are not None; the oldest segments go at the end of the next one."""
+        self._keep_s = self._keep_s if keep_s is None else keep_s
+        self._most_bytes = self._most_bytes if most_bytes is None else most_bytes
+
     def flush(self, timeout: float = CLOSE_SECONDS) -> bool:
         """Wait until all that was added before is synced. Returns False if it was not, in `timeout` s or at all."""
         done = threading.Event()

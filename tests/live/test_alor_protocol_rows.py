@@ -316,7 +316,7 @@ def each_request_takes(sim: Simulator, seconds: float) -> None:
     def slow() -> None:
         for client in sim._server.clients:  # type: ignore[attr-defined]
             receive = client.session.receive
-            client.session.receive = lambda frame, now, receive=receive: (time.sleep(seconds), receive(frame, now))
+            client.session.receive = lambda *given, receive=receive: (time.sleep(seconds), receive(*given))
 
     sim._call(slow)
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import islice
 from typing import Protocol
 
+import msgspec
 from msgspec.json import decode
 
 from aries_nb.brokers import Endpoint
-from aries_nb.errors import UsageError
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.model import GapSink, Observers, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, Event
@@ -35,7 +36,7 @@ log = logging.getLogger("aries_nb")
 MOST_FRAMES = 500  # passed together
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
-CATALOG = frozenset({"session", "subscribe", USE, CLOCK})  # what is known of a recording when it is opened
+CATALOG = frozenset({"session", "subscribe", "again", USE, CLOCK})  # what is known of a recording when it is opened
 
 
 class Recorded(Protocol):
@@ -75,12 +76,16 @@ class Playback:
         bases: list[int] = []
         self.first, self.last = recorded.first, recorded.last
         for event in recorded.events(whats=CATALOG):
-            if event.what == "subscribe":
-                self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
-            elif event.what == USE:
-                uses.append(decode(event.body, type=Use))
-            elif event.what == CLOCK:
-                bases.append(decode(event.body, type=int))
+            with suppress(msgspec.MsgspecError):  # it is missing when it is played back, and said then
+                if event.what == "again":
+                    asked = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])[2]
+                    self.recorded.update(dict.fromkeys(asked))
+                elif event.what == "subscribe":
+                    self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
+                elif event.what == USE:
+                    uses.append(decode(event.body, type=Use))
+                elif event.what == CLOCK:
+                    bases.append(decode(event.body, type=int))
         self.clock = ReplayClock(self.first)
         if bases:
             self.clock.base = bases[0]
@@ -127,15 +132,15 @@ class Playback:
 
         None is the speed as before.
         """
-        return self._background.submit(self._paced(is_playing=True, speed=speed))
+        return self._do(self._paced(is_playing=True, speed=speed))
 
     def pause(self) -> Future[None]:
         """Stand still at this moment."""
-        return self._background.submit(self._paced(is_playing=False))
+        return self._do(self._paced(is_playing=False))
 
     def set_speed(self, speed: float) -> Future[None]:
         """Play at another speed, now or from the next `play` on."""
-        return self._background.submit(self._paced(speed=speed))
+        return self._do(self._paced(speed=speed))
 
     def seek(self, instant: int) -> Future[None]:
         """Go to a moment (ns since the epoch): all events until then have taken effect, and none after it.
@@ -145,15 +150,15 @@ class Playback:
         if instant // 1_000 == self.last // 1_000:  # users see microseconds
             instant = self.last
         self.target = instant
-        return self._background.submit(self._seek(instant))
+        return self._do(self._seek(instant))
 
     def advance(self, span: int) -> Future[None]:
         """Go on by a span in ns, from where a seek is on its way to, and stand still there."""
-        return self._background.submit(self._advance(span))
+        return self._do(self._advance(span))
 
     def step(self, frames: int) -> Future[None]:
         """Go on by so many received frames, and stand still there."""
-        return self._background.submit(self._step(frames))
+        return self._do(self._step(frames))
 
     def subscribe(self, routes: Sequence[Route]) -> Future[dict[Subscription, Rejected]]:
         """Fill the stores of these routes as if they had been there when the recording subscribed.
@@ -170,10 +175,19 @@ class Playback:
         """Fill the stores of these routes no more."""
         return self._background.submit(self._unsubscribe(routes))
 
+    def _do(self, work: Coroutine[object, object, None]) -> Future[None]:
+        if self._is_closed:
+            work.close()
+            raise ClosedError("the replay is closed", where=self._where, advice="Call `anb.replay` again.")
+        return self._background.submit(work)
+
     def close(self) -> None:
         """End the replay; idempotent."""
         self._is_closed = True
         self._player.cancel()
+        for sessions in self._run.sessions.values():
+            for session in sessions:
+                session.state = "closed"
 
     # The network's thread.
 

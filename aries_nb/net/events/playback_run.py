@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from msgspec.json import decode
+import msgspec
+from msgspec.json import decode, encode
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import UsageError
@@ -19,6 +20,7 @@ from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
+from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 
 __all__ = ["BURST_SECONDS", "NoGaps", "PlaybackRun", "PlaybackSession", "replayed"]
@@ -32,7 +34,7 @@ class PlaybackSession(SessionState):
     """The session of a recorded connection, which passes recorded events."""
 
     def __init__(self, where: str, endpoint: Endpoint, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
-        super().__init__(where, endpoint.make(), gaps, arrivals, number=number, connection=0)
+        super().__init__(where, endpoint.make(), gaps, arrivals, number=number, connection=0, redact=Redactor())
         self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
 
     def wait_open(self, timeout: float) -> None:
@@ -133,27 +135,40 @@ class PlaybackRun:
         clock = self.arrivals.clock
         clock.held = event.received
         try:
-            self.arrivals.next = event.seq
-            if event.what == "session":
-                self._begin(event)
-            elif event.what == HOLE:
-                self._miss(Hole.of(event))
-            elif event.what == CLOCK:
-                clock.base = decode(event.body, type=int)
-            elif event.what == USE:
-                self.publish()
-                self.arrivals.use(decode(event.body, type=Use))
-            elif event.what == ANSWER:
-                self.publish()
-                self.arrivals.answers.give(Answer.from_bytes(event.body))
-            elif (session := self._by_connection.get(event.connection)) is not None:
-                if event.what == "open":
-                    self._torn.discard(event.connection)
-                if event.connection not in self._torn or event.what not in _RECEIVED:
-                    session.play(event, routes_of)
-                    self._fresh[session] = None
+            self._pass(event, routes_of)
+        except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
+            self._miss(f"an event cannot be read ({error})")
         finally:
             clock.held = None
+
+    def _pass(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
+        if event.what == HOLE:  # its number is that of the event before
+            self._miss(Hole.of(event).reason)
+            return
+        clock = self.arrivals.clock
+        self.arrivals.next = event.seq
+        if event.what == "session":
+            self._begin(event, *decode(event.body, type=tuple[str, int]))
+        elif event.what == "again":
+            if event.connection not in self._by_connection:  # its beginning is missing
+                name, number, running = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])
+                self._begin(event, name, number)
+                again = event._replace(what="subscribe", body=encode(running))
+                self._by_connection[event.connection].play(again, routes_of)
+        elif event.what == CLOCK:
+            clock.base = decode(event.body, type=int)
+        elif event.what == USE:
+            self.publish()
+            self.arrivals.use(decode(event.body, type=Use))
+        elif event.what == ANSWER:
+            self.publish()
+            self.arrivals.answers.give(Answer.from_bytes(event.body))
+        elif (session := self._by_connection.get(event.connection)) is not None:
+            if event.what == "open":
+                self._torn.discard(event.connection)
+            if event.connection not in self._torn or event.what not in _RECEIVED:
+                session.play(event, routes_of)
+                self._fresh[session] = None
 
     def pass_time(self, instant: int) -> None:
         """Do what is due before an instant, in ns; what was received is visible then."""
@@ -172,18 +187,21 @@ class PlaybackRun:
         """Return the sessions that have a subscription at this moment."""
         return [each for sessions in self.sessions.values() for each in sessions if subscription in each.running]
 
-    def _miss(self, hole: Hole) -> None:
+    def _miss(self, reason: str) -> None:
         """Have all connections broken where events are missing, each until it was opened anew.
 
-        What is received on them could change values that are missing here.
+        What is received on them could change values that are missing here. Without a known one, that of the market is.
         """
         self.publish()
-        for session in self._by_connection.values():
-            session.interrupted(f"the recording has no events here: {hole.reason}", "recording")
+        for session in list(self._by_connection.values()) or [
+            self.sessions[name][0] for name in list(self.sessions)[:1]
+        ]:
+            if not self._by_connection:
+                session.state = "live"  # it may have been
+            session.interrupted(f"the recording has no events here: {reason}", "recording")
         self._torn = set(self._by_connection)
 
-    def _begin(self, event: Event) -> None:
-        name, number = decode(event.body, type=tuple[str, int])
+    def _begin(self, event: Event, name: str, number: int) -> None:
         sessions = self.sessions.get(name)
         if sessions is None:  # this version of the broker has no such endpoint
             return
