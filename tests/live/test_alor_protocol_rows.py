@@ -285,7 +285,7 @@ def swallow(sim: Simulator, code: str) -> None:
     def lose() -> None:
         for client in sim._server.clients:  # type: ignore[attr-defined]
             receive = client.session.receive
-            client.session.receive = lambda frame, now, receive=receive: code in str(frame) or receive(frame, now)
+            client.session.receive = lambda frame, *times, receive=receive: code in str(frame) or receive(frame, *times)
 
     sim._call(lose)
 
