@@ -44,7 +44,7 @@ from aries_nb.model import (
 )
 from aries_nb.model.clock import elapsed
 from aries_nb.net.auth.tokens import TokenSource
-from aries_nb.net.background import on_network, runs_one_of
+from aries_nb.net.background import Background, on_network, runs_one_of
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import PlaybackPool
@@ -66,6 +66,7 @@ from aries_nb.store import (
 __all__ = ["Link", "opened"]
 
 ANSWER_SECONDS = 5.0
+SETTLE_SECONDS = 60.0
 OPEN_SECONDS = 15.0
 
 
@@ -146,6 +147,15 @@ class Link:
         Raises ConnectError or TokenError.
         """
         self._pool.sessions[0].wait_open(timeout)
+
+    def settle(self) -> None:
+        """Wait, in a replay that passes its events once more, until it is back: what is read is of one moment then."""
+        if (
+            isinstance(self._pool, PlaybackPool)
+            and not Background.shared().is_current()
+            and not runs_one_of(self._loops)
+        ):
+            self._pool.settle(SETTLE_SECONDS)
 
     def columns(self, kind: Kind) -> Mapping[str, ColumnType]:
         """Return all fields, with their types, that records of a kind have at the endpoint.

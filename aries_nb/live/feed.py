@@ -384,6 +384,7 @@ class Feed(BoundToProcess):
         conflated + duplicated + rowless + unreadable + corrected. Messages without a subscription are counted in
         `stats().unasked`.
         """
+        self._link.settle()
         lines = [line for link in self._links() for line in link.ledgers()]
         return pd.DataFrame(
             [(*names, *ledger) for *names, ledger in lines],

@@ -230,6 +230,7 @@ class LiveObject(BoundToProcess, ABC):
 
         What is read to call a user's function is no use, so that an obsolete function does not keep its frame.
         """
+        self._link.settle()
         is_given_up = self._is_given_up
         if is_given_up or not self._callbacks.is_current():
             self._used_at = elapsed()

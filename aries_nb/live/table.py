@@ -66,6 +66,7 @@ class LiveTable(StreamedObject):
     @property
     def df(self) -> pd.DataFrame:
         """The current rows, indexed by their key, such as `order_id`; a snapshot that belongs to the caller."""
+        self._link.settle()
         return self._table.frame()
 
     @property

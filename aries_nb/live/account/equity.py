@@ -68,6 +68,7 @@ class LiveEquity(BoundToProcess):
     def __init__(
         self, positions: LivePositions, balances: LiveTable, fills: LiveFills, arrivals: Arrivals, callbacks: Callbacks
     ) -> None:
+        self._link = positions._link  # noqa: SLF001 - of the same account
         self._source = EquitySource(positions, balances, fills, arrivals, callbacks)
         self._registrations = Registrations(callbacks, "the equity")
 
@@ -81,6 +82,7 @@ class LiveEquity(BoundToProcess):
         Index `ts` (UTC); `equity` (computed here), `broker_equity` (the broker's figure) and `difference` (the first
         minus the second), float64, NaN where unknown.
         """
+        self._link.settle()
         data = self._source.equity()
         return pd.DataFrame(
             {"equity": data.ours, "broker_equity": data.theirs, "difference": data.ours - data.theirs},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -100,6 +101,9 @@ class Playback:
         self.arrivals = Arrivals(self.clock, is_replay=True)
         self.arrivals.late.add(self._late)
         self._is_late = False
+        self.settled = threading.Event()
+        """Set while nothing is passed once more: else what is read may be of before its time. Any thread may wait."""
+        self.settled.set()
         self._again_left = MOST_AGAIN
         for use in uses:
             self.arrivals.recorded.setdefault(use.name, []).append(use)
@@ -185,6 +189,7 @@ class Playback:
         """End the replay; idempotent."""
         self._is_closed = True
         self._player.cancel()
+        self.settled.set()
         for sessions in self._run.sessions.values():
             for session in sessions:
                 session.state = "closed"
@@ -284,20 +289,25 @@ class Playback:
         """Begin anew and come back to here, for what was asked for after events that it needed in their places."""
         if not self._is_late and self._again_left:
             self._is_late = True
+            self.settled.clear()
             self._again_left -= 1
             task = asyncio.get_running_loop().create_task(self._again())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _again(self) -> None:
-        await asyncio.sleep(LATE_SECONDS)  # what is asked for together is passed together
-        async with self._turn:
-            self._is_late = False
-            done, position = self._run.done, self.clock.now_ns()
-            self._restart()
-            await self._until(lambda _: self._run.done >= done, is_step=True)
-            self._run.pass_time(position + 1)
-            self.clock.move(position)
+        try:
+            await asyncio.sleep(LATE_SECONDS)  # what is asked for together is passed together
+            async with self._turn:
+                self._is_late = False
+                done, position = self._run.done, self.clock.now_ns()
+                self._restart()
+                await self._until(lambda _: self._run.done >= done, is_step=True)
+                self._run.pass_time(position + 1)
+                self.clock.move(position)
+        finally:
+            if not self._is_late:
+                self.settled.set()
         self._changed.set()
         self.observers.notify()
 
@@ -411,6 +421,10 @@ class PlaybackPool:
     def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
         """Fill the stores of these routes no more."""
         return [self._playback.unsubscribe(list(routes))]
+
+    def settle(self, timeout: float) -> None:
+        """Wait until nothing is passed once more, so that what is read is of one moment."""
+        self._playback.settled.wait(timeout)
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` on the network's thread whenever the state of a connection changes.
