@@ -67,7 +67,8 @@ class CodedTexts(_PlainTexts):  # type: ignore[misc]
         return _PlainTexts(pa_array, dtype=self._dtype)
 
     def _objects(self) -> Any:  # noqa: ANN401 - a numpy array of str
-        return np.array(self._texts, dtype=object)
+        # Of a copy, which is made at once: another thread may add texts while numpy reads them.
+        return np.array(list(self._texts), dtype=object)
 
     # What pandas' array does with Arrow's texts, on codes.
 

@@ -299,6 +299,7 @@ def test_reading_too_slowly_is_told_before_the_broker_cuts_off(
         return take(frame, time.time_ns())
 
     monkeypatch.setattr(session.intake, "take", slowly)
+    monkeypatch.setattr(session.intake, "take_columns", lambda unread, received: len(unread))  # one after the other
     eventually(lambda: feed.stats().behind_s > 0)
     told, shown = feed._source.card(), repr(feed.stats())
     closed = sim.statistics().closed_slow

@@ -137,23 +137,18 @@ function fitWidths(table, widths, digits) {
 // The kernel's clock, as of the last frame; the browser's own clock may be wrong by minutes. Of a replay, which has a
 // pace, it is the market's.
 function kernelClock(model) {
-  let offset = null;
-  let framed = { ms: 0, at: 0 };
-  const now = () => {
-    const pace = model.get("pace") ?? null;
-    if (pace !== null) return framed.ms + (performance.now() - framed.at) * pace;
-    return offset === null ? Date.now() : performance.now() + offset;
-  };
+  const pace = () => model.get("pace") ?? null;
+  // The time of the last frame, and when it came.
+  let framed = { ms: Date.now(), at: performance.now() };
   let held = null; // the time of a frozen view
   return {
     zone: () => model.get("timezone") || "UTC",
     stamp: (ms, hasDay) => stampOf(model, ms, hasDay),
-    set(kernelMs, isFresh) {
-      framed = { ms: kernelMs, at: performance.now() };
-      if (isFresh || offset === null) offset = isFresh ? kernelMs - performance.now() : Date.now() - performance.now();
+    set(ms, isFresh) {
+      if (isFresh || pace() !== null) framed = { ms, at: performance.now() };
     },
     hold: (ms) => (held = ms),
-    now: () => held ?? now(),
+    now: () => held ?? framed.ms + (performance.now() - framed.at) * (pace() ?? 1),
   };
 }
 
