@@ -50,9 +50,11 @@ def test_a_server_whose_clock_is_minutes_off_is_followed_as_any_other(
 
     course.perform_faults()
 
-    feeds = (course.client.feed, course.witness.feed)
+    both = (course.client, course.witness)
     # A second of messages corrects market time. What came before is minutes ahead, and no newest row.
-    eventually(lambda: all(abs(feed.stats().clock_offset_s - 60 * minutes) < 5 for feed in feeds))
+    eventually(lambda: all(abs(each.feed.stats().clock_offset_s - 60 * minutes) < 5 for each in both))
+    newest = [frame for each in both for frame in (each.quotes, each.trades, each.few)]
+    eventually(lambda: all(frame.latest["ts"].notna().all() for frame in newest), "a row of each since")
     course.judge()
 
 
