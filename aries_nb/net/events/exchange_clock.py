@@ -23,6 +23,7 @@ SPREAD_NS = SECOND  # of lags that are one and the same difference
 LEAST_SPAN_NS = SECOND  # for which it must last
 FEWEST = 3
 SAMPLES, SAMPLES_A_TURN = 256, 16  # of busy streams too, they reach back for seconds
+COARSE_S = 120  # a difference from here on is told in minutes
 ON_TIME_NS = 600 * SECOND  # after a message on time, later ones are late, and the clock is right
 
 
@@ -136,13 +137,17 @@ class ExchangeClock:
 
 
 def described(offset_s: float) -> str:
-    """Return a text about a computer's clock that the exchange's is ahead of by so many seconds; "" for 0.0."""
+    """Return a text about a computer's clock that the exchange's is ahead of by so many seconds; "" for 0.0.
+
+    From two minutes on it is rounded to minutes: a server names its time to the second, and its answer takes time.
+    """
     if not offset_s:
         return ""
-    hours, rest = divmod(round(abs(offset_s)), 3_600)
-    parts = [f"{number} {unit}" for number, unit in ((hours, "h"), (rest // 60, "min"), (rest % 60, "s")) if number]
+    unit = 60 if abs(offset_s) >= COARSE_S else 1
+    hours, rest = divmod(round(abs(offset_s) / unit) * unit, 3_600)
+    parts = [f"{number} {name}" for number, name in ((hours, "h"), (rest // 60, "min"), (rest % 60, "s")) if number]
     side = "behind" if offset_s > 0 else "ahead of"
-    return f"this computer's clock is {' '.join(parts[:2])} {side} the exchange's: set it; market time is corrected"
+    return f"this computer's clock is {' '.join(parts)} {side} the exchange's: set it; market time is corrected"
 
 
 def _advance(samples: Sequence[_Sample], span: int) -> bool:

@@ -197,6 +197,9 @@ def test_a_backlog_read_in_one_go_corrects_nothing(computer: Computer) -> None:
         (0.0, ""),
         (10_800.0, "this computer's clock is 3 h behind the exchange's: set it; market time is corrected"),
         (-5_459.6, "this computer's clock is 1 h 31 min ahead of the exchange's: set it; market time is corrected"),
+        (10_798.9, "this computer's clock is 3 h behind the exchange's: set it; market time is corrected"),
+        (-2_399.2, "this computer's clock is 40 min ahead of the exchange's: set it; market time is corrected"),
+        (95.2, "this computer's clock is 1 min 35 s behind the exchange's: set it; market time is corrected"),
         (12.3, "this computer's clock is 12 s behind the exchange's: set it; market time is corrected"),
     ],
 )
