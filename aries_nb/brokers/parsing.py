@@ -1,6 +1,7 @@
 """Tolerant decoding of what a server sends: JSON, numbers, times, text to show. Shared by all brokers.
 
-Only `json_value` and `json_object` raise; the other functions return None or a missing value for what cannot be used.
+Only `json_value`, `json_object` and `check_words`, which is for what is sent, raise; the other functions return None or
+a missing value for what cannot be used.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
 
-from aries_nb.model import BarPage, Unreadable
+from aries_nb.errors import UsageError
+from aries_nb.model import BarPage, Subscription, Unreadable
 
 __all__ = [
     "MAX_INTEGER",
@@ -25,6 +28,7 @@ __all__ = [
     "SECONDS_AS_MS_NS",
     "RequestRefused",
     "SymbolSpellings",
+    "check_words",
     "decimal",
     "excerpt",
     "integer",
@@ -101,6 +105,24 @@ def excerpt(line: bytes | str) -> str:
     text = start.decode("utf-8", "replace") if isinstance(start, bytes) else writable(start)
     masked = _SPOKEN.sub(r"\1***", _JWT.sub("***", _SECRET.sub(r'\1"***\2', text)))
     return masked if len(masked) <= EXCERPT_CHARACTERS else masked[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def check_words(subscriptions: Sequence[Subscription]) -> None:
+    """Raise UsageError if a subscription has text that cannot be encoded and sent.
+
+    To be called before the subscription is noted or stored: it could not be read in a recording, and a stored one is
+    requested on every new connection and would break each.
+    """
+    words = dict.fromkeys(
+        word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
+    )
+    for word in words:
+        try:
+            is_usable = isinstance(word, str) and bool(msgspec.json.encode(word))
+        except UnicodeEncodeError:  # a lone surrogate
+            is_usable = False
+        if not is_usable:
+            raise UsageError(f"{excerpt(repr(word))} cannot be sent", advice="Pass text that can be encoded.")
 
 
 def shown(value: object) -> str:

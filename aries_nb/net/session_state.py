@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from aries_nb.brokers import BrokerProtocol
+from aries_nb.brokers.parsing import check_words
 from aries_nb.errors import FeedError
 from aries_nb.model import (
     Cause,
@@ -172,7 +173,11 @@ class SessionState:
         return lost
 
     def add(self, routes: Sequence[Route]) -> int:
-        """Add routes, and request the streams that had none; return the number of the ping behind, 0 for none."""
+        """Add routes, and request the streams that had none; return the number of the ping behind, 0 for none.
+
+        Raises UsageError, and adds nothing, for a subscription with text that cannot be encoded.
+        """
+        check_words([route.subscription for route in routes])
         new = self.intake.attach(routes)
         for subscription in new:
             self.rejected.pop(subscription, None)

@@ -9,11 +9,16 @@ import pandas as pd
 import pytest
 
 import aries_nb as anb
+from tests.live.alor_feeds import open_alor, serve_alor
 from tests.live.selected import selected
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aries_nb.sim import Simulator
+
+__all__ = ["open_alor", "serve_alor"]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +195,31 @@ def test_a_call_that_no_frame_can_hold_is_refused_and_the_next_reconnect_goes_we
     sim.drop_connections()
 
     eventually(lambda: feed.stats().reconnects == 2 and feed.state == "live")
+    assert balances.is_live
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda feed: feed._accounts.link.table("positions", "\ud800"),
+        lambda feed: feed._accounts.link.table("positions", "D00001", options=(("start", object()),)),
+    ],
+)
+def test_what_no_frame_can_hold_is_refused_at_alor_too(
+    call: Any, serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed]
+) -> None:
+    sim = serve_alor(rate=100)
+    feed = open_alor(sim)
+    balances = feed.account("D00001").balances.wait()
+    before = feed.stats().streams
+
+    with pytest.raises(anb.UsageError, match="cannot be sent"):
+        call(feed)
+    streams = feed.stats().streams
+    sim.drop_connections()
+
+    eventually(lambda: feed.stats().reconnects == 2 and feed.state == "live")
+    assert streams == before
     assert balances.is_live
 
 

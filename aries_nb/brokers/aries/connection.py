@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from aries_nb.brokers.aries.session import AriesSession, check_words
+from aries_nb.brokers.aries.session import AriesSession
 from aries_nb.brokers.aries.streams import RequestOptions
-from aries_nb.brokers.parsing import RequestRefused, lines, nanoseconds, parse_line
+from aries_nb.brokers.parsing import RequestRefused, check_words, lines, nanoseconds, parse_line
 from aries_nb.model import (
     PUT,
     ColumnType,

@@ -6,25 +6,22 @@ It is the same on the market, charts and accounts endpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from msgspec.json import encode
 
 from aries_nb.brokers.parsing import RequestRefused, excerpt, is_unknown_symbol, number, shown
-from aries_nb.errors import UsageError
 from aries_nb.model import (
     Notice,
     Pong,
     SessionLost,
     SessionOpened,
     SessionRefused,
-    Subscription,
     TokenWanted,
     Unreadable,
 )
 
-__all__ = ["AriesSession", "check_words", "is_refusal", "request_of"]
+__all__ = ["AriesSession", "is_refusal", "request_of"]
 
 PING_SECONDS = 30.0  # protocol page §2.4: every 30 to 60 s
 PONG_SECONDS = 10.0  # as the vendor's client
@@ -191,24 +188,6 @@ class AriesSession:
         # Not cut yet: it may name a hundred symbols. `_rejected` cuts it once they are found.
         text = said[:MOST_SAID] if isinstance(said, str) else shown(said)
         return RequestRefused(request, text, is_unknown_symbol(text, shown(body.get("code", ""))))
-
-
-def check_words(subscriptions: Sequence[Subscription]) -> None:
-    """Raise UsageError if a subscription has text that cannot be encoded and sent.
-
-    To be called before the subscription is stored, since a stored one is requested on every new connection and would
-    break each.
-    """
-    words = dict.fromkeys(
-        word for each in subscriptions for word in (each.symbol, *each.fields, *chain.from_iterable(each.options))
-    )
-    for word in words:
-        try:
-            is_usable = isinstance(word, str) and bool(encode(word))
-        except UnicodeEncodeError:  # a lone surrogate
-            is_usable = False
-        if not is_usable:
-            raise UsageError(f"{excerpt(repr(word))} cannot be sent", advice="Pass text that can be encoded.")
 
 
 def request_of(message: Mapping[str, Any]) -> str:
