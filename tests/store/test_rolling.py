@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import random
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from aries_nb.model import NOT_A_TIME, Column
 from aries_nb.store import RollingFrame
 from aries_nb.store import rolling as rolling_module
 from aries_nb.store.slab import Slab
+from aries_nb.store.texts import CodedTexts
 
 NOW = 1_772_463_845_000_000_000
 HOUR = 3_600_000_000_000
@@ -612,6 +614,33 @@ def test_a_reader_on_another_thread_sees_whole_rows_in_order_and_never_goes_back
 
     assert not reader.is_alive()
     assert problems == []
+
+
+def test_texts_are_read_while_another_thread_adds_some() -> None:
+    texts, is_over = [f"text {number}" for number in range(500)], threading.Event()
+    array = CodedTexts.of(np.arange(500, dtype=np.uint16), texts)
+    expected = texts.copy()
+
+    def add() -> None:
+        while not is_over.is_set() and len(texts) < 60_000:
+            texts.append("more")
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        wrong = 0
+        for _ in range(40):
+            del texts[500:]
+            writer = threading.Thread(target=add, daemon=True)
+            writer.start()
+            while writer.is_alive():
+                wrong += array.to_numpy().tolist() != expected
+            writer.join(30)
+    finally:
+        is_over.set()
+        sys.setswitchinterval(interval)
+
+    assert wrong == 0
 
 
 def test_backfilled_rows_come_before_those_that_waited() -> None:
