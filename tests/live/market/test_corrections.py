@@ -99,6 +99,8 @@ def test_minute_bars_are_those_of_the_true_trades_and_a_change_of_a_complete_one
 ) -> None:
     zone = "Europe/Moscow" if broker == "alor" else "America/New_York"
     run_fast(monkeypatch, since=pd.Timestamp("2026-03-03 12:17:40", tz=zone), speed=60)
+    # 4 to 12 s late: more than the two seconds after which a bar is complete.
+    monkeypatch.setattr("aries_nb.sim.market.rough.LATENESS", (0.5, 1.5))
     sim, feed, symbol = rough(8.0, **OPTIONS[broker])
     bars = feed.bars(symbol, "1min", history="5min")
     complete: dict[pd.Timestamp, tuple[object, ...]] = {}
