@@ -638,7 +638,7 @@ def test_a_source_that_fails_during_a_break_is_asked_again(serve: Serve, open_se
 
 
 def test_renewal_in_place_keeps_every_print(serve: Serve, open_session: Open) -> None:
-    sim = serve(session_seconds=0.6, rate=500)
+    sim = serve(session_seconds=2.4, rate=500)  # warned 1.2 s before: a busy machine may stand still for a part of it
     session = open_session(sim.url)
     session.wait_open(5)
     tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
@@ -649,7 +649,7 @@ def test_renewal_in_place_keeps_every_print(serve: Serve, open_session: Open) ->
     ids = tape.frame()["trade_id"]
     assert len(ids) > 20
     assert {1} == set(ids.diff().dropna())
-    assert (sim.statistics().connections_total, len(gaps(session))) == (1, 0)
+    assert (sim.statistics().connections_total, [gap.cause for gap in gaps(session)]) == (1, [])
 
 
 def test_a_renewal_without_a_token_is_tried_again_in_time(serve: Serve, open_session: Open) -> None:
