@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
@@ -34,5 +35,5 @@ def interleaved(competitors: Mapping[str, Callable[[], int]], rounds: int) -> Ra
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Median over the rounds of ours / theirs."""
-    return median(a / b for a, b in zip(ours, theirs, strict=True))
+    """Median over the rounds of ours / theirs; NaN of a round so short that nothing of theirs arrived."""
+    return median(a / b if b else math.nan for a, b in zip(ours, theirs, strict=True))

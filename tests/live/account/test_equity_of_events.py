@@ -57,6 +57,9 @@ class Feed:
         self._gaps = GapLog(self.clock)
         self.watch = self._observers.add
 
+    def settle(self) -> None:
+        return None
+
     def table_columns(self, kind):
         return tuple(Column(*each) for each in ENDPOINT.columns.get(kind, {}).items())
 

@@ -59,6 +59,9 @@ class Link:
         self.trades = RollingFrame(columns, symbols, clock=self.clock.now_ns, **window)
         return self.trades
 
+    def settle(self):
+        return None
+
     def is_given_up(self, store):
         return False
 
