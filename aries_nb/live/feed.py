@@ -162,6 +162,7 @@ class Feed(BoundToProcess):
                 lambda symbols, fields: self.quotes(*symbols, rows=20_000, fields=fields), self._link, self._registry
             ),
             account_reference=broker.account_reference,
+            recorded=None if self._playback is None else self._playback.accounts,
         )
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)

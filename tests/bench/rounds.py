@@ -35,5 +35,6 @@ def interleaved(competitors: Mapping[str, Callable[[], int]], rounds: int) -> Ra
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
-    """Median over the rounds of ours / theirs; NaN of a round so short that nothing of theirs arrived."""
-    return median(a / b if b else math.nan for a, b in zip(ours, theirs, strict=True))
+    """Median of ours / theirs over the rounds in which something of theirs arrived; NaN where there is none."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True) if b]
+    return median(ratios) if ratios else math.nan

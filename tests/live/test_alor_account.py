@@ -58,7 +58,7 @@ def trade(sim: Simulator) -> Callable[..., None]:
 
     def place(symbol: str, side: str, quantity: int, account: str = "SPBX:D00001") -> None:
         broker = sim._server.portfolios.accounts.brokerage
-        sim._call(lambda: broker.place(account, symbol, side, "market", quantity, now=time.time()))
+        sim._call(lambda: broker.place(account, symbol, side, "market", quantity, now=sim._server.clock.now))
 
     return place
 
@@ -374,7 +374,11 @@ def test_stop_orders_and_risks_are_tables(sim: Simulator, account: Account, open
     broker = sim._server.portfolios.accounts.brokerage
     stops = account.stop_orders
     price = float(books(sim).positions[0].mark) * 0.5
-    sim._call(lambda: broker.place("SPBX:D00001", "AAPL", "sell", "stop", 5, stop=Decimal(int(price)), now=time.time()))
+    sim._call(
+        lambda: broker.place(
+            "SPBX:D00001", "AAPL", "sell", "stop", 5, stop=Decimal(int(price)), now=sim._server.clock.now
+        )
+    )
 
     stops.wait()
     risks = account.risks.wait().df

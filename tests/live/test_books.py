@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -214,8 +213,8 @@ def test_what_a_user_holds_equals_the_brokers_books_after_every_batch_of_fills(
     def trade() -> None:
         for _ in range(40):
             symbol, side = rng.choice(("AAPL", "MSFT", "TSLA")), rng.choice(("buy", "sell"))
-            broker.place("ACC-1", symbol, side, "market", rng.randrange(1, 20), now=time.time())
-        accounts.publish(time.time())
+            broker.place("ACC-1", symbol, side, "market", rng.randrange(1, 20), now=quiet_sim._server.clock.now)
+        accounts.publish(quiet_sim._server.clock.now)
 
     for _ in range(10):
         quiet_sim._call(trade)

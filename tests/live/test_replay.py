@@ -261,3 +261,26 @@ def test_a_live_clock_shows_the_time_with_advice(
 ) -> None:
     clock = open_feed(serve()).clock
     assert re.search(r"Market time <b>\d\d:\d\d:\d\d UTC</b><br>.*anb.replay", clock._repr_html_())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"what": "lost", "body": b'["cut","no cause"]'},
+        {"what": "tick", "body": b"{"},
+        {"what": "frame", "seq": 2**63 - 2},
+        {"what": "http", "body": b"no answer"},
+    ],
+)
+def test_an_event_that_cannot_be_read_is_a_gap_and_the_replay_goes_on(
+    recorded: Recorded, wrong: dict[str, Any]
+) -> None:
+    events = list(recorded.day.events())
+    place = next(place for place, each in enumerate(events) if place > len(events) // 3 and each.what == "frame")
+    events[place] = events[place]._replace(**wrong)
+    with _feed(recorded.broker, "ws://127.0.0.1:1", recorded=Day(events)) as past:
+        live = asked(past, recorded.broker)
+        to_the_end(past)
+        assert past.clock.now == past.clock.end
+        assert "recording" in set(past.gaps.df["cause"])
+        assert len(live["trades"].df)

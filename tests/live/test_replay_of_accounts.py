@@ -126,3 +126,11 @@ def test_what_is_asked_for_late_is_as_if_it_had_been_there_from_the_start(record
     live = asked(replay, recorded.broker)
 
     eventually(lambda: is_computed(live) and shown(live) == recorded.hashes)
+
+
+def test_the_accounts_of_a_replay_are_those_that_were_recorded(recorded: Recorded, replay: Feed) -> None:
+    live = asked(replay, recorded.broker)
+    names = replay.accounts
+
+    assert len(names) == 1
+    assert replay.account().name == names[0] == live["positions"].account

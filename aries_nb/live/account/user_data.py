@@ -59,7 +59,7 @@ class UserData:
 
     `connect` is a function that makes this connection; it is called on first use, by the thread that needs it. `quotes`
     are those of which marks are made. `reference` has the list of accounts, `account_reference` the HTTP snapshots of
-    tables; None where the broker has none.
+    tables; None where the broker has none. `recorded` are the accounts of a replay, None of a live feed.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class UserData:
         quotes: MarkQuotes,
         *,
         account_reference: AccountReference | None = None,
+        recorded: tuple[str, ...] | None = None,
     ) -> None:
         self._quotes = quotes
         self._account_reference = account_reference
@@ -82,6 +83,7 @@ class UserData:
         self._link: Link | None = None
         self._accounts: dict[str, Account] = {}
         self._tables: dict[object, LiveTable] = {}
+        self._recorded = recorded
         self._named: tuple[str, ...] = ()
         self._is_closed = False
         self._guard = threading.RLock()  # held to look up and to write, never during a request
@@ -131,6 +133,8 @@ class UserData:
         Raises UsageError where the broker has no such list, FeedError for a reply that cannot be parsed, ConnectError
         or TokenError without a reply.
         """
+        if self._recorded is not None:
+            return self._recorded
         if self._reference is None:
             raise UsageError("this broker has no list of accounts", where=self._http.base, advice="Name the account.")
         named = self._reference.accounts_in(self._http.token().reveal())

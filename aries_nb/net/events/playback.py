@@ -13,15 +13,15 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 import msgspec
 from msgspec.json import decode
 
 from aries_nb.brokers import Endpoint
-from aries_nb.errors import ClosedError, UsageError
-from aries_nb.model import GapSink, Observers, Rejected, Subscription, TradeGap
+from aries_nb.errors import ClosedError, FeedError, UsageError
+from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
@@ -34,6 +34,7 @@ __all__ = ["Playback", "PlaybackPool", "Recorded"]
 
 log = logging.getLogger("aries_nb")
 
+ACCOUNT_KINDS: frozenset[Kind] = frozenset({"positions", "orders", "balances", "fills"})
 MOST_FRAMES = 500  # passed together
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
@@ -125,6 +126,11 @@ class Playback:
         """Whether the last event has taken effect."""
         return self._upcoming is None
 
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts of which tables were recorded, in the order of the recording."""
+        return tuple(dict.fromkeys(each.symbol for each in self.recorded if each.kind in ACCOUNT_KINDS))
+
     def sessions(self, name: str) -> tuple[PlaybackSession, ...]:
         """Return the sessions of an endpoint at this moment."""
         return tuple(self._run.sessions[name])
@@ -190,9 +196,8 @@ class Playback:
         self._is_closed = True
         self._player.cancel()
         self.settled.set()
-        for sessions in self._run.sessions.values():
-            for session in sessions:
-                session.state = "closed"
+        for session in chain.from_iterable(self._run.sessions.values()):
+            session.state = "closed"
 
     # The network's thread.
 
@@ -212,9 +217,12 @@ class Playback:
                     continue
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), wait)
-        except Exception:
+        except Exception as error:  # a defect: what the feed shows stands still, and says why
             log.exception("the replay ended")
-            raise
+            self.clock.run(is_playing=False, speed=self.clock.speed)
+            for session in chain.from_iterable(self._run.sessions.values()):
+                session.failed(FeedError(f"the replay ended: {error!r}", where=self._where))
+            self.observers.notify()
 
     def _burst(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> bool:
         """Pass events for 20 ms, or until one of which `is_enough`; return whether it came to such a one, or the end.

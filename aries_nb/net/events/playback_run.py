@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import msgspec
 from msgspec.json import decode, encode
@@ -25,6 +25,7 @@ from aries_nb.net.session_state import SessionState
 
 __all__ = ["BURST_SECONDS", "NoGaps", "PlaybackRun", "PlaybackSession", "replayed"]
 
+MOST_RECORDS = 2**62
 BURST_SECONDS = 0.02  # of events between two turns of the loop
 _RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
 _NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
@@ -120,22 +121,31 @@ class PlaybackRun:
         if session is None or first.connection in self._torn:
             return
         self.pass_time(first.received)
-        clock = self.arrivals.clock
-        clock.held, self.arrivals.next = first.received, first.seq
-        try:
+        with self._taking_effect(first):
+            self._number(first)
             session.play_frames(bodies)
-        finally:
-            clock.held = None
         self._fresh[session] = None
 
     def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Pass an event. Readers see its records after `publish`."""
         self.done += 1
         self.pass_time(event.received)
+        with self._taking_effect(event):
+            self._pass(event, routes_of)
+
+    def _number(self, event: Event) -> None:
+        """Give the next record the number that it had. Raises ValueError for a number that none can have."""
+        if not 0 < event.seq < MOST_RECORDS:
+            raise ValueError(f"its number is {event.seq}")
+        self.arrivals.next = event.seq
+
+    @contextmanager
+    def _taking_effect(self, event: Event) -> Iterator[None]:
+        """Hold the clock at the time of an event; one that cannot be read is missing from the recording."""
         clock = self.arrivals.clock
         clock.held = event.received
         try:
-            self._pass(event, routes_of)
+            yield
         except (msgspec.MsgspecError, ValueError, TypeError, OverflowError) as error:
             self._miss(f"an event cannot be read ({error})")
         finally:
@@ -145,8 +155,7 @@ class PlaybackRun:
         if event.what == HOLE:  # its number is that of the event before
             self._miss(Hole.of(event).reason)
             return
-        clock = self.arrivals.clock
-        self.arrivals.next = event.seq
+        self._number(event)
         if event.what == "session":
             self._begin(event, *decode(event.body, type=tuple[str, int]))
         elif event.what == "again":
@@ -156,7 +165,7 @@ class PlaybackRun:
                 again = event._replace(what="subscribe", body=encode(running))
                 self._by_connection[event.connection].play(again, routes_of)
         elif event.what == CLOCK:
-            clock.base = decode(event.body, type=int)
+            self.arrivals.clock.base = decode(event.body, type=int)
         elif event.what == USE:
             self.publish()
             self.arrivals.use(decode(event.body, type=Use))
@@ -193,11 +202,11 @@ class PlaybackRun:
         What is received on them could change values that are missing here. Without a known one, that of the market is.
         """
         self.publish()
-        for session in list(self._by_connection.values()) or [
-            self.sessions[name][0] for name in list(self.sessions)[:1]
-        ]:
-            if not self._by_connection:
-                session.state = "live"  # it may have been
+        known = list(self._by_connection.values())
+        if not known:
+            known = [next(iter(self.sessions.values()))[0]]
+            known[0].state = "live"  # it may have been
+        for session in known:
             session.interrupted(f"the recording has no events here: {reason}", "recording")
         self._torn = set(self._by_connection)
 

@@ -47,7 +47,7 @@ def trade(sim: Simulator) -> Callable[[str, str, int], None]:
 
     def place(symbol: str, side: str, quantity: int) -> None:
         broker = sim._server.accounts.brokerage
-        sim._call(lambda: broker.place("ACC-1", symbol, side, "market", quantity, now=time.time()))
+        sim._call(lambda: broker.place("ACC-1", symbol, side, "market", quantity, now=sim._server.clock.now))
 
     return place
 
@@ -145,7 +145,7 @@ def test_a_fill_counts_against_the_middle_of_our_quotes_at_its_time(sim: Simulat
 
     def trade(side: str, quantity: int) -> Decimal:
         prices = broker.prices("AAPL")
-        broker.place("ACC-1", "AAPL", side, "market", quantity, now=time.time())
+        broker.place("ACC-1", "AAPL", side, "market", quantity, now=sim._server.clock.now)
         return quantity * ((prices.mark - prices.ask) if side == "buy" else (prices.bid - prices.mark))
 
     sim.set_market("closed")  # the quotes that we have stay those of the broker

@@ -201,17 +201,22 @@ def test_a_token_is_kept_until_shortly_before_its_end(
     assert [before, after] == ["access-hunter2-1", "access-hunter2-2"]
 
 
-def test_ten_threads_cause_one_fetch(issuer: Issuer, server: HttpServer, endpoints: OAuthEndpoints) -> None:
-    issuer.gate.clear()
-    source = refreshing(endpoints)
-    tokens: list[str] = []
-    threads = [threading.Thread(target=lambda: tokens.append(source().reveal())) for _ in range(10)]
+def in_ten_threads(work: Callable[[], None], issuer: Issuer, server: HttpServer) -> None:
+    """Have ten threads ask before the first answer comes."""
+    threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
         thread.start()
     eventually(lambda: server.asked)
     issuer.gate.set()
     for thread in threads:
         thread.join()
+
+
+def test_ten_threads_cause_one_fetch(issuer: Issuer, server: HttpServer, endpoints: OAuthEndpoints) -> None:
+    issuer.gate.clear()
+    source = refreshing(endpoints)
+    tokens: list[str] = []
+    in_ten_threads(lambda: tokens.append(source().reveal()), issuer, server)
 
     assert tokens == ["access-hunter2-1"] * 10
     assert len(server.asked) == 1
@@ -229,13 +234,7 @@ def test_a_failure_reaches_all_who_wait(issuer: Issuer, server: HttpServer, endp
         except FeedError as error:
             outcomes.append(type(error))
 
-    threads = [threading.Thread(target=ask) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    eventually(lambda: server.asked)
-    issuer.gate.set()
-    for thread in threads:
-        thread.join()
+    in_ten_threads(ask, issuer, server)
 
     assert outcomes == [ConnectError] * 10
 
