@@ -275,8 +275,8 @@ def _record(chosen: argparse.Namespace) -> int:
 
 
 def _replay(chosen: argparse.Namespace) -> int:
-    from aries_nb.live.clock import PlaybackClock
     from aries_nb.live.connect import replay
+    from aries_nb.live.moments.clock import PlaybackClock
 
     pace = _speed(chosen.speed)
     speed: float | str = "max" if pace is None else pace

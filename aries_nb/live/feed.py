@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, overload
 from weakref import WeakMethod, WeakSet
 
 import pandas as pd
@@ -31,8 +30,8 @@ from aries_nb.live.arguments import (
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.card import FeedSource
-from aries_nb.live.clock import FeedClock, PlaybackClock, PlaybackMarks
-from aries_nb.live.connection import Link, opened
+from aries_nb.live.connection import Link
+from aries_nb.live.endpoints import FeedEndpoints
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
@@ -46,11 +45,12 @@ from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
+from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.statistics import FeedStatistics, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
-from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, ColumnType, Kind, State
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
@@ -63,8 +63,6 @@ from aries_nb.net.limits import ConnectionLimit
 from aries_nb.store import Gap, GapLog, MessageCounts
 
 __all__ = ["Feed"]
-
-T = TypeVar("T")
 
 MOST_LEVELS = 1_000  # of a side of a book
 
@@ -97,7 +95,6 @@ class Feed(BoundToProcess):
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
-        self._endpoints = {"market": broker.market, **broker.sources}
         self._gaps = gaps = GapLog()
         self._playback: Playback | None = None
         arrivals = Arrivals(None if market is None else market.clock)
@@ -125,22 +122,25 @@ class Feed(BoundToProcess):
             broker.most_connections, requests_per_second=broker.requests_per_second
         )
         self._loops: WeakSet[AbstractEventLoop] = WeakSet()  # of `connecting`: its calls must not hold them up
-        self._link_to: Callable[[str, Endpoint], Link] = lambda stream, endpoint: Link(
-            endpoint,
-            url,
-            token,
-            self._gaps.stream(stream),
-            connection_limit=shared,
-            rule=rule,
-            arrivals=arrivals,
-            is_finished=broker.account_reference.is_finished if broker.account_reference else lambda _: False,
-            loops=self._loops,
-            playback=None if self._playback is None else self._playback.pools[stream],
-            past=past.get(stream, ()),
-        )
-        self._link = self._link_to("market", broker.market)
-        self._sources: dict[str, Link] = {}  # by endpoint, each from its first frame on
-        self._sources_guard = threading.Lock()
+
+        def connect(stream: str, endpoint: Endpoint) -> Link:
+            is_finished = broker.account_reference.is_finished if broker.account_reference else lambda _: False
+            return Link(
+                endpoint,
+                url,
+                token,
+                gaps.stream(stream),
+                connection_limit=shared,
+                rule=rule,
+                arrivals=arrivals,
+                is_finished=is_finished,
+                loops=self._loops,
+                playback=None if self._playback is None else self._playback.pools[stream],
+                past=past.get(stream, ()),
+            )
+
+        self._endpoints = FeedEndpoints(broker, connect, self._check)
+        self._link = self._endpoints.market
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._market_status = LiveMarketStatus(self._link, self._registrations)
@@ -154,7 +154,7 @@ class Feed(BoundToProcess):
         self._link.fill_gaps_with(GapFill(lookups, get, arrivals, report).start)
         self._registry = LiveRegistry(self._check)
         self._accounts = UserData(
-            lambda: self._link_to("accounts", self._existing(broker.accounts, "accounts")),
+            lambda: connect("accounts", self._endpoints.existing(broker.accounts, "accounts")),
             self._http,
             broker.reference,
             self._callbacks,
@@ -201,7 +201,7 @@ class Feed(BoundToProcess):
             QUOTE_COLUMNS,
             checked_window(window, rows),
             endpoint=endpoint,
-            options=checked_interval_ms(min_interval_ms, conflates=self._endpoint(endpoint).conflates),
+            options=checked_interval_ms(min_interval_ms, conflates=self._endpoints.endpoint(endpoint).conflates),
         )
 
     def trades(
@@ -236,8 +236,8 @@ class Feed(BoundToProcess):
         """
         name = checked_symbol(symbol)
         checked_count(depth, "depth", "levels", most=MOST_LEVELS)
-        options = checked_interval_ms(min_interval_ms, conflates=self._endpoint("market").conflates)
-        self._columns("book")
+        options = checked_interval_ms(min_interval_ms, conflates=self._link.conflates)
+        self._endpoints.columns("book")
         return self._registry.same(
             ("book", name, depth, options),
             lambda: LiveBook(
@@ -297,7 +297,7 @@ class Feed(BoundToProcess):
         interval = checked_interval(interval, INTERVALS, "length of bars")
         seconds = INTERVALS[interval]
         span_ns = checked_span(history, seconds)
-        past = BarHistory(self._http, self._existing(self._history, "history of bars"), name, seconds)
+        past = BarHistory(self._http, self._endpoints.existing(self._history, "history of bars"), name, seconds)
         return self._registry.same(
             ("bars", name, seconds, span_ns),
             lambda: LiveBars(self._link, self._callbacks, self._gaps, past, interval=interval, span_ns=span_ns),
@@ -311,7 +311,7 @@ class Feed(BoundToProcess):
         ConnectError or TokenError where there is no connection.
         """
         self._check()
-        self._existing(self._account_endpoint, "accounts")
+        self._endpoints.existing(self._account_endpoint, "accounts")
         return self._accounts.account(name)
 
     @property
@@ -324,7 +324,7 @@ class Feed(BoundToProcess):
         reply.
         """
         self._check()
-        self._existing(self._account_endpoint, "accounts")
+        self._endpoints.existing(self._account_endpoint, "accounts")
         return self._accounts.names()
 
     @property
@@ -342,7 +342,7 @@ class Feed(BoundToProcess):
         The same object on each access while it is open. Raises UsageError where there are none.
         """
         self._check()
-        self._existing(self._account_endpoint, "accounts")
+        self._endpoints.existing(self._account_endpoint, "accounts")
         return self._accounts.watchlists()
 
     def news(self, *symbols: str, topics: str | Sequence[str] = ()) -> LiveTable:
@@ -353,7 +353,7 @@ class Feed(BoundToProcess):
         the broker has no news.
         """
         self._check()
-        self._existing(self._account_endpoint, "accounts")
+        self._endpoints.existing(self._account_endpoint, "accounts")
         return self._accounts.news(symbols, topics)
 
     @property
@@ -420,7 +420,7 @@ class Feed(BoundToProcess):
             combined([link.statistics() for link in self._links()]),
             connections=self._limit.in_use,
             most_connections=self._limit.most,
-            most_streams=most_streams(self._endpoints["market"].most_streams, self._limit.most),
+            most_streams=most_streams(self._endpoints.endpoint("market").most_streams, self._limit.most),
         )
 
     @property
@@ -460,7 +460,7 @@ class Feed(BoundToProcess):
         return self._gap_selection.on_gap(self._registrations, callback)
 
     def _links(self) -> list[Link]:
-        links = (self._link, *self._sources.values(), self._accounts.link)
+        links = (*self._endpoints.links, self._accounts.link)
         return [link for link in links if link is not None]
 
     def close(self) -> None:
@@ -472,7 +472,7 @@ class Feed(BoundToProcess):
             steps.callback(self._at_close, self)
             steps.callback(self._recorder.close)
             steps.callback(self._link.close)
-            steps.callback(self._close_sources)
+            steps.callback(self._endpoints.close_others)
             steps.callback(self._callbacks.close)
             steps.callback(self._registrations.close)
             steps.callback(self._accounts.close)
@@ -508,11 +508,6 @@ class Feed(BoundToProcess):
     def _source(self) -> FeedSource:
         return FeedSource(self, self._callbacks, self._registry)
 
-    def _close_sources(self) -> None:
-        with self._sources_guard:  # a thread that is opening one finishes first, or it would outlive the feed
-            for link in self._sources.values():
-                link.close()
-
     def _frame(
         self,
         kind: Kind,
@@ -525,14 +520,14 @@ class Feed(BoundToProcess):
         options: tuple[tuple[str, str], ...] = (),
     ) -> LiveFrame:
         names = checked_symbols(symbols)
-        known = self._columns(kind, endpoint)
+        known = self._endpoints.columns(kind, endpoint)
         named = [column for column in usual if column.name in known]
         columns = checked_columns("*" if fields is None and not named else fields, known, named)
         key = (endpoint, kind, names, columns, tuple(window.items()), options)
         return self._registry.same(
             key,
             lambda: LiveFrame(
-                self._opened(endpoint),
+                self._endpoints.link(endpoint),
                 self._callbacks,
                 kind,
                 names,
@@ -542,45 +537,6 @@ class Feed(BoundToProcess):
                 own_fills=WeakMethod(self._accounts.own_fills),
             ),
         )
-
-    def _endpoint(self, name: str) -> Endpoint:
-        """Return an endpoint with quotes and trades by its name.
-
-        Raises UsageError where the broker has none of that name.
-        """
-        if name not in list(self._endpoints):
-            raise UsageError(f"{self.name} has no endpoint {name!r}", advice=f"It has: {', '.join(self._endpoints)}.")
-        return self._endpoints[name]
-
-    def _columns(self, kind: Kind, endpoint: str = "market") -> Mapping[str, ColumnType]:
-        """Return the columns of a kind of stream at an endpoint.
-
-        Raises UsageError where the endpoint has no such streams.
-        """
-        columns = self._endpoint(endpoint).columns
-        if kind not in columns:
-            has = ", ".join(columns)
-            raise UsageError(f"{self.name} has no {kind} at its endpoint {endpoint!r}", advice=f"It has: {has}.")
-        return columns[kind]
-
-    def _existing(self, part: T | None, what: str) -> T:
-        """Return `part`, such as the endpoint of accounts. Raises UsageError, naming it by `what`, where it is None."""
-        if part is None:
-            raise UsageError(f"{self.name} has no {what}", where=self.url, advice="Use another broker for it.")
-        return part
-
-    def _opened(self, name: str) -> Link:
-        """Return the connection to an endpoint; any other than "market" is made on first use.
-
-        Raises ConnectError or TokenError.
-        """
-        if name == "market":
-            return self._link
-        with self._sources_guard:  # one connection each, from however many threads
-            if name not in self._sources:
-                self._check()
-                self._sources[name] = opened(self._link_to(name, self._endpoint(name)))
-            return self._sources[name]
 
     def _check(self) -> None:
         if self._is_closed:

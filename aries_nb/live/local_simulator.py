@@ -18,7 +18,7 @@ from typing import IO, TypeAlias
 import pandas as pd
 
 from aries_nb.errors import ClosedError, ConnectError, UsageError
-from aries_nb.live.clock import FeedClock, checked_speed, checked_step, instant_of
+from aries_nb.live.moments.clock import FeedClock, checked_speed, checked_step, instant_of
 from aries_nb.model import Secret
 from aries_nb.model.settings import settings
 from aries_nb.net.background import register_fork_aware
