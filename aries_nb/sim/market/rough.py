@@ -100,6 +100,7 @@ class RoughSymbol:
         self._in_seconds = {
             kind: roughness.occurrences("times_in_seconds", f"{symbol} {kind}") for kind in ("quote", "trade")
         }
+        self._delays = {kind: roughness.delays(kind, symbol) for kind in ("quote", "trade")}
         self._waiting: list[tuple[float, Report]] = []
         self._next_size = itertools.cycle(EXTREME_SIZES)
         self.phase: Phase = "open"
@@ -126,7 +127,7 @@ class RoughSymbol:
             quote = quote._replace(bid_price=STUB_BID, ask_price=STUB_ASK)
         elif self._missing.share(now) is not None:
             missing, form = self._missing.choice(MISSING)
-        sent = stamp
+        stamp = sent = self._delays["quote"].made(stamp)
         if self.shown is None or (quote, missing, form) != self.shown[:3]:  # else it is not sent
             sent = stamp // 1000 if self._in_seconds["quote"].is_due(now) else self._ahead_of("quote", stamp)
         self.shown = RoughQuote(quote, missing, form, sent)
@@ -138,6 +139,7 @@ class RoughSymbol:
         `free_number` returns the number of a trade that never was.
         """
         now = made.stamp / 1000
+        made = made._replace(stamp=self._delays["trade"].made(made.stamp))
         found: list[Report] = []
         if self._sizes.is_due(now):
             made = made._replace(size=next(self._next_size))

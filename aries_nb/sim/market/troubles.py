@@ -15,7 +15,7 @@ from aries_nb.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["TROUBLES", "Occurrences", "Roughness", "Spells", "Trouble", "read_troubles"]
+__all__ = ["TROUBLES", "Delays", "Occurrences", "Roughness", "Spells", "Trouble", "read_troubles"]
 
 Trouble: TypeAlias = Literal[
     "missing_sides",
@@ -26,6 +26,7 @@ Trouble: TypeAlias = Literal[
     "cancelled_prints",
     "times_ahead",
     "times_in_seconds",
+    "delays",
     "extreme_prices",
     "extreme_sizes",
     "server_spelling",
@@ -54,6 +55,7 @@ TROUBLES: dict[Trouble, str] = {
     "cancelled_prints": "a trade that never was is sent, and once more under its number with size 0 (assumed)",
     "times_ahead": "a quote or a trade has a time an hour, a day, or a month ahead",
     "times_in_seconds": "a quote or a trade has its time in Unix seconds instead of milliseconds",
+    "delays": "a quote comes 30 to 80 ms after its time, a trade 5 to 30 ms: in another order than they happened",
     "extreme_prices": "two more shares: TINY, at 0.00000873, and CRUDE, at -37.63",
     "extreme_sizes": "trades of 0.375 shares, of 0.00000012, and of 2**60",
     "server_spelling": "aapl and BRK/B are accepted, and answered as AAPL and BRK.B",
@@ -77,6 +79,9 @@ assert tuple(TROUBLES) == get_args(Trouble)
 SPELL_SHARE = 0.15
 #: Share of the streams that are refused.
 REFUSED_SHARE = 1 / 6
+#: How long quotes and trades are on their way, in ms, and for how many ms a delay stays as it is.
+DELAYS_MS = {"quote": (30, 80), "trade": (5, 30)}
+DELAY_STAYS_MS = (100, 400)
 #: An answer hangs for this share of the mean interval.
 HANG_SHARE = 0.75
 
@@ -135,6 +140,10 @@ class Roughness:
         """Return the times at which a trouble happens to a subject: none where the trouble is not chosen."""
         seconds = self.seconds if trouble in self.troubles else 0.0
         return Occurrences(self.rng(f"{trouble} {subject}"), seconds, self._start)
+
+    def delays(self, kind: str, symbol: str) -> Delays:
+        """Return how late the quotes or trades ("quote", "trade") of a symbol are: not at all unless it is chosen."""
+        return Delays(self.rng(f"delays {symbol} {kind}"), DELAYS_MS[kind] if "delays" in self.troubles else (0, 0))
 
     @property
     def hang_seconds(self) -> float:
@@ -200,3 +209,23 @@ class Spells:
     def choice(self, forms: Sequence[T]) -> T:
         """Return one of the forms that a trouble has, the same during a spell."""
         return forms[self._form % len(forms)]
+
+
+class Delays:
+    """How long what is sent about one subject is on its way: between `bounds`, in ms, another time after a while.
+
+    What was made later never overtakes what was made before.
+    """
+
+    def __init__(self, rng: Random, bounds: tuple[int, int]) -> None:
+        self._rng = rng
+        self._bounds = bounds
+        self._until = self._delay = self._newest = 0
+
+    def made(self, now: int) -> int:
+        """Return when that was made which arrives at `now`; both in Unix ms."""
+        if now >= self._until:
+            self._delay = self._rng.randint(*self._bounds)
+            self._until = now + self._rng.randint(*DELAY_STAYS_MS)
+        self._newest = max(self._newest, now - self._delay)
+        return self._newest

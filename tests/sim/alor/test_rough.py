@@ -158,3 +158,18 @@ def test_some_streams_are_refused_while_others_go_on():
         codes += [each["httpCode"] for each in sample.advance(0.1) if "requestGuid" in each]
 
     assert set(codes) == {200, 403}
+
+
+def test_delays_make_the_times_of_quotes_and_trades_older_than_they_are_sent():
+    late = {QUOTES: set(), TRADES: set()}
+    for opcode, name in ((QUOTES, "ob_ms_timestamp"), (TRADES, "timestamp")):
+        sample = sample_of(opcode, "delays")
+        sample.data(opcode, 0.1)  # the snapshot is of the past
+
+        for _ in range(100):
+            times = [each[name] for each in sample.data(opcode, 0.1)]
+            late[opcode] |= {round(sample.now * 1_000 - each) for each in times[-1:]}
+
+    # What is sent within a turn of 0.1 s is stamped within it.
+    assert 30 <= min(late[QUOTES]) <= max(late[QUOTES]) <= 180
+    assert 5 <= min(late[TRADES]) <= max(late[TRADES]) <= 130

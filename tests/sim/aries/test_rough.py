@@ -239,3 +239,17 @@ def test_all_troubles_together_leave_the_messages_readable():
 
     assert len(sample.advance()) > 300
     assert all(json.loads(line) for line in sample.lines)
+
+
+def test_delays_make_the_times_of_quotes_and_trades_older_than_they_are_sent():
+    sample = AriesSample("AAPL", rough="delays")
+    late = {"quote": set(), "trade": set()}
+    sample.advance(0.1)  # the snapshot is of the past
+
+    for _ in range(100):
+        for each in sample.advance(0.2):
+            if each["type"] in late and f"{each['type']}Timestamp" in each["data"]:
+                late[each["type"]].add(each["timestamp"] - each["data"][f"{each['type']}Timestamp"])
+
+    assert 30 <= min(late["quote"]) < 60 < max(late["quote"]) <= 80
+    assert 5 <= min(late["trade"]) < 15 < max(late["trade"]) <= 30

@@ -65,3 +65,22 @@ def test_trouble_that_is_not_chosen_never_happens():
     assert not any(roughness.occurrences("halts", "AAPL").is_due(float(second)) for second in range(300))
     assert not roughness.is_refused("level2 AAPL")
     assert roughness.spelled("brk/b") == "brk/b"
+
+
+@pytest.mark.parametrize(("kind", "least", "most"), [("quote", 30, 80), ("trade", 5, 30)])
+def test_delays_stay_within_their_bounds_and_keep_the_order(kind, least, most):
+    delays = Roughness(frozenset(["delays"]), 1, 20.0).delays(kind, "AAPL")
+    arrived = range(1_000_000, 1_060_000, 7)
+
+    made = [delays.made(each) for each in arrived]
+
+    late = [at - then for at, then in zip(arrived, made, strict=True)]
+    assert least <= min(late) < least + 3 * 7
+    assert most - 3 * 7 < max(late) <= most
+    assert made == sorted(made)
+
+
+def test_nothing_is_late_where_delays_are_not_chosen():
+    delays = Roughness(frozenset(["halts"]), 1, 20.0).delays("quote", "AAPL")
+
+    assert [delays.made(each) for each in (10, 20, 500)] == [10, 20, 500]
