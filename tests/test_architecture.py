@@ -57,7 +57,7 @@ TIMES = {
         "net.websocket", "net.session", "net.events.playback", "net.events.playback_run", "net.events.replay_clock",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
-        "live.card", "live.staleness", "live.account.positions",
+        "live.card", "live.derived.worker", "live.staleness", "live.account.positions",
         "recording.writer", "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {"net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth"},

@@ -31,6 +31,7 @@ from aries_nb.live.arguments import (
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.card import FeedSource
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.endpoints import FeedEndpoints
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
@@ -535,6 +536,7 @@ class Feed(BoundToProcess):
                 window=window,
                 options=options,
                 own_fills=WeakMethod(self._accounts.own_fills),
+                derived_by=DerivedFrame,
             ),
         )
 

@@ -33,6 +33,12 @@ class GapSelection:
         self._closed: int | None = None
         self._own: set[int] = set()  # numbers of gaps that concern this selection's frame alone
 
+    def again(self) -> GapSelection:
+        """Return a selection of the same gaps, which is closed by itself: for what is computed of that frame."""
+        again = GapSelection(self._log, self._places, since=self._made)
+        again._own = self._own
+        return again
+
     def add(self, number: int) -> None:
         """Include gap `number`, which concerns the frame of this selection alone."""
         self._own.add(number)

@@ -14,7 +14,7 @@ from weakref import WeakMethod, WeakSet, WeakValueDictionary
 from aries_nb.errors import BoundToProcess, ClosedError, FeedError, WaitTimeoutError
 from aries_nb.live.callbacks import Callbacks, News, Registrations
 from aries_nb.live.connection import Link
-from aries_nb.live.gaps import Gaps
+from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.waiting import Watch, wait_for, wait_for_async
 from aries_nb.model import Observers, RecordSink
 from aries_nb.model.clock import elapsed
@@ -285,7 +285,7 @@ class StreamedObject(LiveObject):
     """Base class of live objects that subscriptions fill: adds message counts, gaps and callbacks for gaps.
 
     `store` is what the stream fills, `release` ends that stream and must not refer to this object, `name` is shown in
-    errors.
+    errors. `gaps` are its interruptions, None for those of the streams that fill the store.
     """
 
     def __init__(
@@ -296,10 +296,11 @@ class StreamedObject(LiveObject):
         name: str,
         *,
         release: Callable[[], None],
+        gaps: GapSelection | None = None,
     ) -> None:
         super().__init__(link, callbacks, store.watch, name, release=release)
         self._store = store
-        self._gap_selection = link.gaps_of(store)
+        self._gap_selection = gaps or link.gaps_of(store)
         self._gaps = Gaps(self._gap_selection)
 
     @property

@@ -54,13 +54,17 @@ class LatencySamples:
         To be called before the buffer is cleared. Ends the effect of `interrupted`.
         """
         marks = buffer.marks
-        lag = self.now_ns() - marks[0][1]  # of the oldest record; the others waited less
-        self.newest = marks[-1][1]
+        ts = buffer.blocks[-1].ts if buffer.blocks else buffer.ts
+        self.computed(ts[-1], marks[0][1], marks[-1][1])
+
+    def computed(self, ts: int, first: int, last: int) -> None:
+        """Note that rows received from `first` to `last` can be read from now on; `ts` is the last one's, all in ns."""
+        lag = self.now_ns() - first  # of the oldest record; the others waited less
+        self.newest = last
         if self._is_broken:
             self._is_broken = False
-            self.since = marks[0][1]
-        ts = buffer.blocks[-1].ts if buffer.blocks else buffer.ts
-        self._received.append((ts[-1], self.newest))
+            self.since = first
+        self._received.append((ts, last))
         self.visible(lag)
 
     def interrupted(self) -> None:

@@ -23,7 +23,7 @@ from aries_nb.model import (
 from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.model.prices import is_never_zero
 from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
-from aries_nb.store.derived.wide import Ticks
+from aries_nb.store.derived.over_time import Ticks
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
@@ -33,10 +33,9 @@ from aries_nb.store.time_order import TimeOrder
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aries_nb.model import Numbers, Times
     from aries_nb.store.slab import AnyArray
 
-__all__ = ["RollingFrame", "TimeWeightedMean", "time_weighted"]
+__all__ = ["PublishedRows", "RollingFrame"]
 
 MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
 MAX_PENDING = 200_000  # rows that wait in the buffer for a backfill
@@ -53,7 +52,7 @@ _MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 LatestRow: TypeAlias = tuple[int, int, Values]
 
 
-class _PublishedRows(NamedTuple):
+class PublishedRows(NamedTuple):
     """The rows that readers see: those at the positions [start, end) of `slab`, the memory of the columns.
 
     `filled` is how many of all rows written so far came without a message of the stream: inserted from the broker's
@@ -109,9 +108,9 @@ class RollingFrame:
         self._is_backfilling = False
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._order = TimeOrder()
-        self._sorted: tuple[_PublishedRows, SharedFrame] | None = None
+        self._sorted: tuple[PublishedRows, SharedFrame] | None = None
         self._origin = origin
-        self._published = _PublishedRows(self._new_slab(self._first_capacity, origin), 0, 0, 0)
+        self._published = PublishedRows(self._new_slab(self._first_capacity, origin), 0, 0, 0)
 
     # Writing: the network's thread.
 
@@ -167,7 +166,7 @@ class RollingFrame:
                 filled = self.buffer.counted["filled"]
                 if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
                     void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
-            self._published = _PublishedRows(slab, start, end + step, filled, void)
+            self._published = PublishedRows(slab, start, end + step, filled, void)
 
     def begin_backfill(self) -> int:
         """Stop publishing until `backfill` is called with the rows that a gap left out; return the number for it.
@@ -229,7 +228,7 @@ class RollingFrame:
         self.buffer.counted["filled"] += len(newest)
         first = self._first(new, 0, count, 0)
         void = void.moved(len(newest) - slab.base - start)
-        self._published = _PublishedRows(new, first, count, filled + len(newest), void)
+        self._published = PublishedRows(new, first, count, filled + len(newest), void)
         if "trade_id" in new.arrays:
             self._numbers.know(new.codes[:count], new.arrays["trade_id"][:count])
         for lender, codes in lenders:
@@ -261,6 +260,18 @@ class RollingFrame:
         """The number of rows written since the frame was made."""
         slab, _, end, *_ = self._published
         return slab.base + end
+
+    @property
+    def published(self) -> PublishedRows:
+        """The rows that readers see now; never changed, and replaced as a whole."""
+        return self._published
+
+    @property
+    def window(self) -> dict[str, int | None]:
+        """The arguments `limit` and `window_ns` of a frame with a window of the same length."""
+        if self._window_us is None:
+            return {"limit": self._limit, "window_ns": None}
+        return {"limit": None, "window_ns": self._window_us * 1_000}
 
     @property
     def origin(self) -> int:
@@ -440,7 +451,7 @@ class RollingFrame:
 
     # Private.
 
-    def _newest_rows(self, view: _PublishedRows, count: int) -> NDArray[np.intp]:
+    def _newest_rows(self, view: PublishedRows, count: int) -> NDArray[np.intp]:
         """Return the positions of the `count` newest rows that count and have a credible time, oldest first."""
         slab, start, end, _, void = view
         wanted = count + len(void.numbers)
@@ -556,42 +567,3 @@ class RollingFrame:
             step = int(inside.argmax())
             start += step if inside[step] else stop - start
         return start
-
-
-class TimeWeightedMean(NamedTuple):
-    """The mean of a column over time; NaN without a value.
-
-    `gaps` is the number of gaps within that time, `unknown_us` how much of the time they leave out, in us.
-    """
-
-    mean: float
-    gaps: int
-    unknown_us: int
-
-
-def time_weighted(ts: Times, received: Times, values: Numbers, gaps: Iterable[int]) -> TimeWeightedMean:
-    """Return the mean of values that hold from one row to the next, weighted by time; times in us.
-
-    Times are in ns. Rows are in the order of arrival; a late one counts from its own `ts`, and of several with one `ts`
-    the last counts. A NaN value has no weight. `gaps` are the starts of gaps by the clock of `received`: the value that
-    held then is known up to that time only. Where no time passes, the mean is the last value.
-    """
-    order = np.argsort(ts, kind="stable")
-    # A gap is located by time of receipt, since the exchange's clock may differ; a late row must not locate it too
-    # early.
-    ts, received, values = ts[order], np.maximum.accumulate(received[order]), values[order]
-    known = np.diff(ts)
-    lasted = int(known.sum())
-    touched = 0
-    for begin in gaps:
-        place = int(np.searchsorted(received, begin, side="right")) - 1
-        if 0 <= place < len(known):
-            touched += 1
-            known[place] = min(known[place], begin - received[place])
-    unknown = lasted - int(known.sum())
-    held, is_number = values[:-1], ~np.isnan(values[:-1])
-    weights = known[is_number].astype("float64")
-    if weights.sum() > 0:
-        return TimeWeightedMean(float(np.average(held[is_number], weights=weights)), touched, unknown)
-    numbers = values[~np.isnan(values)]
-    return TimeWeightedMean(float(numbers[-1]) if len(numbers) else float("nan"), touched, unknown)

@@ -28,7 +28,7 @@ NAMES = {
         " record reference state stats streams tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} candles chart charts corrections df evicted lag last latest misdated received silent tail"
+        f"{STREAMED} assign candles chart charts corrections df evicted lag last latest misdated received silent tail"
         " time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",

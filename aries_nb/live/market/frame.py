@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
-from weakref import WeakMethod
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, Literal, Self
+from weakref import WeakSet, ref
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.errors import GapError, UsageError
+from aries_nb.errors import ClosedError, GapError, UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
-from aries_nb.live.gaps import GapSelection
-from aries_nb.live.live_object import StreamedObject
-from aries_nb.live.market.day_figures import DayFigures
-from aries_nb.live.market.instruments import TradingState
+from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol
+from aries_nb.live.live_object import LiveRegistry
+from aries_nb.live.market.frame_views import FrameViews, OwnFills
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import (
     MISSING,
     NOT_A_TIME,
-    BoardData,
     Column,
-    FillMark,
-    FrameRows,
-    GapSpan,
     Kind,
-    PrintsData,
     RecordSink,
 )
-from aries_nb.model.settings import Engine, checked_engine
-from aries_nb.net.events.exchange_clock import ExchangeClock
-from aries_nb.store import LatencySamples, RollingFrame
-from aries_nb.store.derived.wide import MOST_INSTANTS, instants, wide
-from aries_nb.store.rolling import time_weighted
+from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
+from aries_nb.store.derived.row_by_row import AssignedColumn
 from aries_nb.store.values import utc_times
 
-if TYPE_CHECKING:
-    from aries_nb.widgets import Board, Candles, Chart, LightChart, Tape
+__all__ = ["LiveFrame"]
 
-__all__ = ["FrameSource", "LiveFrame"]
-
-
-# A weak reference: a frame must not keep the accounts of its feed alive.
-OwnFills: TypeAlias = "WeakMethod[Callable[[Collection[str]], list[FillMark]]]"
+SHOWN_SYMBOLS = 10
 
 
-class LiveFrame(StreamedObject):
+class LiveFrame(FrameViews):
     """The newest rows of one kind for some symbols, kept current in the background as a rolling DataFrame.
 
     Index `ts` (exchange time, UTC), columns `received` (local receipt, UTC), `symbol` (str) and the fields:
@@ -58,7 +42,8 @@ class LiveFrame(StreamedObject):
     counts lots. Any thread may read. `window` is `limit` (rows) or `window_ns` (ns) of the `RollingFrame`; `options`
     (pairs of name and text) are sent with the subscriptions. It begins with the rows that open frames of the feed have
     of the same symbols, fields and options; they count as `filled`, and as rows that have arrived. `own_fills`
-    refers to the function with the user's fills in some symbols, None where there is none.
+    refers to the function with the user's fills in some symbols, None where there is none. `derived_by` makes the
+    frames that are computed from this one and others.
     """
 
     def __init__(
@@ -72,8 +57,10 @@ class LiveFrame(StreamedObject):
         window: dict[str, int | None],
         options: tuple[tuple[str, str], ...] = (),
         own_fills: OwnFills | None = None,
+        derived_by: Callable[[Sequence[LiveFrame], Plan], LiveFrame],
     ) -> None:
         self._own_fills = own_fills
+        self._derived_by = derived_by
         self.kind = kind
         self.symbols = tuple(symbols)
         self._tape = link.tape(kind, symbols, columns, options=options, takes_over=True, **window)
@@ -81,8 +68,6 @@ class LiveFrame(StreamedObject):
         release = partial(link.release, self._tape)
         super().__init__(link, callbacks, self._tape, f"{kind} {shown}", release=release)
         self._staleness = Staleness(self._tape, link, self._gap_selection)
-        self._day: DayFigures | None = None  # both None until the first board
-        self._states: TradingState | None = None
 
     @property
     def df(self) -> pd.DataFrame:
@@ -276,105 +261,13 @@ class LiveFrame(StreamedObject):
         """
         return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
 
-    def chart(
-        self,
-        *columns: str,
-        symbols: Sequence[str] | None = None,
-        height: int = 320,
-        engine: Engine | None = None,
-    ) -> Chart | LightChart:
-        """Return a live line chart of these columns.
-
-        By default bid and ask, or the trade price; of an index, which has no bid and ask, the last price. `symbols`
-        None shows all of the frame; `height` is in pixels. `engine` is "plotly", a figure to be styled, or "light", a
-        canvas for many charts on a page; None for `settings.engine`. Raises UsageError for an unknown column, symbol or
-        engine.
-        """
-        from aries_nb.widgets import Chart, LightChart, LightLines
-
-        names = columns or self._usual_columns()
-        self._known_numbers(names)
-        for symbol in symbols or ():
-            self._known_symbol(symbol)
-        chosen = None if symbols is None else tuple(symbols)
-        title = f"{self.kind} · {', '.join(chosen or self.symbols)}"
-        drawn_by = checked_engine(engine)
-
-        def make() -> Chart | LightChart:
-            if drawn_by == "plotly":
-                return Chart(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
-            lines = LightLines(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
-            return LightChart(self._source, [lines])
-
-        return self._view(("chart", names, chosen, height, drawn_by), make)
-
-    def charts(
-        self,
-        *columns: str,
-        symbols: Sequence[str] | None = None,
-        every: str | None = None,
-        across: int = 3,
-        height: int = 200,
-    ) -> LightChart:
-        """Return one live sheet with a light chart for each symbol, at most 40, whose crosshairs move together.
-
-        The columns are drawn as lines, by default as in `chart`; or the price as candles of length `every`, as in
-        `candles`, with at most one column. `symbols` None shows all of the frame, `across` is the number of charts side
-        by side where there is room, `height` that of each in pixels. Raises UsageError for an unknown column or symbol,
-        for columns that `every` cannot use, and for fewer than 1 across.
-        """
-        from aries_nb.widgets import LightCandles, LightChart, LightLines
-
-        checked_count(across, "across", "charts")
-        if every is not None and len(columns) > 1:
-            raise UsageError(f"candles of {len(columns)} columns", advice="Pass at most one column with `every`.")
-        names = columns or self._usual_columns()
-        self._known_numbers(names)
-        chosen = tuple(map(self._known_symbol, self.symbols if symbols is None else symbols))
-        column = columns[0] if columns else None
-        source = self._source
-
-        def make() -> LightChart:
-            parts = [
-                LightLines(source, names, symbols=[symbol], title=symbol, height=height, or_last=not columns)
-                if every is None
-                else LightCandles(source, every, symbol=symbol, column=column, height=height)
-                for symbol in chosen
-            ]
-            return LightChart(source, parts, across=min(across, len(parts)))
-
-        return self._view(("charts", names, chosen, every, across, height), make)
-
-    def candles(
-        self,
-        every: str = "5s",
-        *,
-        symbol: str | None = None,
-        column: str | None = None,
-        engine: Engine | None = None,
-    ) -> Candles | LightChart:
-        """Return live candles of one symbol (None: the first), each over `every`, a pandas offset such as "5s".
-
-        `column` is the price to use; None for the trade's, else the middle of bid and ask where both are believable,
-        and of an index, which has none, the last price. `engine` is "plotly" or "light", as in `chart`; None for
-        `settings.engine`. Raises UsageError for an unknown symbol, column or engine.
-        """
-        from aries_nb.widgets import Candles, LightCandles, LightChart
-
-        shown = self._known_symbol(symbol)
-        if column is not None:
-            self._known_numbers((column,))
-        drawn_by = checked_engine(engine)
-
-        def make() -> Candles | LightChart:
-            if drawn_by == "plotly":
-                return Candles(self._source, every=every, symbol=shown, column=column)
-            return LightChart(self._source, [LightCandles(self._source, every, symbol=shown, column=column)])
-
-        return self._view(("candles", every, shown, column, drawn_by), make)
-
     def close(self) -> None:
-        """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""
+        """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable.
+
+        What is computed from this frame is closed with it.
+        """
+        for each in list(self._dependents):
+            each.close()
         super().close()
         for companion in (self._day, self._states):
             if companion is not None:
@@ -383,15 +276,65 @@ class LiveFrame(StreamedObject):
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
 
+    __iter__ = None  # not over `__getitem__`; a frame's symbols are `symbols`, its rows `df`
+
+    def __getitem__(self, key: str) -> LiveFrame:
+        """Return the part of a symbol, `quotes["AAPL"]`, as a live frame, which has rows of its own.
+
+        Raises UsageError for a symbol that is not in this frame.
+        """
+        if key in self.symbols and len(self.symbols) == 1:
+            return self
+        if key not in self.symbols:
+            near = f"It has {', '.join(map(repr, self.symbols[:SHOWN_SYMBOLS]))}."
+            raise UsageError(f"{key!r} is no symbol of this frame", advice=near)
+        return self._derive(("symbol", key), lambda: of_symbol(self._tape, key, self._name))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.symbols)
+
+    def assign(self, **columns: AssignedColumn) -> LiveFrame:
+        """Return a live frame with these columns more, each a function of a DataFrame of the newest rows, or a value.
+
+        `quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2)`. As in pandas a later function may use the
+        columns of those before, and a column may be replaced. Row by row only: the DataFrame has any number of rows, in
+        the order of arrival, columns as in `df`. Functions that depend on other rows (diff, cumsum, shift, rank, a
+        mean) raise UsageError; they are found by computing batches in two halves, at first or with later rows. Where a
+        function raises later, the values of that row are missing and `error` says why. A call with the same code, and
+        the same values that it uses, returns the same frame; another function makes another frame.
+
+        Raises UsageError also for no function and where it raises for the rows that are there.
+        """
+        key = ("assign", tuple((name, function_key(function)) for name, function in columns.items()))
+        return self._derive(key, lambda: assigned(self._tape, columns, self._name))
+
     # Inside.
 
+    @cached_property
+    def _dependents(self) -> WeakSet[LiveFrame]:
+        """The open frames that are computed from this one."""
+        return WeakSet()
+
+    @cached_property
+    def _derivations(self) -> LiveRegistry:
+        """The frames that calls of this one's methods have returned."""
+        own = ref(self)
+
+        def check() -> None:
+            frame = own()
+            if frame is not None and not frame.is_open:
+                raise ClosedError(f"{frame._name} is closed", advice="Ask the feed for it again.")  # noqa: SLF001 - of this class
+
+        return LiveRegistry(check)
+
     @property
-    def _source(self) -> FrameSource:
-        source = FrameSource(
-            self, self._tape, self._link, self._staleness, self._gap_selection, self._day, self._states, self._own_fills
-        )
-        self._sources.add(source)
-        return source
+    def _depth(self) -> int:
+        """How many frames are between this one and a stream; a hook."""
+        return 0
+
+    def _derive(self, key: object, plan: Callable[[], Plan], *others: LiveFrame) -> LiveFrame:
+        """Return the frame that is computed from this one and `others`; the same for an equal key while it is open."""
+        return self._derivations.same(key, lambda: self._derived_by((self, *others), plan()))
 
     @property
     def _stores(self) -> tuple[RecordSink, ...]:
@@ -416,21 +359,6 @@ class LiveFrame(StreamedObject):
 
         return news
 
-    def _first_view(self) -> Board | Tape:
-        from aries_nb.widgets import Board, Tape
-
-        if self.kind == "trades" and any(column.name == "price" for column in self._tape.columns):
-            whose = self.symbols[0] if len(self.symbols) == 1 else f"of {len(self.symbols)} symbols"
-            return self._view("tape", lambda: Tape(self._source, title=f"Trades {whose}"))
-
-        def make() -> Board:
-            if self.kind == "quotes" and self._day is None:
-                self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
-            self._states = self._states or TradingState(self._link, self.symbols)
-            return Board(self._source, title=self.kind)
-
-        return self._view("board", make)
-
     def _check(self) -> None:
         self._check_coming()
         super()._check()
@@ -446,153 +374,6 @@ class LiveFrame(StreamedObject):
     @property
     def _is_refused(self) -> bool:
         return not self._tape.version and self._link.is_refused(self._tape)
-
-    def _known_symbol(self, symbol: str | None) -> str:
-        if symbol is not None and symbol not in self.symbols:
-            raise UsageError(f"{symbol!r} is not in this frame", advice=f"It has {', '.join(self.symbols)}.")
-        return symbol or self.symbols[0]
-
-    def _usual_columns(self) -> tuple[str, ...]:
-        numbers = [column.name for column in self._tape.columns if column.type == "number"]
-        usual = [name for name in ("bid_price", "ask_price", "price") if name in numbers]
-        return tuple(usual or numbers[:1])
-
-    def _known_numbers(self, names: Sequence[str]) -> None:
-        numbers = [column.name for column in self._tape.columns if column.type == "number"]
-        for name in names:
-            if name not in numbers:
-                raise UsageError(f"{name!r} is no number column of this frame", advice=f"It has {', '.join(numbers)}.")
-
-
-class FrameSource:
-    """The data of a live frame for views and other live objects; keeps the frame from being garbage-collected.
-
-    Any thread.
-    """
-
-    def __init__(
-        self,
-        frame: LiveFrame,
-        tape: RollingFrame,
-        link: Link,
-        staleness: Staleness,
-        gaps: GapSelection,
-        day: DayFigures | None = None,
-        states: TradingState | None = None,
-        own_fills: OwnFills | None = None,
-    ) -> None:
-        self._own_fills = own_fills
-        self.symbols = frame.symbols
-        self._frame = frame
-        self._tape = tape
-        self._link = link
-        self._staleness = staleness
-        self._gaps = gaps
-        self._day = day
-        self._states = states
-
-    @property
-    def link(self) -> Link:
-        """The endpoint that the rows come from."""
-        return self._link
-
-    @property
-    def clock(self) -> ExchangeClock:
-        """The market time, by which the ages of rows count."""
-        return self._link.clock
-
-    @property
-    def lags(self) -> LatencySamples:
-        """The latency samples of the frame, to which views add the times when a row was painted."""
-        return self._tape.lags
-
-    @property
-    def version(self) -> int:
-        """A number that grows with every row, and changes with the state of the feed."""
-        rows = self._tape.version + sum(each.version for each in (self._day, self._states) if each is not None)
-        return 2 * rows + (not self._frame.is_live)
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` after each change, on the network's thread; it must return at once.
-
-        Returns a function that ends the calls.
-        """
-        return self._tape.watch(callback)
-
-    def rows(self, first: int) -> FrameRows:
-        """Return the rows in the window from number `first` on as arrays.
-
-        Rows are numbered from 0 since the frame was made.
-        """
-        return self._tape.rows(first)
-
-    def prints(self, first: int, most: int) -> PrintsData:
-        """Return the rows from number `first` on as prints, of these the newest `most`; only of a frame of trades."""
-        rows, end = self._tape.frame_since(first)
-        rows = rows.tail(most)
-        texts = {name: rows[name].astype("str").tolist() for name in ("symbol", "side", "venue") if name in rows}
-        nothing = [""] * len(rows)
-        return PrintsData(
-            end=end,
-            ts=pd.DatetimeIndex(rows.index).as_unit("us").asi8.tolist(),
-            symbol=texts.get("symbol", nothing),
-            price=rows["price"].tolist(),
-            size=rows["size"].tolist() if "size" in rows else [math.nan] * len(rows),
-            side=texts.get("side", nothing),
-            source=rows["source"].astype("str").tolist() if "source" in rows else nothing,
-            venue=texts.get("venue", nothing),
-            received_ns=max((row[1] for row in self._tape.latest() if row is not None), default=0),
-            rejected=self.refused(),
-            is_stale=not self._frame.is_live,
-            origin=self._tape.origin,
-        )
-
-    def board(self) -> BoardData:
-        """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""
-        data = self._tape.board(is_stale=not self._frame.is_live, rejected=self.refused())
-        data = replace(data, stale=self.stale())
-        if self._states is not None:
-            data = replace(data, states=self._states.by_symbol(), market=self._states.market)
-        return data if self._day is None else self._day.with_figures(data)
-
-    def newest(self) -> BoardData:
-        """Return the newest numbers of each symbol, without what only a quote board shows."""
-        return self._tape.board(is_stale=not self._frame.is_live)
-
-    def trading_state(self) -> str:
-        """Return in a few words what does not trade as usual, the market or a symbol, if that is known; else ""."""
-        if self._states is None:
-            return self._link.hours.market_state(self._link.market_status)
-        halted = [f"{symbol} {state}" for symbol, state in self._states.by_symbol().items()]
-        return ", ".join(text for text in (self._states.market, *halted) if text)
-
-    def stale(self) -> tuple[str, ...]:
-        """Return the symbols whose newest row is not current; all of them while the feed is not live."""
-        if not self._frame.is_live:
-            return self.symbols
-        flags = self._staleness.stale(self._link.clock.now_ns())
-        refused = self.refused()
-        return tuple(
-            symbol for symbol, flag in zip(self.symbols, flags.tolist(), strict=True) if flag or symbol in refused
-        )
-
-    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
-        """Return the user's newest fills in these symbols, of the accounts whose fills are in use."""
-        ask = None if self._own_fills is None else self._own_fills()
-        return [] if ask is None else ask(symbols)
-
-    def refused(self) -> dict[str, str]:
-        """Return the symbols that the server refuses, each with the reason in one or two words."""
-        refused = self._link.refused(self._tape).items()
-        return {each.symbol: "unknown symbol" if why.is_unknown_symbol else "refused" for each, why in refused}
-
-    def from_before_a_gap(self) -> frozenset[str]:
-        """Return the symbols whose newest row is from before a gap that was not filled."""
-        return self._staleness.from_before_a_gap()
-
-    def gap_spans(self) -> tuple[GapSpan, ...]:
-        """Return the time spans of the gaps that were not filled, oldest first."""
-        return self._gaps.spans()
 
 
 def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:

@@ -27,6 +27,7 @@ from aries_nb.errors import (
 from aries_nb.live.arguments import checked_columns, checked_count, checked_window
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import QUOTE_COLUMNS, BoardData, RecordSink
@@ -142,7 +143,9 @@ class OptionChain(LiveObject):
         def frame(symbols: Sequence[str], fields: Sequence[str] | None, rows: int) -> LiveFrame:
             columns = checked_columns(fields, known, QUOTE_COLUMNS)
             window = checked_window(None, rows)
-            return LiveFrame(link, callbacks, "quotes", symbols, columns=columns, window=window)
+            return LiveFrame(
+                link, callbacks, "quotes", symbols, columns=columns, window=window, derived_by=DerivedFrame
+            )
 
         self._underlying: LiveFrame | None = None
         # It need not be a symbol with quotes of its own.

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store.derived.wide import Ticks, instants, wide
+from aries_nb.store.derived.over_time import Ticks, instants, wide
 
 SECOND = 1_000_000
 NAN = math.nan

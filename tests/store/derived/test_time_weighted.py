@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store.rolling import TimeWeightedMean, time_weighted
+from aries_nb.store.derived.over_time import TimeWeightedMean, time_weighted
 
 NAN = math.nan
 

@@ -1,0 +1,142 @@
+"""Derived frames of a feed: one symbol's part and columns more, as live frames like any other."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import pandas as pd
+import pytest
+
+import aries_nb as anb
+from aries_nb.live import Feed
+from tests.net.patience import eventually
+
+
+def mid(df: pd.DataFrame) -> pd.Series:
+    return (df.bid_price + df.ask_price) / 2
+
+
+def test_a_derived_frame_is_a_live_frame_like_any_other(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT", rows=500)
+    mids = quotes.assign(mid=mid, name=lambda df: df.symbol.str.lower())
+    seen: list[pd.DataFrame] = []
+    mids.on_update(seen.append)
+    mids.wait(rows=1_200, timeout=20)
+    apple = mids["AAPL"]
+
+    eventually(lambda: sum(map(len, seen)) > 1_000)
+    frame = mids.df
+    assert list(frame.columns) == [*quotes.df.columns, "mid", "name"]
+    assert frame["mid"].equals(mid(frame))
+    assert set(frame["name"]) == {"aapl", "msft"}
+    assert 0 < len(frame) <= 500
+    assert mids.latest["mid"].between(1, 1e6).all()
+    assert apple.symbols == ("AAPL",)
+    assert set(apple.df["symbol"]) == {"AAPL"}
+    assert apple["AAPL"] is apple
+    assert mids.ledger.sources[quotes._name].received >= mids.ledger.received > 0
+    assert len(pd.DataFrame(mids.wide("mid", every="50ms"))) > 0
+
+
+def test_a_reader_sees_all_rows_that_the_source_has(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT", rows=1_000)
+    part = quotes.assign(mid=mid)["AAPL"]
+    for _ in range(20):
+        newest = quotes["AAPL"].received
+        assert part.received >= newest
+
+
+def test_the_same_call_returns_the_same_frame(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    factor = 2
+
+    def twice(factor: float) -> anb.LiveFrame:
+        return quotes.assign(x=lambda df: df.bid_price * factor)
+
+    assert quotes["MSFT"] is quotes["MSFT"]
+    assert twice(factor) is twice(factor)
+    assert twice(3.0) is not twice(2.0)
+    assert quotes.assign(x=1.0) is not quotes.assign(x=2.0)
+
+
+def test_a_source_closes_what_is_computed_from_it(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50, timeout=10)
+    part = quotes.assign(mid=mid)["AAPL"]
+    before = len(part.df)
+    quotes.close()
+
+    assert not part.is_open
+    assert len(part.df) >= before > 0
+    with pytest.raises(anb.ClosedError, match="which it is computed from, is closed"):
+        part.wait(rows=10**9, timeout=5)
+    with pytest.raises(anb.ClosedError):
+        quotes.assign(mid=mid)
+
+
+def test_a_derived_frame_closes_alone(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    part = quotes["AAPL"]
+    part.close()
+
+    assert quotes.is_open
+    assert quotes["AAPL"] is not part
+    assert quotes["AAPL"].wait(rows=10, timeout=10).is_live
+
+
+def test_a_derived_frame_keeps_its_source_and_is_collected_without_a_user(feed: Feed) -> None:
+    part = weakref.ref(feed.quotes("AAPL", "MSFT")["AAPL"])
+    eventually(lambda: gc.collect() >= 0 and part() is None)
+    kept = feed.quotes("AAPL", "MSFT").assign(mid=mid)
+    gc.collect()
+    kept.wait(rows=10, timeout=10)
+    assert kept.is_live
+
+
+def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    fails = threading.Event()
+
+    def fragile(df: pd.DataFrame) -> pd.Series:
+        if fails.is_set():
+            raise ZeroDivisionError("by hand")
+        return df.bid_price
+
+    bad, good = quotes.assign(x=fragile), quotes.assign(mid=mid)
+    fails.set()
+    newest = bad.received + 200
+    bad.wait(rows=newest, timeout=20)
+    good.wait(rows=newest, timeout=20)
+
+    assert bad.df["x"].tail(50).isna().all()
+    assert "ZeroDivisionError: by hand" in repr(bad)
+    assert bad.ledger.errors > 0
+    assert good.df["mid"].notna().all()
+    fails.clear()
+    eventually(lambda: bad.df["x"].iloc[-1] > 0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "no column"),
+        ({"symbol": mid}, "cannot be assigned"),
+        ({"x": [1, 2]}, "is no function"),
+        ({"x": lambda df: df.nothing}, "raised AttributeError"),
+        ({"x": lambda df: df.bid_price.diff()}, "depends on other rows"),
+    ],
+)
+def test_wrong_functions_are_refused(feed: Feed, columns: dict, message: str) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    with pytest.raises(anb.UsageError, match=message):
+        quotes.assign(**columns)
+
+
+def test_an_unknown_symbol_is_refused_and_a_frame_is_not_iterated_over(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    with pytest.raises(anb.UsageError, match="no symbol of this frame"):
+        quotes["TSLA"]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(quotes)
+    assert quotes._ipython_key_completions_() == ["AAPL", "MSFT"]

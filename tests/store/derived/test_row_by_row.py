@@ -1,0 +1,181 @@
+"""Frames with a row for each row of their source: one symbol's part, columns more."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aries_nb.model import TRADE_COLUMNS, Column
+from aries_nb.store import RollingFrame
+from aries_nb.store.derived.row_by_row import Assigned, DependsOnOtherRows, OfSymbol, tried
+from tests.store.derived.streams import SYMBOLS, Row, add, cuts, derived, rows_of, streams
+
+COLUMNS = (Column("price"), Column("side", "text"), Column("trade_id", "integer"), Column("size"))
+FUNCTIONS = {"double": lambda df: df.price * 2, "of": lambda df: df.symbol + "/" + df.side}
+TYPES = {"double": "number", "of": "text"}
+
+
+def values(row: Row, number: int, *, size: float = 1.0) -> tuple[object, ...]:
+    return (math.nan if row[2] is None else row[2], "buy" if number % 3 else "", number, size)
+
+
+def played(
+    rows: list[Row], ends: list[int], corrected: list[int], limit: int = 1_000
+) -> tuple[RollingFrame, derived, derived]:
+    """A frame of trades, of which some are corrected or cancelled later, with two derived ones, cut at `ends`."""
+    source = rows_of(COLUMNS, limit=limit)
+    double, part = (
+        derived(source, Assigned(COLUMNS, SYMBOLS, FUNCTIONS, TYPES)),
+        derived(source, OfSymbol(COLUMNS, SYMBOLS, "B")),
+    )
+    seq = 0
+    for place, row in enumerate(rows):
+        seq += 1
+        add(source, seq, row[0], row[1], values(row, place + 1))
+        if place in corrected and place:
+            old = place - 1 - place % 3 if place > 3 else 0
+            seq += 1
+            size = 0.0 if place % 2 else 2.0
+            add(source, seq, rows[old][0], rows[old][1], values((0, 0, 50.0), old + 1, size=size))
+        if place in ends:
+            source.publish()
+            double.advance()
+            part.advance()
+    source.publish()
+    double.advance()
+    part.advance()
+    return source, double, part
+
+
+@settings(max_examples=25)
+@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4), limit=st.sampled_from([5, 1_000]))
+def test_rows_are_those_of_pandas_on_the_final_frame(rows, ends, corrected, limit) -> None:
+    source, double, part = played(rows, ends, corrected, limit)
+    final = source.frame()
+
+    found = double.frame()
+
+    pd.testing.assert_series_equal(found["double"], final["price"] * 2, check_names=False)
+    assert found["of"].tolist() == (final["symbol"] + "/" + final["side"]).tolist()
+    pd.testing.assert_frame_equal(found[final.columns], final)
+    if limit > len(rows):
+        pd.testing.assert_frame_equal(
+            part.frame().drop(columns="symbol"), final[final["symbol"] == "B"].drop(columns="symbol")
+        )
+
+
+@settings(max_examples=25)
+@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+def test_what_is_visible_does_not_depend_on_cuts(rows, ends, corrected) -> None:
+    _, *once = played(rows, [], corrected)
+    _, *often = played(rows, ends, corrected)
+
+    assert [each.exact() for each in once] == [each.exact() for each in often]
+
+
+def test_rows_that_left_the_window_before_they_were_read_are_not_missed() -> None:
+    source = rows_of([Column("price")], limit=10)
+    mids = derived(
+        source, Assigned(source.columns, SYMBOLS, {"x": lambda df: df.price}, {"x": "number"}), limit=100_000
+    )
+    for seq in range(9_000):
+        add(source, seq + 1, 0, seq * 1_000_000, (seq + 1.0,))
+        if seq % 4_000 == 3_999:
+            source.publish()
+            mids.advance()
+    source.publish()
+    mids.advance()
+
+    assert mids.frame()["x"].tolist() == list(map(float, range(1, 9_001)))
+
+
+def test_rows_that_are_gone_are_counted_as_missed() -> None:
+    source = rows_of([Column("price")], limit=10)
+    mids = derived(source, OfSymbol(source.columns, SYMBOLS, "A"), limit=100_000)
+    for seq in range(20_000):
+        add(source, seq + 1, 0, seq * 1_000_000, (float(seq),))
+        source.publish()
+    new = mids.reader.take()
+
+    assert sum(piece.missed for piece in new) + sum(map(len, new)) == 20_000
+    assert sum(piece.missed for piece in new) > 0
+
+
+def test_a_frame_begins_anew_with_its_source() -> None:
+    source = rows_of(TRADE_COLUMNS)
+    part = derived(source, OfSymbol(source.columns, SYMBOLS, "A"))
+    add(source, 1, 0, 0, (1.0, 1.0, "buy", 7, "X", "live"))
+    source.publish()
+    part.advance()
+    source.restart()
+    part.advance()
+    assert len(part.store) == 0
+    add(source, 1, 0, 0, (2.0, 1.0, "sell", 7, "Y", "live"))
+    source.publish()
+    part.advance()
+
+    assert part.frame()[["price", "side", "venue"]].to_numpy().tolist() == [[2.0, "sell", "Y"]]
+    assert part.store.origin > 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda df: df.price.diff(),
+        lambda df: df.price.pct_change(),
+        lambda df: df.price.cumsum(),
+        lambda df: df.price.shift(),
+        lambda df: df.price.shift(-1),
+        lambda df: df.price.rank(),
+        lambda df: df.price - df.price.mean(),
+        lambda df: df.price.ffill().where(df.index > df.index[0]),
+        lambda df: np.arange(len(df)),
+    ],
+)
+def test_functions_that_depend_on_other_rows_are_found_before_there_is_a_row(function) -> None:
+    with pytest.raises(DependsOnOtherRows):
+        tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"x": function})
+
+
+def test_a_function_that_turns_out_to_depend_on_others_raises_with_later_rows() -> None:
+    source = rows_of([Column("price")])
+    machine = Assigned(
+        source.columns, SYMBOLS, {"x": lambda df: df.price.where(df.price > 200, df.price.mean())}, {"x": "number"}
+    )
+    frame = derived(source, machine)
+    for seq, price in enumerate((1.0, 2.0, 250.0, 4.0)):
+        add(source, seq + 1, 0, seq, (price,))
+    source.publish()
+
+    with pytest.raises(DependsOnOtherRows):
+        frame.advance()
+
+
+@pytest.mark.parametrize("ends", [[], [10, 11, 33], list(range(60))])
+def test_where_a_function_raises_that_row_alone_is_missing(ends) -> None:
+    def picky(df: pd.DataFrame) -> pd.Series:
+        if (df.price == 13).any():
+            raise ZeroDivisionError
+        return df.price
+
+    source = rows_of([Column("price")])
+    machine = Assigned(source.columns, SYMBOLS, {"x": picky, "text": "t"}, {"x": "number", "text": "text"})
+    frame = derived(source, machine)
+    prices = [1.0 + number % 20 for number in range(60)]
+    for place, price in enumerate(prices):
+        add(source, place + 1, 0, place, (price,))
+        if place in ends:
+            source.publish()
+            frame.advance()
+    source.publish()
+    frame.advance()
+
+    found = frame.frame()
+    assert np.array_equal(found["x"], [math.nan if price == 13 else price for price in prices], equal_nan=True)
+    assert found["text"].tolist() == ["" if price == 13 else "t" for price in prices]
+    assert (machine.errors, type(machine.error)) == (3, ZeroDivisionError)
