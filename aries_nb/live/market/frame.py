@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from weakref import WeakSet, ref
 
 import numpy as np
@@ -28,6 +28,9 @@ from aries_nb.model import (
 from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
 from aries_nb.store.derived.row_by_row import AssignedColumn
 from aries_nb.store.values import utc_times
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["LiveFrame"]
 
@@ -289,6 +292,12 @@ class LiveFrame(FrameViews):
             near = f"It has {', '.join(map(repr, self.symbols[:SHOWN_SYMBOLS]))}."
             raise UsageError(f"{key!r} is no symbol of this frame", advice=near)
         return self._derive(("symbol", key), lambda: of_symbol(self._tape, key, self._name))
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NDArray[np.object_]:
+        """Return an array with this object: numpy would take what has items for a sequence of them."""
+        own = np.empty((), "object")
+        own[()] = self
+        return own
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self.symbols)
