@@ -45,8 +45,10 @@ Side = Literal["buy", "sell", "unknown"]
 ColumnType = Literal["number", "text", "time", "integer", "decimal"]
 State = Literal["connecting", "live", "reconnecting", "failed", "closed"]
 # Why a stream broke: the connection was cut, or received nothing; we read too slowly; the session or its token ended;
-# the server announced that it restarts; this process stalled.
-Cause = Literal["cut", "silence", "overload", "token", "restart", "pause", "given up", "recording"]
+# the server announced that it restarts; this process stalled; of a room, the way to its server or the publisher.
+Cause = Literal[
+    "cut", "silence", "overload", "token", "restart", "pause", "given up", "recording", "room", "publisher gone"
+]
 # Why a message is no new row: it repeats an earlier one; it holds no row, or rows from before the subscription; it
 # cannot be decoded; a newer state replaced it before it was written. "filled" is a row without a message: copied from
 # another frame, or from history.

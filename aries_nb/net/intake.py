@@ -228,6 +228,39 @@ class Intake:
             self._count(notice)
         return 0
 
+    def take_numbered(self, sink: RecordSink, blocks: Sequence[StoreBlock], *, octets: int, received: int) -> None:
+        """Append records that have their arrival numbers and times of receipt already, as one message of `octets`.
+
+        `received` is when they came here, in ns since the epoch. Readers see the records after `publish`.
+        """
+        self._took(octets, received)
+        for block in blocks:
+            sink.buffer.add_block(block)
+            self.records += len(block.ts)
+        if blocks:
+            self._fresh[sink] = None
+            self._lag([received - blocks[-1].ts[-1]])
+
+    def take_state(self, route: Route, ts: int, values: Values, at: int, *, octets: int, received: int) -> None:
+        """Append one record that was first received `at` another place, as `take_numbered` does; times in ns."""
+        self._took(octets, received)
+        buffer = route.sink.buffer
+        buffer.number(0)
+        buffer.add(route.code, ts, values)
+        buffer.mark(at)
+        self.records += 1
+        self._fresh[route.sink] = None
+
+    def count(self, notice: Counted | Unreadable) -> None:
+        """Count what is no record."""
+        self._count(notice)
+
+    def _took(self, octets: int, received: int) -> None:
+        self.frames += 1
+        self.messages += 1
+        self.octets += octets
+        self._received = received, self._arrivals.clock.base
+
     def _add(self, block: Block, first: int, received: int) -> None:
         """Append a block to the buffers of its sinks; `first` is the arrival number of the first record of its read."""
         known, targets = self._targets_of.get(id(block.subscriptions), ((), ()))

@@ -149,6 +149,22 @@ class GapLog:
             if gap is not None:
                 self._gaps[number] = replace(gap, started=max(gap.started, at))
 
+    def copied(self, gap: Gap, number: int | None) -> int:
+        """Have a gap of another log here, as gap `number`, or as a new one where that is None; return its number."""
+        with self._lock:
+            if number is None:
+                number = self.count
+                self._add(gap)
+                if " " not in gap.stream:
+                    self.counts[gap.stream] += 1
+                self._trim()
+            elif number in self._gaps and self._gaps[number] != replace(gap, number=number):
+                self._gaps[number] = replace(gap, number=number)
+            else:
+                return number
+        self._observers.notify()
+        return number
+
     def newest(self, stream: str) -> int:
         """Return the number of the newest gap of a stream, an open one included; -1 where there is none."""
         with self._lock:

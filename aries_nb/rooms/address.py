@@ -1,0 +1,175 @@
+"""Address of a room, such as tls://teacher:4222/room42, and the connection to its NATS server.
+
+Only connections within this machine are unencrypted. A token is sent once the server has proved who it is: nats-py
+itself would send it unencrypted to a server that says it has no TLS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aries_nb.errors import ConnectError, FeedError, UsageError
+from aries_nb.model import Secret
+from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain
+from aries_nb.net.tls import tls_context
+from aries_nb.net.urls import is_loopback, shown_url
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+__all__ = ["RoomAddress", "connected", "is_room"]
+
+PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+PLAIN = {"nats", "ws"}
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CONNECT_SECONDS = 5
+PING_SECONDS, MOST_PINGS = 5, 2  # without an answer the connection is lost
+PENDING_BYTES = 16 << 20  # not sent yet: beyond it, publishing waits
+EXAMPLE = "Write it as tls://HOST:4222/room42, or nats://127.0.0.1:4222/room42 on this machine."
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAddress:
+    """A NATS server, and the name of a room there. `of` makes it of a user's text."""
+
+    server: str
+    """Scheme, host and port."""
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> RoomAddress:
+        """Return the address in a text such as "tls://teacher:4222/room42".
+
+        Raises UsageError for what is none, for one with a token in it, and for plain nats:// to another machine.
+        """
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:  # not chained: it may quote a password
+            raise UsageError(f"{shown_url(text)!r} is no address of a room", advice=EXAMPLE) from None
+        name = parts.path.removeprefix("/")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            what = f"the address {shown_url(text)!r} holds more than a host, a port and a room"
+            raise UsageError(what, advice="Pass a token as token=… or in ARIES_NB_TOKEN, never in the address.")
+        if parts.scheme not in PORTS or not host or not NAME.fullmatch(name):
+            raise UsageError(f"{shown_url(text)!r} is no address of a room", advice=EXAMPLE)
+        if parts.scheme in PLAIN and not is_loopback(host):
+            secure = "tls" if parts.scheme == "nats" else "wss"
+            what = f"plain {parts.scheme}:// to {host} would send your token and the rows unencrypted"
+            raise UsageError(what, advice=f"Use {secure}://; {parts.scheme}:// is for 127.0.0.1 only.")
+        shown = f"[{host}]" if ":" in host else host
+        return cls(f"{parts.scheme}://{shown}:{port or PORTS[parts.scheme]}", name)
+
+    def __str__(self) -> str:
+        return f"{self.server}/{self.name}"
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is encrypted, and the server verified."""
+        return self.server.partition("://")[0] not in PLAIN
+
+    @property
+    def beats(self) -> str:
+        """The subject of the publisher's signs of life, which no stream keeps."""
+        return f"anb.{self.name}.beat"
+
+    @property
+    def catalog(self) -> str:
+        """The subject of what is served, of which the newest is kept."""
+        return f"anb.{self.name}.state.catalog"
+
+    def states(self, group: str) -> str:
+        """Return the subject of whole states, such as of a book, of which the newest is kept."""
+        return f"anb.{self.name}.state.{group}"
+
+    def rows(self, group: str) -> str:
+        """Return the subject of rows, which are kept for the length of the window."""
+        return f"anb.{self.name}.rows.{group}"
+
+    @property
+    def row_stream(self) -> str:
+        """The name of the JetStream stream of rows."""
+        return f"ANB-{self.name}-rows"
+
+    @property
+    def state_stream(self) -> str:
+        """The name of the JetStream stream of the newest states."""
+        return f"ANB-{self.name}-state"
+
+
+def is_room(text: object) -> bool:
+    """Return whether a text is meant as the address of a room."""
+    return isinstance(text, str) and text.partition("://")[0] in PORTS and "://" in text
+
+
+async def connected(address: RoomAddress, token: Secret | None, *, on_error: Callable[[str], None]) -> Client:
+    """Return a new connection to the server of a room, which does not reconnect by itself.
+
+    `token` is a token, or USER:PASSWORD; None for a server that asks for none. `on_error` gets the text of each problem
+    while it is open. Raises TokenRefusedError, ConnectionLostError, or UsageError where nats-py is not installed.
+    """
+    try:
+        from nats.aio.client import Client
+        from nats.errors import Error
+    except ImportError as error:
+        raise UsageError("a room needs the package nats-py", advice="pip install 'aries_nb[room]'") from error
+
+    client = Client()
+
+    def given() -> str:
+        _check_encrypted(address, client)
+        if token is None:
+            raise _wanted(address)
+        return token.reveal()
+
+    async def problem(error: Exception) -> None:
+        on_error(explain(error))
+
+    is_pair = token is not None and ":" in token.reveal()
+    try:
+        await client.connect(
+            address.server,
+            name="aries_nb",
+            user=(lambda: given().partition(":")[0]) if is_pair else None,
+            password=(lambda: given().partition(":")[2]) if is_pair else None,
+            token=None if is_pair else given,
+            tls=tls_context() if address.is_secure else None,
+            allow_reconnect=False,
+            connect_timeout=CONNECT_SECONDS,
+            max_reconnect_attempts=0,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=MOST_PINGS,
+            pending_size=PENDING_BYTES,
+            error_cb=problem,
+        )
+        _check_encrypted(address, client)
+    except FeedError:
+        await client.close()
+        raise
+    except Error as error:
+        await client.close()
+        if "authorization" in str(error).lower():
+            raise TokenRefusedError("the server of the room refused the token") from None
+        raise ConnectionLostError(explain(client.last_error or error)) from None
+    except (OSError, TimeoutError) as error:
+        await client.close()
+        raise ConnectionLostError(explain(error)) from error
+    return client
+
+
+def _check_encrypted(address: RoomAddress, client: Client) -> None:
+    """Raise ConnectError where a connection that must be encrypted is not: the server's first words may be forged."""
+    is_upgraded = address.server.startswith("wss:") or client._server_info.get("tls_required")  # noqa: SLF001
+    if address.is_secure and not is_upgraded:
+        what = "the server does not encrypt the connection, and nothing was sent"
+        raise ConnectError(what, where=str(address), advice="Configure TLS at the server: docs/rooms.md.")
+
+
+def _wanted(address: RoomAddress) -> FeedError:
+    from aries_nb.errors import TokenError
+
+    return TokenError("the server of the room wants a token", where=str(address), advice="Pass token=….")

@@ -1,0 +1,401 @@
+"""Publishes the rows of a feed's open frames and books to a room, and signs of life.
+
+It reads the stores as any reader does, twenty-five times a second, and keeps nothing of its own: after a break it asks
+the server for the newest row of each group there, and goes on behind it from what the frames still have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from random import random
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from aries_nb.errors import ConnectError, FeedError, UsageError
+from aries_nb.model import Kind, State, Subscription
+from aries_nb.model.clock import elapsed
+from aries_nb.net.auth.tokens import TokenSource, fetch
+from aries_nb.net.background import Background
+from aries_nb.net.backoff import Backoff, BackoffRule
+from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, token_refused
+from aries_nb.net.redaction import Redactor
+from aries_nb.rooms.address import RoomAddress, connected
+from aries_nb.rooms.format import (
+    FORMAT,
+    MOST_ROWS,
+    BatchWriter,
+    Beat,
+    Catalog,
+    GapLine,
+    Group,
+    RoomDataError,
+    decode_batch,
+    decode_beat,
+    encode,
+    group_of,
+)
+from aries_nb.store import Gap, OrderBook, RollingFrame
+from aries_nb.store.derived.arrow import arrow_rows
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+
+__all__ = ["Offer", "RoomPublisher", "Served"]
+
+log = logging.getLogger("aries_nb")
+
+TICK_SECONDS = 0.04
+BEAT_SECONDS = 0.5
+LOOK_SECONDS = 1.2  # for another publisher
+ANSWER_SECONDS = 5.0
+MOST_LEVELS = 1_000  # of a side of a book
+MOST_STREAM_BYTES = 4 << 30
+MOST_MESSAGE_BYTES = 1 << 20
+NEWEST_GAPS = 100
+Store: TypeAlias = RollingFrame | OrderBook
+
+
+class Served(NamedTuple):
+    """A frame or book of the publisher's feed, with the subscription of its first symbol."""
+
+    subscription: Subscription
+    store: Store
+
+
+class Offer(NamedTuple):
+    """What a feed has to be published at this moment: its frames and books, state, market time (ns), pace and gaps."""
+
+    served: Sequence[Served]
+    state: State
+    now: int
+    pace: float
+    gaps: Sequence[Gap] = ()
+    error: str = ""
+
+
+class _Tap:
+    """What was published of one frame or book."""
+
+    def __init__(self, group: Group, store: Store, epoch: str) -> None:
+        self.group, self.store = group, store
+        self.id = group.id
+        self._epoch = epoch
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with the oldest row that the frame has."""
+        self.life = secrets.token_hex(8)
+        self.writer = BatchWriter(self.group, self._epoch, self.life)
+        self.origin = self.store.origin if isinstance(self.store, RollingFrame) else 0
+        self.next = self.origin  # the number of the row after the newest that was published
+        self.is_anew = False
+
+    def messages(self) -> Sequence[bytes]:
+        """Return the batches of what is new."""
+        if isinstance(self.store, OrderBook):
+            return self._book(self.store)
+        return self._rows(self.store)
+
+    def _rows(self, store: RollingFrame) -> Sequence[bytes]:
+        if store.origin != self.origin:  # a replay begins anew
+            self.begin()
+            self.is_anew = True
+        if store.version <= self.next and not self.is_anew:
+            return ()
+        table, end = arrow_rows(store, self.next)
+        first = end - table.num_rows  # rows before it have left the frame: readers miss them
+        found: list[bytes] = []
+        for start in range(0, table.num_rows, MOST_ROWS):
+            piece = table.slice(start, MOST_ROWS)
+            found.append(self.writer.encode(piece, first + start, is_anew=self.is_anew and not start))
+        if found:
+            self.is_anew = False
+        self.next = end
+        return found
+
+    def _book(self, book: OrderBook) -> Sequence[bytes]:
+        if book.version == self.next:
+            return ()
+        self.next = book.version
+        levels = book.levels(MOST_LEVELS, now=0)
+        if not levels.ts:
+            return ()
+        sides = [(price, size, 0.0) for price, size in levels.bids.tolist()]
+        sides += [(price, 0.0, size) for price, size in levels.asks.tolist()]
+        price, bid, ask = zip(*sides, strict=True) if sides else ((0.0,), (0.0,), (0.0,))
+        count = len(price)
+        time = pa.timestamp("us", tz="UTC")
+        table = pa.table({
+            "seq": pa.array([0] * count, pa.int64()),
+            "ts": pa.array([levels.ts // 1_000] * count, pa.int64()).cast(time),
+            "received": pa.array([levels.received // 1_000] * count, pa.int64()).cast(time),
+            "symbol": pa.array([book.symbol] * count, pa.string()),
+            "price": pa.array(price, pa.float64()), "bid_size": pa.array(bid, pa.float64()),
+            "ask_size": pa.array(ask, pa.float64()),
+        })  # fmt: skip
+        is_broken = levels.integrity == "gap"
+        return (self.writer.encode(table, 0, is_broken=is_broken, count=book.updates),)
+
+
+class RoomPublisher:
+    """Publishes a feed to a room until `close`. `offer` is called on the network's thread for what there is.
+
+    `window_s` is how long the server keeps rows, in s. Any thread may read the attributes: `state` is that of the
+    connection to the server, `last_error` the newest problem, `rows` and `octets` count what was published.
+    """
+
+    def __init__(
+        self,
+        address: RoomAddress,
+        token: TokenSource | None,
+        offer: Callable[[], Offer],
+        *,
+        feed: str,
+        window_s: float,
+        rule: BackoffRule | None = None,
+    ) -> None:
+        self.address = address
+        self._token, self._offer, self._feed, self._window_s = token, offer, feed, window_s
+        self._rule = rule or BackoffRule(first=0.2, cap=5.0, cap_after_live=1.0)
+        self._redact = Redactor()
+        self.epoch = secrets.token_hex(8)
+        self.state: State = "connecting"
+        self.last_error = ""
+        self.error: FeedError | None = None
+        self.rows = self.octets = self.reconnects = 0
+        self._taps: dict[str, _Tap] = {}
+        self._catalog: Catalog | None = None
+        self._beat = 0
+        self._gaps: tuple[Gap, ...] = ()
+        self._gaps_changed = 0
+        self._first: Future[None] = Future()
+        self._is_closed = False
+        self._runner = Background.shared().submit(self._run())
+
+    # Any thread.
+
+    def wait_open(self, timeout: float) -> None:
+        """Block until the room is served. Raises ConnectError, TokenError, or UsageError where another one serves it."""
+        try:
+            self._first.result(timeout)
+        except TimeoutError:
+            advice = "Check the address, or try again with a longer timeout."
+            raise ConnectError("no room", where=f"{self.address}, after {timeout:g} s", advice=advice) from None
+
+    @property
+    def streams(self) -> int:
+        """The number of frames and books that are published."""
+        return len(self._taps)
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """The kinds of what is published, each once."""
+        return dict.fromkeys(tap.group.kind for tap in list(self._taps.values()))
+
+    def close(self) -> None:
+        """End it; idempotent. What is published stays at the server for the length of the window."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.state = "closed"
+        self._runner.cancel()
+
+    # The network's thread.
+
+    async def _run(self) -> None:
+        backoff = Backoff(self._rule)
+        while not self._is_closed:
+            began: float | None = None
+            client: Client | None = None
+            try:
+                token = None if self._token is None else await fetch(self._token)
+                if token is not None:
+                    self._redact.add(token)
+                client = await connected(self.address, token, on_error=self._problem)
+                await self._look_for_another(client)
+                began = elapsed()
+                await self._publish(client)
+            except UsageError as error:
+                self._failed(error)
+                return
+            except TokenRefusedError as error:
+                self._failed(token_refused(str(error), str(self.address)))
+                return
+            except (FeedError, ConnectionLostError) as error:
+                self._problem(str(error))
+                if not self._first.done():
+                    failure = error if isinstance(error, FeedError) else None
+                    advice = "Check the address, and that the NATS server runs with JetStream."
+                    self._failed(failure or ConnectError(str(error), where=str(self.address), advice=advice))
+                    return
+            except Exception as error:  # a defect: the room stands still, and says why
+                log.exception("publishing to %s ended", self.address)
+                self._failed(FeedError(f"publishing ended: {error!r}", where=str(self.address)))
+                return
+            finally:
+                if client is not None:
+                    with suppress(Exception):
+                        await client.close()
+            self.state = "reconnecting"
+            self.reconnects += 1
+            lived = None if began is None else elapsed() - began
+            await asyncio.sleep(backoff.next(lived=lived, jitter=random()))
+
+    async def _look_for_another(self, client: Client) -> None:
+        """Raise UsageError where another one publishes to this room."""
+        others: set[str] = set()
+
+        async def heard(message: object) -> None:
+            with suppress(RoomDataError):
+                others.add(decode_beat(message.data).epoch)  # type: ignore[attr-defined]
+
+        subscription = await client.subscribe(self.address.beats, cb=heard)
+        if not self._first.done():
+            await asyncio.sleep(LOOK_SECONDS)
+        await subscription.unsubscribe()
+        if others - {self.epoch}:
+            what = "another process serves this room"
+            raise UsageError(what, where=str(self.address), advice="End it, or choose another name.")
+
+    async def _publish(self, client: Client) -> None:
+        from nats.errors import Error
+
+        try:
+            stream = client.jetstream(timeout=ANSWER_SECONDS)
+            await self._make_streams(stream)
+            self._catalog = None
+            await self._find_places(stream)
+            beat_at = 0.0
+            while not self._is_closed:
+                if client.is_closed:
+                    raise ConnectionLostError(self.last_error or "the connection to the server broke")
+                offer = self._offer()
+                self._look_at(offer)
+                for tap in list(self._taps.values()):
+                    await self._send(client, tap)
+                if elapsed() - beat_at >= BEAT_SECONDS:
+                    beat_at = elapsed()
+                    await self._give_sign(client, stream, offer)
+                    if not self._first.done():
+                        self._first.set_result(None)
+                    self.state = "live"
+                await asyncio.sleep(TICK_SECONDS)
+        except (Error, OSError, TimeoutError) as error:
+            reason = "a stream of the room is gone" if type(error).__name__ == "NoStreamResponseError" else str(error)
+            raise ConnectionLostError(reason or type(error).__name__) from error
+
+    async def _make_streams(self, stream: JetStreamContext) -> None:
+        from nats.js.api import RetentionPolicy, StorageType, StreamConfig
+        from nats.js.errors import BadRequestError
+
+        address = self.address
+        rows = StreamConfig(
+            name=address.row_stream, subjects=[address.rows("*")], max_age=self._window_s,
+            max_bytes=MOST_STREAM_BYTES, max_msg_size=MOST_MESSAGE_BYTES, storage=StorageType.FILE,
+            retention=RetentionPolicy.LIMITS, allow_direct=True,
+        )  # fmt: skip
+        states = StreamConfig(
+            name=address.state_stream, subjects=[address.states("*")], max_msgs_per_subject=1,
+            max_msg_size=MOST_MESSAGE_BYTES, storage=StorageType.FILE, retention=RetentionPolicy.LIMITS,
+            allow_direct=True,
+        )  # fmt: skip
+        for config in (rows, states):
+            try:
+                await stream.add_stream(config)
+            except BadRequestError:  # it is there with another window
+                await stream.update_stream(config)
+
+    async def _find_places(self, stream: JetStreamContext) -> None:
+        """Find out which rows are at the server: what was on its way when the connection broke may be lost."""
+        from nats.js.errors import NotFoundError
+
+        for tap in self._taps.values():
+            if not isinstance(tap.store, RollingFrame):
+                tap.next = -1
+                continue
+            try:
+                message = await stream.get_last_msg(self.address.row_stream, self.address.rows(tap.id), direct=True)
+                batch = decode_batch(message.data or b"", tap.group)
+            except (NotFoundError, RoomDataError):
+                tap.next = tap.origin
+                continue
+            is_ours = batch.head.life == tap.life
+            tap.next = batch.head.first + batch.rows if is_ours else tap.origin
+
+    def _look_at(self, offer: Offer) -> None:
+        """Have a tap for each frame and book that is open; of equal ones for one, as long as that is open."""
+        found: dict[str, _Tap] = {}
+        known = {id(tap.store): tap for tap in self._taps.values()}
+        for _, store in offer.served:
+            tap = known.get(id(store))
+            if tap is not None:
+                found[tap.id] = tap
+        for subscription, store in offer.served:
+            if id(store) in known:
+                continue
+            symbols, columns = (
+                (store.symbols, store.columns) if isinstance(store, RollingFrame) else ((store.symbol,), ())
+            )
+            group = group_of(subscription.kind, symbols, columns, subscription.options)
+            if group.id not in found:
+                found[group.id] = _Tap(group, store, self.epoch)
+        self._taps = found
+
+    async def _send(self, client: Client, tap: _Tap) -> None:
+        is_book = isinstance(tap.store, OrderBook)
+        subject = self.address.states(tap.id) if is_book else self.address.rows(tap.id)
+        before = tap.next
+        for place, message in enumerate(tap.messages()):
+            await client.publish(subject, message)
+            self.octets += len(message)
+            if place:
+                await asyncio.sleep(0)
+        if not is_book:
+            self.rows += max(tap.next - before, 0)
+
+    async def _give_sign(self, client: Client, stream: JetStreamContext, offer: Offer) -> None:
+        groups = tuple(tap.group for tap in self._taps.values())
+        gaps = tuple(offer.gaps[-NEWEST_GAPS:])
+        if self._catalog is None or self._catalog.groups != groups or self._gaps != gaps:
+            self._gaps = gaps
+            number = 1 if self._catalog is None else self._catalog.number + 1
+            self._catalog = Catalog(FORMAT, self.epoch, number, self._feed, groups, tuple(map(_line, gaps)))
+            await stream.publish(self.address.catalog, encode(self._catalog), timeout=ANSWER_SECONDS)
+        self._beat += 1
+        rows = {tap.id: (tap.life, tap.next) for tap in self._taps.values() if isinstance(tap.store, RollingFrame)}
+        beat = Beat(
+            self.epoch,
+            self._beat,
+            self._catalog.number,
+            offer.state,
+            offer.now,
+            offer.pace,
+            rows,
+            error=offer.error[:500],
+        )
+        await client.publish(self.address.beats, encode(beat))
+
+    def _problem(self, text: str) -> None:
+        self.last_error = self._redact(text)
+        log.info("%s: %s", self.address, self.last_error)
+
+    def _failed(self, error: FeedError) -> None:
+        self.error = error
+        self.last_error = self._redact(str(error))
+        self.state = "failed"
+        if not self._first.done():
+            self._first.set_exception(error)
+
+
+def _line(gap: Gap) -> GapLine:
+    return GapLine(
+        gap.number, gap.stream[:200], gap.symbol[:200], gap.started, gap.ended, gap.cause, gap.reason[:1_000], gap.filled,
+        gap.missed,
+    )  # fmt: skip

@@ -1,0 +1,635 @@
+"""A reader's side of a room: a session as with a broker, fed by batches of rows instead of a broker's frames.
+
+Each frame of the reader has its rows from a consumer of its own, which begins with the oldest row that the server keeps.
+Rows are numbered by the publisher's frame: what comes twice is dropped, and what is missing is known, whatever broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from random import random
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from aries_nb.errors import ClosedError, ConnectError, FeedError
+from aries_nb.model import (
+    Cause,
+    Counted,
+    GapSink,
+    Notice,
+    Observers,
+    Rejected,
+    Resumed,
+    Subscription,
+    TradeGap,
+    Unreadable,
+)
+from aries_nb.model.clock import elapsed, steady_ns
+from aries_nb.net.auth.tokens import TokenSource, fetch
+from aries_nb.net.background import Background
+from aries_nb.net.backoff import Backoff, BackoffRule
+from aries_nb.net.connection_errors import (
+    ConnectionLostError,
+    TokenRefusedError,
+    never_connected,
+    not_open_within,
+    token_refused,
+)
+from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.steered_clock import Course, SteeredClock
+from aries_nb.net.intake import Route
+from aries_nb.net.lag import ReadMonitor
+from aries_nb.net.redaction import Redactor
+from aries_nb.net.session_state import SessionState
+from aries_nb.rooms.address import RoomAddress, connected
+from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
+from aries_nb.store import Gap, StreamGaps
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+__all__ = ["RoomPool", "RoomSession"]
+
+log = logging.getLogger("aries_nb")
+
+TICK_SECONDS = 0.25
+SILENT_SECONDS = 3.0  # without a sign of life: the publisher is gone
+LATE_SECONDS = 3.0  # for which rows may be under way that the publisher has sent
+ANSWER_SECONDS = 5.0
+IDLE_SECONDS = 5.0  # between two signs of the server that a consumer is alive
+FORGOTTEN_SECONDS = 60.0  # after which the server removes a consumer that nobody reads
+MARGIN = timedelta(seconds=10)  # by which a consumer begins before the last message
+PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
+GONE = "the publisher of the room gives no sign of life"
+
+
+class _Stream:
+    """What fills the routes of one store from one group."""
+
+    def __init__(self, group: Group, routes: Sequence[Route]) -> None:
+        self.group, self.routes = group, routes
+        self.next: int | None = None  # the number of the next row, None before the first
+        self.life = ""
+        self.at: datetime | None = None  # when the newest message reached the server, by its clock
+        self.subscription: Any = None
+        self.is_caught_up = False
+        self.has_hole = False
+        self.late_since: float | None = None
+        self.count = 0  # taken since the consumer was made, to tell a repeated try
+        self.caught_up: asyncio.Event = asyncio.Event()
+        self.prices: set[float] = set()  # of a book
+        self.updates = 0
+        self.resumed: Counter[int] = Counter()  # rows by code, since the break
+
+    @property
+    def is_book(self) -> bool:
+        return self.group.kind == "book"
+
+
+class _NoProtocol:
+    """The protocol of a room's session: nothing is requested of a publisher, and no frame decoded."""
+
+    def open(self, now: float) -> None:
+        """Do nothing."""
+
+    def authenticate(self, token: str, now: float) -> None:
+        """Do nothing."""
+
+    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
+        """Return 0: there is no ping."""
+        del subscriptions
+        return 0
+
+    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Do nothing."""
+
+    def receive(self, frames: Sequence[bytes], received: int) -> tuple[Sequence[Any], Sequence[Notice]]:
+        """Return nothing."""
+        del frames, received
+        return (), ()
+
+    def tick(self, now: float) -> Sequence[Notice]:
+        """Return nothing."""
+        del now
+        return ()
+
+    def outgoing(self) -> Sequence[str | bytes]:
+        """Return nothing."""
+        return ()
+
+
+class _Gaps:
+    """Where the gaps of the session go: to a feed's log, once there is one."""
+
+    def __init__(self) -> None:
+        self.to: StreamGaps | None = None
+
+    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
+        """Begin a gap."""
+        if self.to is not None:
+            self.to.opened(started=started, reason=reason, cause=cause)
+
+    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
+        """End the gap."""
+        if self.to is not None:
+            self.to.closed(ended=ended, resumed=resumed, is_all=is_all)
+
+
+class RoomSession(SessionState):
+    """The connection to a room, which reconnects by itself after each break. It starts to connect when it is made.
+
+    `token` is the source of the token, None for a server that asks for none. If the first attempt fails, the session
+    fails. `catalog` is what the publisher serves, None before the first. Used on the network's thread; any thread may
+    read the attributes without underscore, and call `wait_open` and `close`.
+    """
+
+    def __init__(
+        self,
+        address: RoomAddress,
+        token: TokenSource | None,
+        gaps: GapSink,
+        arrivals: Arrivals,
+        *,
+        rule: BackoffRule | None = None,
+    ) -> None:
+        self._redact = Redactor()
+        super().__init__(str(address), _NoProtocol(), gaps, arrivals, endpoint="market", redact=self._redact)
+        self._address, self._token = address, token
+        self._rule = rule or BackoffRule(first=0.2, cap=10.0, cap_after_live=2.0)
+        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
+        self.catalog: Catalog | None = None
+        self.is_following = True
+        """Whether market time is the publisher's."""
+        self.log: StreamGaps | None = None
+        self._streams: list[_Stream] = []
+        self._stream: JetStreamContext | None = None
+        self._beat: Beat | None = None
+        self._beat_at = 0.0
+        self._offsets: dict[str, int] = {}  # of arrival numbers, by publisher
+        self._highest = 0
+        self._copied: dict[tuple[str, int], int] = {}  # gaps of the publisher: their numbers here
+        self._first: Future[None] = Future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._runner = Background.shared().submit(self._run())
+
+    # Any thread.
+
+    def wait_open(self, timeout: float) -> None:
+        """Block until the room has been live at least once; `timeout` is in seconds. Raises ConnectError, TokenError."""
+        try:
+            self._first.result(timeout)
+        except TimeoutError:
+            raise self._nobody(timeout) from None
+
+    def _nobody(self, timeout: float) -> ConnectError:
+        if self._stream is None:
+            return not_open_within(timeout, self._where)
+        advice = "Let the other side call feed.serve(…), or check the room's name."
+        return ConnectError("nobody serves this room", where=f"{self._where}, after {timeout:g} s", advice=advice)
+
+    def close(self) -> None:
+        """End the session; idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._runner.cancel()
+        if self.state != "failed":
+            Background.shared().submit(self._ended())
+
+    async def _ended(self) -> None:
+        self.ended()
+
+    # The network's thread.
+
+    async def subscribe(self, routes: Sequence[Route]) -> dict[Subscription, Rejected]:
+        """Fill the stores of these routes with the rows that the server keeps, and all that come.
+
+        Waits up to 5 s for those that are there. Returns the subscriptions that nobody serves, with the reason.
+        """
+        self.add(routes)
+        refused: dict[Subscription, Rejected] = {}
+        shares: dict[Group, list[Route]] = {}
+        groups = self.catalog.groups if self.catalog is not None else ()
+        for route in routes:
+            group = next((each for each in groups if each.offers(route.subscription)), None)
+            if group is None:
+                rejected = _refusal(route.subscription, groups)
+                refused[route.subscription] = self.rejected[route.subscription] = rejected
+            else:
+                shares.setdefault(group, []).append(route)
+        new = [_Stream(group, share) for group, share in shares.items()]
+        if refused:
+            return refused
+        self._streams += new
+        for stream in new:
+            if self._stream is not None:
+                await self._open(self._stream, stream)
+        waiting = [asyncio.create_task(stream.caught_up.wait()) for stream in new]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=ANSWER_SECONDS)
+            for task in late:
+                task.cancel()
+        return refused
+
+    async def unsubscribe(self, routes: Sequence[Route]) -> None:
+        """Fill the stores of these routes no more."""
+        gone = {(route.subscription, id(route.sink)) for route in routes}
+        for stream in [*self._streams]:
+            stream.routes = [each for each in stream.routes if (each.subscription, id(each.sink)) not in gone]
+            if not stream.routes:
+                self._streams.remove(stream)
+                await _end(stream)
+        self.remove(routes)
+
+    async def _run(self) -> None:
+        backoff = Backoff(self._rule)
+        while not self._is_closed:
+            began: float | None = None
+            client: Client | None = None
+            reason = ""
+            try:
+                token = None if self._token is None else await fetch(self._token)
+                if token is not None:
+                    self._redact.add(token)
+                client = await connected(self._address, token, on_error=self._problem)
+                began = elapsed()
+                self.connected(began)
+                self.read_monitor.restart(began)
+                await self._read(client)
+            except TokenRefusedError as error:
+                self._fail(token_refused(str(error), self._where))
+                return
+            except (FeedError, ConnectionLostError) as error:
+                if not self._first.done() and self._stream is None:
+                    is_ours = isinstance(error, FeedError)
+                    self._fail(error if is_ours else never_connected(str(error), self._where, error))  # type: ignore[arg-type]
+                    return
+                reason = str(error)
+            except Exception as error:  # a defect: nothing more is received, and the feed says why
+                log.exception("the session with %s ended", self._where)
+                self._fail(FeedError(f"the session failed: {error!r}", where=self._where))
+                return
+            finally:
+                if client is not None:
+                    with suppress(Exception):
+                        await client.close()
+            self.interrupted(f"the connection to the room broke: {reason}", "room")
+            for stream in self._streams:
+                stream.is_caught_up, stream.subscription = False, None
+            lived = None if began is None else elapsed() - began
+            await asyncio.sleep(backoff.next(lived=lived, jitter=random()))
+
+    async def _read(self, client: Client) -> None:
+        from nats.errors import Error
+        from nats.js.errors import NotFoundError
+
+        try:
+            self._stream = stream = client.jetstream(timeout=ANSWER_SECONDS)
+            self._beat = None
+            self._beat_at = elapsed()
+
+            async def beat(message: Msg) -> None:
+                self._take_beat(message.data)
+
+            async def catalog(message: Msg) -> None:
+                self._take_catalog(message.data)
+
+            await client.subscribe(self._address.catalog, cb=catalog)
+            with suppress(NotFoundError, TimeoutError):  # nobody has served it yet
+                await self._ask_catalog(stream)
+            await client.subscribe(self._address.beats, cb=beat)
+            while not self._is_closed:
+                for each in self._streams:
+                    if each.subscription is None:
+                        await self._open(stream, each)
+                if client.is_closed:
+                    raise ConnectionLostError(self.last_error or "the connection to the server broke")
+                self._look()
+                if self._beat is not None and self._is_outdated(self._beat):
+                    with suppress(NotFoundError):
+                        await self._ask_catalog(stream)
+                self.read_monitor.turn(None, elapsed())
+                await asyncio.sleep(TICK_SECONDS)
+        except (Error, OSError, TimeoutError) as error:
+            raise ConnectionLostError(str(error) or type(error).__name__) from error
+
+    async def _ask_catalog(self, stream: JetStreamContext) -> None:
+        message = await stream.get_last_msg(self._address.state_stream, self._address.catalog, direct=True)
+        self._take_catalog(message.data or b"")
+
+    def _is_outdated(self, beat: Beat) -> bool:
+        return self.catalog is None or (self.catalog.epoch, self.catalog.number) != (beat.epoch, beat.catalog)
+
+    async def _open(self, stream: JetStreamContext, each: _Stream) -> None:
+        """Have the server send the rows of a group, from the oldest that it keeps, or where they broke off."""
+        from nats.errors import Error
+        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+        address, client = self._address, stream._nc  # noqa: SLF001 - no other way to make an inbox
+        policy = DeliverPolicy.ALL if each.at is None else DeliverPolicy.BY_START_TIME
+        name, subject = address.row_stream, address.rows(each.group.id)
+        if each.is_book:
+            policy, name, subject = DeliverPolicy.LAST_PER_SUBJECT, address.state_stream, address.states(each.group.id)
+        config = ConsumerConfig(
+            deliver_policy=policy,
+            opt_start_time=each.at - MARGIN if policy == DeliverPolicy.BY_START_TIME and each.at is not None else None,
+            filter_subject=subject, deliver_subject=client.new_inbox(), ack_policy=AckPolicy.NONE, max_deliver=1,
+            ack_wait=3_600.0, flow_control=True, idle_heartbeat=IDLE_SECONDS, inactive_threshold=FORGOTTEN_SECONDS,
+            num_replicas=1, mem_storage=True,
+        )  # fmt: skip
+
+        async def taken(message: Msg) -> None:
+            self._take(each, message)
+
+        try:
+            made = await stream.add_consumer(name, config)
+            each.subscription = await stream.subscribe_bind(
+                name, config, made.name, cb=taken, ordered_consumer=True,
+                pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING_BYTES,
+            )  # fmt: skip
+        except Error as error:  # the stream is not there yet: it is tried again
+            self._problem(str(error))
+            return
+        each.is_caught_up, each.late_since = not made.num_pending, None
+        if each.is_caught_up:
+            each.caught_up.set()
+
+    # What comes.
+
+    def _take_catalog(self, data: bytes) -> None:
+        try:
+            catalog = decode_catalog(data)
+        except RoomDataError as error:
+            self._unreadable(error, data)
+            return
+        self.catalog = catalog
+        self.rejected = {
+            subscription: why
+            for subscription, why in self.rejected.items()
+            if not any(group.offers(subscription) for group in catalog.groups)
+        }
+        if self.log is not None:
+            for line in catalog.gaps:
+                key = catalog.epoch, line.number
+                gap = Gap(
+                    line.stream, line.symbol, line.started, line.ended, line.reason, line.filled, line.missed,
+                    cause=_cause(line.cause),
+                )  # fmt: skip
+                self._copied[key] = self.log.log.copied(gap, self._copied.get(key))
+        self._observers.notify()
+
+    def _take_beat(self, data: bytes) -> None:
+        try:
+            beat = decode_beat(data)
+        except RoomDataError as error:
+            self._unreadable(error, data)
+            return
+        if self.is_following and isinstance(self._clock, SteeredClock):
+            self._clock.steer(Course(beat.now, steady_ns(), beat.pace))
+        before, self._beat, self._beat_at = self._beat, beat, elapsed()
+        if before is None or before.state != beat.state:
+            self._observers.notify()
+        if beat.state == "live":
+            self._settle()
+        elif self.state == "live":  # its gap comes with the catalog
+            self.state, self.last_error = "reconnecting", f"the publisher: {beat.error or beat.state}"
+            self._observers.notify()
+
+    def _take(self, stream: _Stream, message: Msg) -> None:
+        data = message.data
+        try:
+            batch = decode_batch(data, stream.group)
+        except RoomDataError as error:
+            self._unreadable(error, data)
+            return
+        stream.at = message.metadata.timestamp.astimezone(UTC)
+        is_last = not message.metadata.num_pending
+        with self._arrivals.moment() as received:
+            if stream.is_book:
+                self._take_book(stream, batch, len(data), received)
+            else:
+                self._take_rows(stream, batch, len(data), received)
+            self.publish()
+        if is_last and not stream.is_caught_up:
+            stream.is_caught_up = True
+            stream.caught_up.set()
+            self._settle()
+
+    def _take_rows(self, stream: _Stream, batch: Batch, octets: int, received: int) -> None:
+        head = batch.head
+        if head.life != stream.life:
+            if head.is_anew:
+                stream.routes[0].sink.restart()
+            elif stream.life:
+                self._miss(stream, "the publisher began anew")
+            stream.life, stream.next = head.life, None
+        if stream.next is None:
+            stream.next = head.first
+        elif head.first > stream.next:
+            count = head.first - stream.next
+            self._miss(stream, f"{count:,} rows of {_named(stream)} had left the publisher's frame or the server")
+        batch = batch.since(stream.next)
+        if not batch.rows:
+            return
+        stream.next = batch.head.first + batch.rows
+        stream.late_since = None
+        offset = self._offsets.setdefault(head.epoch, self._highest)
+        codes = {route.subscription.symbol: route.code for route in stream.routes}
+        blocks = batch.blocks(codes, stream.routes[0].subscription.fields, offset)
+        for block in blocks:
+            self._highest = max(self._highest, block.seq[-1])
+            if self.state != "live":
+                stream.resumed.update(block.codes)
+        self._arrivals.next = max(self._arrivals.next, self._highest + 1)
+        self.intake.take_numbered(stream.routes[0].sink, blocks, octets=octets, received=received)
+
+    def _take_book(self, stream: _Stream, batch: Batch, octets: int, received: int) -> None:
+        levels = batch.levels()
+        prices = {price for price, _, _ in levels}
+        values = [number for level in levels for number in level]
+        values += [number for price in stream.prices - prices for number in (price, 0.0, 0.0)]
+        _, ts, at = batch.times
+        stream.prices = prices
+        for route in stream.routes:
+            if batch.head.is_broken:
+                route.sink.interrupted()
+                continue
+            self.intake.take_state(route, ts, tuple(values), at, octets=octets, received=received)
+            conflated = batch.head.count - stream.updates - 1
+            if stream.life == batch.head.life and conflated > 0:
+                self.intake.count(Counted(route.subscription, "conflated", conflated))
+        stream.life, stream.updates = batch.head.life, batch.head.count
+
+    # What is missing, and when nothing is.
+
+    def _look(self) -> None:
+        """Look whether the publisher gives signs of life, and whether rows are missing that it has sent."""
+        if elapsed() - self._beat_at > SILENT_SECONDS:
+            if self.state == "live":
+                self.interrupted(GONE, "publisher gone")
+            self.last_error = GONE
+            return
+        if self._beat is None or self.catalog is None or self.catalog.epoch != self._beat.epoch:
+            return
+        for stream in self._streams:
+            sent = self._sent(stream, self._beat)
+            is_late = stream.is_caught_up and not stream.is_book and sent > (stream.next or 0)
+            if not is_late:
+                stream.late_since = None
+            elif stream.late_since is None:
+                stream.late_since = elapsed()
+            elif elapsed() - stream.late_since > LATE_SECONDS:
+                self._renew(stream, sent)
+
+    def _renew(self, stream: _Stream, sent: int) -> None:
+        """Read a group again, of which rows did not come; at the second time they are lost."""
+        if stream.count == (stream.next or 0) and stream.next is not None:
+            missing, stream.next = sent - stream.next, sent
+            self._miss(stream, f"{missing:,} rows of {_named(stream)} did not come")
+        stream.count = stream.next or 0
+        self._do(_end(stream))
+
+    def _miss(self, stream: _Stream, reason: str) -> None:
+        """Note that rows are missing: in the open gap, or in one of their own."""
+        stream.has_hole = True
+        if self.state == "live":
+            self._gap_tracker.opened(reason, "room")
+            self._complete()
+
+    def _settle(self) -> None:
+        """Be live, and end the gap, once the publisher is there and all that it has sent has been read."""
+        beat, catalog = self._beat, self.catalog
+        if self.state == "live" or beat is None or catalog is None or beat.state != "live":
+            return
+        if beat.epoch != catalog.epoch or elapsed() - self._beat_at > SILENT_SECONDS:
+            return
+        if all(self._is_complete(stream, beat) for stream in self._streams):
+            self._complete()
+            if not self._first.done():
+                self._first.set_result(None)
+
+    def _is_complete(self, stream: _Stream, beat: Beat) -> bool:
+        if not stream.is_caught_up or stream.is_book or stream.next is None:
+            return stream.is_caught_up
+        life, sent = beat.rows.get(stream.group.id, ("", 0))
+        if life != stream.life:  # of another frame of the publisher: its first rows may have been missed
+            stream.has_hole = True
+            return not sent
+        return stream.next >= sent
+
+    def _sent(self, stream: _Stream, beat: Beat) -> int:
+        """Return the number of rows that the publisher has sent of a group, as those that came are numbered."""
+        life, sent = beat.rows.get(stream.group.id, ("", 0))
+        return sent if life == stream.life else 0
+
+    def _complete(self) -> None:
+        for stream in self._streams:
+            if not stream.is_book:
+                for each, _, code in stream.routes:
+                    count = stream.resumed[code]
+                    self._gap_tracker.resumed(Resumed(each.kind, each.symbol, not stream.has_hole, count))
+            stream.has_hole = False
+            stream.resumed.clear()
+        self.publish()
+        self.state = "live"
+        self._gap_tracker.completed()
+        self._gap_tracker.reset()
+        self._observers.notify()
+
+    def _do(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _unreadable(self, error: RoomDataError, data: bytes) -> None:
+        self.intake.count(Unreadable(str(error)[:200], repr(data[:100])[:200]))
+
+    def _problem(self, text: str) -> None:
+        self.last_error = self._redact_text(text)
+
+    def _fail(self, error: FeedError) -> None:
+        self.failed(error)
+        if not self._first.done():
+            self._first.set_exception(error)
+
+
+class RoomPool:
+    """The session of a room, with the methods of `SessionPool`. Any thread.
+
+    `arrivals` numbers the records as the publisher's, and has its market time.
+    """
+
+    def __init__(self, address: RoomAddress, token: TokenSource | None, *, rule: BackoffRule | None = None) -> None:
+        self.url = str(address)
+        self.arrivals = Arrivals(SteeredClock())
+        self._gaps = _Gaps()
+        self.session = RoomSession(address, token, self._gaps, self.arrivals, rule=rule)
+        self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
+
+    def report_to(self, gaps: StreamGaps) -> None:
+        """Have the gaps of the room, and those of the publisher, in a feed's log."""
+        self._gaps.to = self.session.log = gaps
+
+    @property
+    def sessions(self) -> tuple[RoomSession, ...]:
+        """The only session."""
+        return (self.session,)
+
+    def number_of(self, route: Route) -> int:
+        """Return 1: there is one connection."""
+        del route
+        return 1
+
+    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[Subscription, Rejected]]]:
+        """Fill the stores of these routes; see `RoomSession.subscribe`."""
+        return [Background.shared().submit(self.session.subscribe(list(routes)))]
+
+    def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
+        """Fill the stores of these routes no more."""
+        return [Background.shared().submit(self.session.unsubscribe(list(routes)))]
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the network's thread whenever the state changes; returns a function that ends it."""
+        return self.session.watch(callback)
+
+    def close(self) -> None:
+        """Leave the room."""
+        with suppress(ClosedError):
+            self.session.close()
+
+
+async def _end(stream: _Stream) -> None:
+    """End the consumer of a stream."""
+    old, stream.subscription, stream.late_since = stream.subscription, None, None
+    if old is not None:
+        with suppress(Exception):  # the connection is broken, and the consumer with it
+            await old.unsubscribe()
+
+
+def _named(stream: _Stream) -> str:
+    symbols = stream.group.symbols
+    return f"{stream.group.kind} of {', '.join(symbols[:3])}{' …' * (len(symbols) > 3)}"
+
+
+def _cause(text: str) -> Cause:
+    return cast("Cause", text) if text in get_args(Cause) else "room"
+
+
+def _refusal(subscription: Subscription, groups: Sequence[Group]) -> Rejected:
+    """Return why a subscription has no rows in a room: what it has instead."""
+    kind, symbol = subscription.kind, subscription.symbol
+    same = [group for group in groups if group.kind == kind]
+    symbols = sorted({each for group in same for each in group.symbols})
+    if symbol in symbols:
+        fields = " or ".join(", ".join(name for name, _ in group.columns) for group in same if symbol in group.symbols)
+        return Rejected((subscription,), f"of {symbol} the room has only {fields}")
+    some = f"{', '.join(symbols[:20])}{' …' * (len(symbols) > 20)}" or "none"
+    return Rejected((subscription,), f"the room has {kind} of: {some}", is_unknown_symbol=True)
