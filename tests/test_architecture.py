@@ -27,7 +27,8 @@ ALLOWED = {
     "store": set(),
     "widgets": set(),
     "recording": set(),
-    "live": {"brokers", "net", "recording", "store", "widgets"},
+    "rooms": {"net", "recording", "store"},  # recording for the reader of Arrow messages that trusts none
+    "live": {"brokers", "net", "recording", "rooms", "store", "widgets"},
     "sim": set(),  # never brokers: client and simulator must not share a mistake
     "asynchronous": {"brokers", "live", "net", "store"},  # net for threads that are not those of a loop's executor
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
@@ -58,9 +59,12 @@ TIMES = {
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.card", "live.derived.worker", "live.staleness", "live.account.positions",
-        "recording.writer", "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
+        "recording.writer", "rooms.publisher", "rooms.session",
+        "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
-    "steady_ns": {"net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth"},
+    "steady_ns": {
+        "net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth", "rooms.session",
+    },
     # This computer's own clock, which may be wrong: compared with another one, with a time that a server named, or
     # shown by a browser on the same computer.
     "wall_ns": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -20,6 +20,7 @@ from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.moments.clock import PlaybackClock, checked_speed
 from aries_nb.live.recording import RecordedDay, broker_of, checked_path
+from aries_nb.live.rooms.entering import entered
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.auth.oauth import OAuthToken, oauth
 from aries_nb.net.auth.token_endpoint import OAuthEndpoints
@@ -30,6 +31,7 @@ from aries_nb.net.http_client import http_base
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.urls import checked_url
 from aries_nb.recording import RecordingReader
+from aries_nb.rooms.address import is_room
 
 __all__ = ["connect", "replay"]
 
@@ -138,11 +140,17 @@ def connect(
     `record` is the path of a recording, such as "today.anb": a new one has all from the beginning on, as with
     `feed.record`; one that is there goes on, and the feed begins with the rows, gaps and counts that it has.
 
+    `broker` may be the address of a room, such as "tls://teacher:4222/room42" or "wss://HOST/room42": what another
+    process serves with `feed.serve`. `token` is then one for the room's server, or USER:PASSWORD; None takes it from
+    ARIES_NB_ROOM_TOKEN, where that is set.
+
     Blocks until the feed is live. Raises UsageError for an unknown name, option or an invalid address, TokenError
     without a token or with one that the server refuses, ConnectError where no connection is live within `timeout`.
     """
     given = hide_token(token)
     token = None  # a traceback may show this frame
+    if is_room(broker):
+        return _room(str(broker), given, timeout, url=url, record=record, options=options)
     known = broker_named(broker)
     chosen = {name: options.pop(name) for name in (*known.choices, *known.refuses) if name in options}
     if chosen and known.choose is not None:
@@ -178,6 +186,29 @@ def connect(
                 undo.pop_all()
     if path is not None:
         feed.record(path)
+    return feed
+
+
+def _room(
+    address: str,
+    given: object,
+    timeout: float,
+    *,
+    url: str | None,
+    record: str | Path | None,
+    options: Mapping[str, SimValue],
+) -> Feed:
+    refused = [*options, *(["url"] if url is not None else []), *(["record"] if record is not None else [])]
+    if refused:
+        raise UsageError(f"a room takes no {refused[0]}=", advice="Pass its address, token= and timeout= only.")
+    key = ("room", address, _same_token(given))
+    with _open_feeds.making(key), enough_resources("entering a room"):
+        feed = _open_feeds.get(key, None)
+        if feed is None:
+            _warm_up()
+            made_of, room = entered(address, given, timeout)
+            feed = Feed(made_of, made_of.url, fixed_token("none"), at_close=_open_feeds.drop, room=room)
+            _open_feeds.put(key, feed, None, None)
     return feed
 
 

@@ -53,6 +53,7 @@ from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.pool import SessionPool
 from aries_nb.net.session import Session
 from aries_nb.net.urls import checked_url, shown_url
+from aries_nb.rooms.pool import RoomPool
 from aries_nb.store import (
     LatencySamples,
     MessageCounts,
@@ -63,26 +64,10 @@ from aries_nb.store import (
     TableListener,
 )
 
-__all__ = ["Link", "opened"]
+__all__ = ["Link"]
 
 ANSWER_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
-OPEN_SECONDS = 15.0
-
-
-def opened(link: Link) -> Link:
-    """Wait up to 15 s until the connection of a new link is live, and return the link; one that fails is closed.
-
-    On an event loop that must not be held up it is returned at once, and what is requested of it is sent once it is
-    live. Raises ConnectError or TokenError.
-    """
-    try:
-        if not link.is_on_a_loop:
-            link.wait_open(OPEN_SECONDS)
-    except BaseException:
-        link.close()
-        raise
-    return link
 
 
 class Link:
@@ -92,8 +77,9 @@ class Link:
     connections. `connection_limit` limits connections and requests together with others that share it, None for limits
     of its own; `rule` says how long to wait between attempts to reconnect, None for the usual times. `is_finished` says
     of the status of an order whether it has ended. On the event `loops` no call waits for the connection, nor for the
-    server's reply to a subscription: a refusal is raised by what is awaited next. `playback` has the sessions of a
-    replay, None for a live feed; `past` the routes to frames with rows from before, as of a recording that goes on.
+    server's reply to a subscription: a refusal is raised by what is awaited next. `pool` has the sessions of a replay
+    or a room, None for those with a broker; `past` the routes to frames with rows from before, as of a recording that
+    goes on.
     """
 
     def __init__(
@@ -108,7 +94,7 @@ class Link:
         arrivals: Arrivals | None = None,
         is_finished: Callable[[str], bool] = lambda _: False,
         loops: Collection[asyncio.AbstractEventLoop] = (),
-        playback: PlaybackPool | None = None,
+        pool: PlaybackPool | RoomPool | None = None,
         past: Sequence[Sequence[Route]] = (),
     ) -> None:
         self._loops = loops
@@ -120,9 +106,9 @@ class Link:
         self._gaps = gaps
         self.arrivals = arrivals = arrivals or Arrivals()
         self.clock = arrivals.clock  # market time
-        self._is_replay = playback is not None
+        self._brings_past = pool is not None
         self._past = past
-        self._pool: SessionPool | PlaybackPool = playback or SessionPool(
+        self._pool: SessionPool | PlaybackPool | RoomPool = pool or SessionPool(
             checked_url(url, endpoint.path),
             endpoint,
             token,
@@ -186,7 +172,7 @@ class Link:
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
-        lenders = self._lenders(streams) if takes_over and not self._is_replay else []  # a replay fills in the past
+        lenders = self._lenders(streams) if takes_over and not self._brings_past else []
         self._subscribe(streams, tape)
         if lenders and not self.is_on_a_loop:
             watches = tuple(lender.watch for lender, _ in lenders)
@@ -319,14 +305,14 @@ class Link:
     def gaps_of(self, store: RecordSink) -> GapSelection:
         """Return the interruptions of the streams that fill `store`, from now until the result is closed.
 
-        Where `store` took over rows of another one, from its oldest row; in a replay from the beginning on, as its
-        rows are.
+        Where `store` took over rows of another one, from its oldest row; in a replay or a room from the beginning on,
+        as its rows are.
         """
         places: dict[tuple[str, Kind], set[str]] = {}
         for stream in self._streams.get(id(store), ()):
             name = self._gaps.of_connection(self._pool.number_of(stream)).name
             places.setdefault((name, stream.subscription.kind), set()).add(stream.subscription.symbol)
-        since = 0 if self._is_replay else store.first_taken_ns if isinstance(store, RollingFrame) else None
+        since = 0 if self._brings_past else store.first_taken_ns if isinstance(store, RollingFrame) else None
         return GapSelection(self._gaps.log, places, since=since)
 
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
@@ -341,6 +327,11 @@ class Link:
                 symbols = " ".join(stream.subscription.symbol for stream in streams)
                 lines.append((self._gaps.name, kind, symbols, store.message_counts()))
         return lines
+
+    @property
+    def open_stores(self) -> list[tuple[Subscription, RecordSink]]:
+        """What is filled now, each with the subscription of its first symbol."""
+        return [(streams[0].subscription, streams[0].sink) for streams in list(self._streams.values()) if streams]
 
     def newest(self, kind: Kind, symbol: str) -> dict[str, Value]:
         """Return the newest row of a symbol in any open frame of this kind, by column; {} where there is none."""

@@ -8,12 +8,29 @@ from typing import TypeVar
 
 from aries_nb.brokers import Broker, Endpoint
 from aries_nb.errors import UsageError
-from aries_nb.live.connection import Link, opened
+from aries_nb.live.connection import Link
 from aries_nb.model import ColumnType, Kind
 
-__all__ = ["FeedEndpoints"]
+__all__ = ["FeedEndpoints", "opened"]
 
 T = TypeVar("T")
+
+OPEN_SECONDS = 15.0
+
+
+def opened(link: Link) -> Link:
+    """Wait up to 15 s until the connection of a new link is live, and return the link; one that fails is closed.
+
+    On an event loop that must not be held up it is returned at once, and what is requested of it is sent once it is
+    live. Raises ConnectError or TokenError.
+    """
+    try:
+        if not link.is_on_a_loop:
+            link.wait_open(OPEN_SECONDS)
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 class FeedEndpoints:
@@ -64,7 +81,7 @@ class FeedEndpoints:
         """
         columns = self.endpoint(name).columns
         if kind not in columns:
-            has = ", ".join(columns)
+            has = ", ".join(columns) or "nothing"
             raise UsageError(f"{self._broker.name} has no {kind} at its endpoint {name!r}", advice=f"It has: {has}.")
         return columns[kind]
 

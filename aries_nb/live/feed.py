@@ -48,6 +48,7 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.recording import Recorder, Recording, checked_path, endpoints_of
+from aries_nb.live.rooms.serving import Rooms, Serving
 from aries_nb.live.statistics import FeedStatistics, combined, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
@@ -61,6 +62,7 @@ from aries_nb.net.events.playback import Playback, Recorded
 from aries_nb.net.http_client import HttpClient, NoHttp, http_base
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
+from aries_nb.rooms.pool import RoomPool
 from aries_nb.store import Gap, GapLog, MessageCounts
 
 __all__ = ["Feed"]
@@ -77,7 +79,7 @@ class Feed(BoundToProcess):
     times. `choices` are the arguments of `connect` by which the broker was chosen. `record` is where all is recorded
     from the beginning; a recording that is there goes on, and the feed begins with its rows. `events` returns those of
     a recording, which are played back in place of connecting to `url`; None for a live feed. `market` is the
-    simulated market that was started for this feed.
+    simulated market that was started for this feed, `room` the connection to a room, whose rows it has.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Feed(BoundToProcess):
         record: Path | None = None,
         recorded: Recorded | None = None,
         market: EmbeddedMarket | None = None,
+        room: RoomPool | None = None,
     ) -> None:
         self.name = broker.name
         self._at_close = at_close
@@ -104,6 +107,9 @@ class Feed(BoundToProcess):
             self._playback = Playback(recorded, endpoints_of(broker), to_log, where=url)
             self._playback.arrivals.restarted.add(gaps.restart)
             arrivals = self._playback.arrivals
+        if room is not None:
+            room.report_to(gaps.stream("market"))
+            arrivals = room.arrivals
         gaps.clock = arrivals.clock
         self._recorder = Recorder(broker.name, arrivals, choices or {}, lambda problem: self._link.report(problem))
         past: dict[str, list[list[Route]]] = {}
@@ -136,7 +142,7 @@ class Feed(BoundToProcess):
                 arrivals=arrivals,
                 is_finished=is_finished,
                 loops=self._loops,
-                playback=None if self._playback is None else self._playback.pools[stream],
+                pool=room if self._playback is None else self._playback.pools[stream],
                 past=past.get(stream, ()),
             )
 
@@ -145,7 +151,7 @@ class Feed(BoundToProcess):
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
         self._market_status = LiveMarketStatus(self._link, self._registrations)
-        if self._playback is None:
+        if self._playback is None and room is None:
             self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
         else:
             self._http = NoHttp(url)
@@ -170,6 +176,7 @@ class Feed(BoundToProcess):
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
+        self._rooms = Rooms(self._links, self._gap_selection, self._clock, is_room=room is not None)
         self._is_closed = False
 
     def quotes(
@@ -450,7 +457,22 @@ class Feed(BoundToProcess):
         self._check()
         if self._playback is not None:
             raise UsageError("a replay is not recorded", advice="Copy the folder of its recording.")
+        if self._rooms.is_room:
+            raise UsageError("a room is not recorded", advice="Let the one who serves it record the feed.")
         return self._recorder.record(checked_path(path), keep=keep, max_gb=max_gb)
+
+    def serve(self, address: str, *, token: object = None, window: str = "15min") -> Serving:
+        """Publish the quotes, trades and books that are open here, now or later, to a room, and return what serves it.
+
+        `address` is that of a NATS server with JetStream and a name, such as "tls://teacher:4222/room42", or
+        nats://127.0.0.1:4222/room42 on this machine. `token` is a token, or USER:PASSWORD; a text, a function or
+        `anb.keyring_token()`; None takes it from ARIES_NB_ROOM_TOKEN, where that is set. Others call
+        `anb.connect(address, token=…)`. The server keeps the rows of the last `window`. Account data stay here. A call
+        with the same address returns what serves it. Raises UsageError for an invalid argument and where another
+        process serves the room, ConnectError or TokenError without a connection.
+        """
+        self._check()
+        return self._rooms.serve(self.name, address, token=token, window=window)
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
@@ -472,6 +494,7 @@ class Feed(BoundToProcess):
         with ExitStack() as steps:  # the last is done first; an interrupt of one step does not skip the others
             steps.callback(self._at_close, self)
             steps.callback(self._recorder.close)
+            steps.callback(self._rooms.close)
             steps.callback(self._link.close)
             steps.callback(self._endpoints.close_others)
             steps.callback(self._callbacks.close)

@@ -10,6 +10,7 @@ from aries_nb.model import State
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback_run import PlaybackSession
 from aries_nb.net.session import Session
+from aries_nb.rooms.session import RoomSession
 
 __all__ = ["FeedStatistics", "combined", "most_streams", "statistics_of", "worst"]
 
@@ -81,7 +82,7 @@ class FeedStatistics:
     """The newest problem as text, "" without one."""
 
 
-def statistics_of(session: Session | PlaybackSession, clock: ExchangeClock) -> FeedStatistics:
+def statistics_of(session: Session | PlaybackSession | RoomSession, clock: ExchangeClock) -> FeedStatistics:
     """Return the counts and latencies of one connection."""
     intake, last = session.intake, session.intake.last_received
     p50_ms, p99_ms = session.read_monitor.lag.percentiles_ms()

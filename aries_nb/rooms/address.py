@@ -122,9 +122,7 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
 
     def given() -> str:
         _check_encrypted(address, client)
-        if token is None:
-            raise _wanted(address)
-        return token.reveal()
+        return "" if token is None else token.reveal()
 
     async def problem(error: Exception) -> None:
         on_error(explain(error))
@@ -136,7 +134,7 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
             name="aries_nb",
             user=(lambda: given().partition(":")[0]) if is_pair else None,
             password=(lambda: given().partition(":")[2]) if is_pair else None,
-            token=None if is_pair else given,
+            token=None if is_pair or token is None else given,
             tls=tls_context() if address.is_secure else None,
             allow_reconnect=False,
             connect_timeout=CONNECT_SECONDS,
@@ -153,7 +151,8 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
     except Error as error:
         await client.close()
         if "authorization" in str(error).lower():
-            raise TokenRefusedError("the server of the room refused the token") from None
+            said = "the server of the room wants one" if token is None else "the server of the room does not accept it"
+            raise TokenRefusedError(said) from None
         raise ConnectionLostError(explain(client.last_error or error)) from None
     except (OSError, TimeoutError) as error:
         await client.close()
@@ -167,9 +166,3 @@ def _check_encrypted(address: RoomAddress, client: Client) -> None:
     if address.is_secure and not is_upgraded:
         what = "the server does not encrypt the connection, and nothing was sent"
         raise ConnectError(what, where=str(address), advice="Configure TLS at the server: docs/rooms.md.")
-
-
-def _wanted(address: RoomAddress) -> FeedError:
-    from aries_nb.errors import TokenError
-
-    return TokenError("the server of the room wants a token", where=str(address), advice="Pass token=….")

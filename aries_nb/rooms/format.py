@@ -218,6 +218,7 @@ class BatchWriter:
         self._sink = io.BytesIO()
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_stream(self._sink, self._schema, options=options)
+        self._writer.write_batch(pa.RecordBatch.from_pylist([], self._schema))  # readers have the schema already
 
     def encode(self, table: pa.Table, first: int, **more: bool | int) -> bytes:
         """Return the rows of a table as one message; its columns are those of the group, in any order."""
@@ -237,7 +238,7 @@ def encode(value: Struct) -> bytes:
 
 def decode_catalog(data: bytes) -> Catalog:
     """Return the catalog in a message. Raises RoomDataError, also for a newer format."""
-    catalog = _decoded(data, Catalog)
+    catalog: Catalog = _decoded(data, Catalog)
     if catalog.format > FORMAT:
         raise RoomDataError(f"the room has format {catalog.format}, of a newer version of this package")
     for group in catalog.groups:
@@ -249,7 +250,8 @@ def decode_catalog(data: bytes) -> Catalog:
 
 def decode_beat(data: bytes) -> Beat:
     """Return the sign of life in a message. Raises RoomDataError."""
-    return _decoded(data, Beat)
+    beat: Beat = _decoded(data, Beat)
+    return beat
 
 
 def decode_batch(data: bytes, group: Group) -> Batch:

@@ -182,7 +182,10 @@ class RoomPublisher:
     # Any thread.
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the room is served. Raises ConnectError, TokenError, or UsageError where another one serves it."""
+        """Block until the room is served; `timeout` is in seconds.
+
+        Raises ConnectError, TokenError, or UsageError where another process serves it.
+        """
         try:
             self._first.result(timeout)
         except TimeoutError:
@@ -272,7 +275,7 @@ class RoomPublisher:
             await self._make_streams(stream)
             self._catalog = None
             await self._find_places(stream)
-            beat_at = 0.0
+            beat_at, looked_at = 0.0, elapsed()
             while not self._is_closed:
                 if client.is_closed:
                     raise ConnectionLostError(self.last_error or "the connection to the server broke")
@@ -286,10 +289,12 @@ class RoomPublisher:
                     if not self._first.done():
                         self._first.set_result(None)
                     self.state = "live"
+                if elapsed() - looked_at >= LOOK_SECONDS:
+                    looked_at = elapsed()
+                    await self._check_streams(stream)
                 await asyncio.sleep(TICK_SECONDS)
         except (Error, OSError, TimeoutError) as error:
-            reason = "a stream of the room is gone" if type(error).__name__ == "NoStreamResponseError" else str(error)
-            raise ConnectionLostError(reason or type(error).__name__) from error
+            raise ConnectionLostError(str(error) or type(error).__name__) from error
 
     async def _make_streams(self, stream: JetStreamContext) -> None:
         from nats.js.api import RetentionPolicy, StorageType, StreamConfig
@@ -311,6 +316,16 @@ class RoomPublisher:
                 await stream.add_stream(config)
             except BadRequestError:  # it is there with another window
                 await stream.update_stream(config)
+
+    async def _check_streams(self, stream: JetStreamContext) -> None:
+        """Raise ConnectionLostError where a stream was removed: they are made again, and filled from the frames."""
+        from nats.js.errors import NotFoundError
+
+        try:
+            for name in (self.address.row_stream, self.address.state_stream):
+                await stream.stream_info(name)
+        except NotFoundError:
+            raise ConnectionLostError("a stream of the room was removed at the server") from None
 
     async def _find_places(self, stream: JetStreamContext) -> None:
         """Find out which rows are at the server: what was on its way when the connection broke may be lost."""
@@ -396,6 +411,6 @@ class RoomPublisher:
 
 def _line(gap: Gap) -> GapLine:
     return GapLine(
-        gap.number, gap.stream[:200], gap.symbol[:200], gap.started, gap.ended, gap.cause, gap.reason[:1_000], gap.filled,
-        gap.missed,
+        gap.number, gap.stream[:200], gap.symbol[:200], gap.started, gap.ended, gap.cause, gap.reason[:1_000],
+        gap.filled, gap.missed,
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """A reader's side of a room: a session as with a broker, fed by batches of rows instead of a broker's frames.
 
-Each frame of the reader has its rows from a consumer of its own, which begins with the oldest row that the server keeps.
-Rows are numbered by the publisher's frame: what comes twice is dropped, and what is missing is known, whatever broke.
+Each frame of the reader has its rows from a consumer of its own, which begins with the oldest row that the server
+keeps. Rows are numbered by the publisher's frame: what comes twice is dropped, and what is missing is known, whatever
+broke.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import random
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from aries_nb.errors import ClosedError, ConnectError, FeedError
+from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
     Cause,
     Counted,
     GapSink,
     Notice,
-    Observers,
     Rejected,
     Resumed,
     Subscription,
-    TradeGap,
     Unreadable,
 )
 from aries_nb.model.clock import elapsed, steady_ns
@@ -48,14 +47,14 @@ from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 from aries_nb.rooms.address import RoomAddress, connected
 from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
-from aries_nb.store import Gap, StreamGaps
+from aries_nb.store import Gap, RollingFrame, StreamGaps
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-__all__ = ["RoomPool", "RoomSession"]
+__all__ = ["NoProtocol", "RoomSession"]
 
 log = logging.getLogger("aries_nb")
 
@@ -93,7 +92,7 @@ class _Stream:
         return self.group.kind == "book"
 
 
-class _NoProtocol:
+class NoProtocol:
     """The protocol of a room's session: nothing is requested of a publisher, and no frame decoded."""
 
     def open(self, now: float) -> None:
@@ -125,23 +124,6 @@ class _NoProtocol:
         return ()
 
 
-class _Gaps:
-    """Where the gaps of the session go: to a feed's log, once there is one."""
-
-    def __init__(self) -> None:
-        self.to: StreamGaps | None = None
-
-    def opened(self, *, started: int, reason: str, cause: Cause) -> None:
-        """Begin a gap."""
-        if self.to is not None:
-            self.to.opened(started=started, reason=reason, cause=cause)
-
-    def closed(self, *, ended: int, resumed: Sequence[Resumed] = (), is_all: bool = False) -> None:
-        """End the gap."""
-        if self.to is not None:
-            self.to.closed(ended=ended, resumed=resumed, is_all=is_all)
-
-
 class RoomSession(SessionState):
     """The connection to a room, which reconnects by itself after each break. It starts to connect when it is made.
 
@@ -160,7 +142,7 @@ class RoomSession(SessionState):
         rule: BackoffRule | None = None,
     ) -> None:
         self._redact = Redactor()
-        super().__init__(str(address), _NoProtocol(), gaps, arrivals, endpoint="market", redact=self._redact)
+        super().__init__(str(address), NoProtocol(), gaps, arrivals, endpoint="market", redact=self._redact)
         self._address, self._token = address, token
         self._rule = rule or BackoffRule(first=0.2, cap=10.0, cap_after_live=2.0)
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
@@ -183,7 +165,10 @@ class RoomSession(SessionState):
     # Any thread.
 
     def wait_open(self, timeout: float) -> None:
-        """Block until the room has been live at least once; `timeout` is in seconds. Raises ConnectError, TokenError."""
+        """Block until the room has been live at least once; `timeout` is in seconds.
+
+        Raises ConnectError or TokenError.
+        """
         try:
             self._first.result(timeout)
         except TimeoutError:
@@ -409,6 +394,7 @@ class RoomSession(SessionState):
             batch = decode_batch(data, stream.group)
         except RoomDataError as error:
             self._unreadable(error, data)
+            self._miss(stream, f"rows of {_named(stream)} cannot be read")
             return
         stream.at = message.metadata.timestamp.astimezone(UTC)
         is_last = not message.metadata.num_pending
@@ -417,6 +403,9 @@ class RoomSession(SessionState):
                 self._take_book(stream, batch, len(data), received)
             else:
                 self._take_rows(stream, batch, len(data), received)
+            sink = stream.routes[0].sink
+            if isinstance(sink, RollingFrame):
+                sink.lags.is_past = not stream.is_caught_up
             self.publish()
         if is_last and not stream.is_caught_up:
             stream.is_caught_up = True
@@ -559,51 +548,6 @@ class RoomSession(SessionState):
         self.failed(error)
         if not self._first.done():
             self._first.set_exception(error)
-
-
-class RoomPool:
-    """The session of a room, with the methods of `SessionPool`. Any thread.
-
-    `arrivals` numbers the records as the publisher's, and has its market time.
-    """
-
-    def __init__(self, address: RoomAddress, token: TokenSource | None, *, rule: BackoffRule | None = None) -> None:
-        self.url = str(address)
-        self.arrivals = Arrivals(SteeredClock())
-        self._gaps = _Gaps()
-        self.session = RoomSession(address, token, self._gaps, self.arrivals, rule=rule)
-        self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
-
-    def report_to(self, gaps: StreamGaps) -> None:
-        """Have the gaps of the room, and those of the publisher, in a feed's log."""
-        self._gaps.to = self.session.log = gaps
-
-    @property
-    def sessions(self) -> tuple[RoomSession, ...]:
-        """The only session."""
-        return (self.session,)
-
-    def number_of(self, route: Route) -> int:
-        """Return 1: there is one connection."""
-        del route
-        return 1
-
-    def subscribe(self, routes: Iterable[Route]) -> list[Future[dict[Subscription, Rejected]]]:
-        """Fill the stores of these routes; see `RoomSession.subscribe`."""
-        return [Background.shared().submit(self.session.subscribe(list(routes)))]
-
-    def unsubscribe(self, routes: Iterable[Route]) -> list[Future[None]]:
-        """Fill the stores of these routes no more."""
-        return [Background.shared().submit(self.session.unsubscribe(list(routes)))]
-
-    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` on the network's thread whenever the state changes; returns a function that ends it."""
-        return self.session.watch(callback)
-
-    def close(self) -> None:
-        """Leave the room."""
-        with suppress(ClosedError):
-            self.session.close()
 
 
 async def _end(stream: _Stream) -> None:

@@ -43,6 +43,7 @@ class LatencySamples:
         self.whole: LatencySamples | None = None
         self.newest = 0  # time of receipt of the newest record, ns since the epoch; 0 before the first
         self.since = 0  # time of receipt of the first record since the start or the last break
+        self.is_past = False  # while records come that others could read before: they are not late
         self._is_broken = True
         self._received: deque[tuple[int, int]] = deque(maxlen=MOST_SAMPLES)  # exchange time and receipt
         self._visible: deque[int] = deque(maxlen=MOST_SAMPLES)
@@ -64,8 +65,9 @@ class LatencySamples:
         if self._is_broken:
             self._is_broken = False
             self.since = first
-        self._received.append((ts, last))
-        self.visible(lag)
+        if not self.is_past:
+            self._received.append((ts, last))
+            self.visible(lag)
 
     def interrupted(self) -> None:
         """Note that the stream broke: the next records may be past ones.

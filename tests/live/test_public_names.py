@@ -17,6 +17,7 @@ from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options
 from aries_nb.live.market.reference import MarketReference
+from aries_nb.live.rooms.serving import Serving
 from tests.net.patience import eventually
 
 LIVE = "close is_live is_open on_update until wait"
@@ -25,7 +26,7 @@ TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
         "account accounts bars book card clock close gaps instruments ledger market_status news on_gap options quotes"
-        " record reference state stats streams tables trades unreadable url wait_open watchlists"
+        " record reference serve state stats streams tables trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} assign candles chart charts corrections df evicted lag last latest misdated received silent tail"
@@ -48,6 +49,7 @@ NAMES = {
     Options: "contracts",
     OptionChain: f"{LIVE} at_the_money chain chart df refused spot",
     Gaps: "all df",
+    Serving: "address close last_error rows state",
     MarketReference: (
         "aggregates boards book chain chart_config details instrument instruments is_healthy market_status quotes"
         " search search_charts server_time tick_bars trades"

@@ -16,7 +16,8 @@ from aries_nb.live.account.marks import MarkQuotes
 from aries_nb.live.account.snapshots import Snapshots
 from aries_nb.live.arguments import checked_symbols, checked_text, checked_topics
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.connection import Link, opened
+from aries_nb.live.connection import Link
+from aries_nb.live.endpoints import opened
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.table import LiveTable
 from aries_nb.model import FillMark, Kind, RestingOrder

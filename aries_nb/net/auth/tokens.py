@@ -146,17 +146,17 @@ def fixed_token(value: str | Secret) -> TokenSource:
     return lambda: checked
 
 
-def environment_token() -> TokenSource:
-    """Return a source that reads the environment variable ARIES_NB_TOKEN at each call.
+def environment_token(variable: str = VARIABLE) -> TokenSource:
+    """Return a source that reads an environment variable at each call.
 
     Raises TokenError if it is not set now.
     """
 
     def read() -> Secret:
-        secret = Secret(os.environ.get(VARIABLE, ""))
+        secret = Secret(os.environ.get(variable, ""))
         if not secret.reveal().strip():
-            raise TokenError("there is no token", advice=f"Set {VARIABLE}, or pass token=… (text or a function).")
-        return checked_secret(secret, f"Look at {VARIABLE}.")
+            raise TokenError("there is no token", advice=f"Set {variable}, or pass token=… (text or a function).")
+        return checked_secret(secret, f"Look at {variable}.")
 
     read()
     return read

@@ -1,0 +1,79 @@
+"""Entering a room: its description as a broker, so that a feed takes it like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+from aries_nb.brokers import UNKNOWN_HOURS, Broker, Endpoint
+from aries_nb.brokers.registry import BROKERS
+from aries_nb.model import ColumnType, Kind
+from aries_nb.net.auth.tokens import TokenSource, environment_token, token_from
+from aries_nb.rooms.address import RoomAddress
+from aries_nb.rooms.pool import RoomPool
+from aries_nb.rooms.session import NoProtocol
+
+__all__ = ["entered", "room_token"]
+
+# Not that of a broker's token, which the server of a room must never get.
+VARIABLE = "ARIES_NB_ROOM_TOKEN"
+
+
+class RoomColumns(Mapping[Kind, Mapping[str, ColumnType]]):
+    """The kinds that a room has at this moment, each with the names and types of its columns. Any thread."""
+
+    def __init__(self, room: RoomPool) -> None:
+        self._room = room
+
+    def _kinds(self) -> dict[Kind, dict[str, ColumnType]]:
+        kinds: dict[Kind, dict[str, ColumnType]] = {}
+        catalog = self._room.session.catalog
+        for group in () if catalog is None else catalog.groups:
+            columns = kinds.setdefault(group.kind, {})
+            for name, type_ in group.columns if group.kind != "book" else ():
+                columns.setdefault(name, type_)
+        return kinds
+
+    def __getitem__(self, kind: Kind) -> Mapping[str, ColumnType]:
+        return self._kinds()[kind]
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._kinds())
+
+    def __len__(self) -> int:
+        return len(self._kinds())
+
+    def __bool__(self) -> bool:
+        """True also while nothing is served: more may come."""
+        return True
+
+
+def entered(address: str, token: object, timeout: float) -> tuple[Broker, RoomPool]:
+    """Enter a room; return what a feed takes it for, and the connection. Raises as `connect`.
+
+    That is a broker with the room's columns, and the trading hours of the publisher's.
+    """
+    where = RoomAddress.of(address)
+    room = RoomPool(where, room_token(token))
+    token = None  # a traceback may show this frame
+    try:
+        room.session.wait_open(timeout)
+    except BaseException:
+        room.close()
+        raise
+    return _broker(where, room), room
+
+
+def _broker(address: RoomAddress, room: RoomPool) -> Broker:
+    catalog = room.session.catalog
+    known = BROKERS.get(catalog.feed) if catalog is not None else None
+    hours = known.market.hours if known is not None else UNKNOWN_HOURS
+    market = Endpoint("", NoProtocol, columns=RoomColumns(room), hours=hours)
+    return Broker(f"room {address.name}", str(address), market)
+
+
+def room_token(given: object) -> TokenSource | None:
+    """Return the source of the token for a room's server; None, where none is given and none in the environment."""
+    if given is None and not os.environ.get(VARIABLE, "").strip():
+        return None
+    return environment_token(VARIABLE) if given is None else token_from(given)

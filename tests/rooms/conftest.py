@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aries_nb import connect
+from aries_nb.brokers import BROKERS
+from aries_nb.live import Feed
+from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.sim import SimOptions, Simulator
+from tests.rooms.server import NatsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as steps:
+        yield steps
+
+
+@pytest.fixture
+def server(tmp_path: Path, stack: ExitStack) -> NatsServer:
+    """A NATS server with JetStream on this machine, without users."""
+    return stack.enter_context(NatsServer(tmp_path / "nats"))
+
+
+@pytest.fixture
+def feed(stack: ExitStack) -> Feed:
+    """A feed of a simulated market of its own."""
+    sim = stack.enter_context(Simulator(SimOptions(rate=500, flush_seconds=0.01)))
+    made = Feed(BROKERS["aries"], sim.url, fixed_token("a token"), at_close=lambda closed: None)
+    stack.callback(made.close)
+    made.wait_open(10)
+    return made
+
+
+@pytest.fixture
+def enter(stack: ExitStack) -> Callable[..., Feed]:
+    """Enter rooms, to be left at the end of the test."""
+
+    def entered(address: str, **options: object) -> Feed:
+        room = connect(address, **options)
+        stack.callback(room.close)
+        return room
+
+    return entered

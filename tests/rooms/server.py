@@ -1,0 +1,72 @@
+"""A NATS server with JetStream for tests, as a process that can be killed and started again."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+PROGRAM = Path(sys.executable).parent / "nats-server"
+
+
+class NatsServer:
+    """`folder` is where it keeps its streams; `more` is further text of its configuration, such as users."""
+
+    def __init__(self, folder: Path, more: str = "") -> None:
+        self.folder, self._more = folder, more
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def room(self, name: str = "room42") -> str:
+        return f"{self.url}/{name}"
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        settings = self.folder.with_suffix(".conf")
+        settings.write_text(
+            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.folder}" }}\n{self._more}\n'
+        )
+        self._process = subprocess.Popen([PROGRAM, "-c", settings], stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while not is_open(self.port):
+            assert time.monotonic() < until, "the server does not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def forget(self) -> None:
+        """Remove all that it kept; it must not run."""
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        port: int = some.getsockname()[1]
+        return port
+
+
+def is_open(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            return connection.recv(5) == b"INFO "
+    except OSError:
+        return False
