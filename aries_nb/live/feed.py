@@ -6,7 +6,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -47,9 +47,10 @@ from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
+from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
 from aries_nb.live.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.rooms.serving import Rooms, Serving
-from aries_nb.live.statistics import FeedStatistics, combined, most_streams
+from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
@@ -63,7 +64,7 @@ from aries_nb.net.http_client import HttpClient, NoHttp, http_base
 from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.rooms.pool import RoomPool
-from aries_nb.store import Gap, GapLog, MessageCounts
+from aries_nb.store import Gap, GapLog
 
 __all__ = ["Feed"]
 
@@ -173,6 +174,7 @@ class Feed(BoundToProcess):
         )
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
+        self._snapshots = SnapshotMaker(self.name, arrivals, gaps, self._links, self._registry.open_objects)
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
@@ -394,11 +396,7 @@ class Feed(BoundToProcess):
         `stats().unasked`.
         """
         self._link.settle()
-        lines = [line for link in self._links() for line in link.ledgers()]
-        return pd.DataFrame(
-            [(*names, *ledger) for *names, ledger in lines],
-            columns=pd.Index(("stream", "kind", "symbols", *MessageCounts._fields)),
-        )
+        return ledger_frame(line for link in self._links() for line in link.ledgers())
 
     @property
     def market_status(self) -> LiveMarketStatus:
@@ -442,6 +440,24 @@ class Feed(BoundToProcess):
         `error` also says by how much this computer's clock is wrong. Any thread.
         """
         return self._source.card()
+
+    def snapshot(self) -> Snapshot:
+        """Return all that is open now, as of one moment: `now[quotes].df`, `now.book("AAPL")`, `now.gaps`, `now.seq`.
+
+        Taken between two frames of the network, of all connections; it copies no rows, and never changes.
+        """
+        self._check()
+        return self._snapshots.take()
+
+    def at(self, instant: str | datetime) -> Snapshot:
+        """Return all that is open as it was at an instant, as far as that is held in memory; see `snapshot`.
+
+        A time such as "14:31:07.5" on the clock's day, a whole time, a Timestamp, or a datetime; without zone it is in
+        `anb.settings.timezone`. Raises UsageError for what is no time or has not come yet, and for an instant of which
+        nothing is held any more, with the time from which on it is.
+        """
+        self._check()
+        return self._snapshots.at(instant)
 
     def record(self, path: str | Path, *, keep: str | None = None, max_gb: float | None = None) -> Recording:
         """Record all that this feed receives into the folder `path`, and return the recording that runs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Collection, Mapping
+from copy import copy
 from typing import TypeAlias
 
 import pandas as pd
@@ -52,6 +53,17 @@ class GapSelection:
     def _is_ours(self, gap: Gap) -> bool:
         is_later = self._closed is not None and gap.started > self._closed
         return not is_later and (gap.ended is None or gap.ended > self._made)
+
+    @property
+    def since(self) -> int:
+        """The time from which on it has gaps, in ns since the epoch; 0 for all."""
+        return self._made
+
+    def over(self, log: GapLog) -> GapSelection:
+        """Return the same selection of another log, as of one that never changes."""
+        new = copy(self)
+        vars(new).update(_log=log, _own=set(self._own))
+        return new
 
     def close(self) -> None:
         """Leave out gaps that begin from now on; idempotent.

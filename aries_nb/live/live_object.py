@@ -24,6 +24,8 @@ from aries_nb.store import Gap, MessageCounts, OrderBook, RollingFrame, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from aries_nb.live.moments.parts import Moment
+
 __all__ = ["LiveObject", "LiveRegistry", "SessionViews", "StreamedObject", "browser_session"]
 
 T = TypeVar("T")
@@ -170,6 +172,13 @@ class LiveObject(BoundToProcess, ABC):
     def _is_refused(self) -> bool:
         """Whether this object is empty because the server refused its subscription after the call that made it."""
         return False
+
+    def _captured(self, moment: Moment) -> Any:  # noqa: ANN401, ARG002 - a part of a snapshot
+        """Return what a snapshot of this moment has of this object, None for nothing; a hook.
+
+        It must be quick, and what it returns must never change. The network's thread.
+        """
+        return None
 
     @abstractmethod
     def _count(self) -> int:

@@ -65,6 +65,13 @@ class Staleness:
             return np.ones(len(received), "bool")
         return self._from_before_a_gap(received) | self._silent(received, now)
 
+    def stale_then(self, received: Times, now: int, gaps: GapSelection) -> Flags:
+        """Return what `stale` was at `now` (ns), with these receipts of the newest rows (ns) and the gaps of then.
+
+        By the usual intervals, the hours and the market's status of today.
+        """
+        return self._from_before_a_gap(received, gaps) | self._silent(received, now)
+
     def silent(self, now: int) -> tuple[str, ...]:
         """Return the symbols without an update for longer than is usual, while their market is open at `now`.
 
@@ -99,9 +106,9 @@ class Staleness:
                 self._expected = staleness_thresholds(rows.codes, rows.received * 1_000, len(self._tape.symbols))
         return self._expected
 
-    def _from_before_a_gap(self, received: Times) -> Flags:
+    def _from_before_a_gap(self, received: Times, gaps: GapSelection | None = None) -> Flags:
         newest, of_symbol = 0, dict.fromkeys(self._tape.symbols, 0)
-        for gap in self._gaps.all():
+        for gap in (gaps or self._gaps).all():
             if not gap.filled and gap.symbol in of_symbol:
                 of_symbol[gap.symbol] = max(of_symbol[gap.symbol], gap.started)
             elif not gap.filled:

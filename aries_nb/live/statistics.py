@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from aries_nb.model import State
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback_run import PlaybackSession
 from aries_nb.net.session import Session
 from aries_nb.rooms.session import RoomSession
+from aries_nb.store import MessageCounts
 
-__all__ = ["FeedStatistics", "combined", "most_streams", "statistics_of", "worst"]
+__all__ = ["FeedStatistics", "combined", "ledger_frame", "most_streams", "statistics_of", "worst"]
 
 # The feed has the worst state of its connections: no part of it may fail unseen.
 _WORST_FIRST: tuple[State, ...] = ("failed", "reconnecting", "connecting", "closed", "live")
@@ -153,3 +156,9 @@ def most_streams(a_connection: int | None, connections: int | None) -> int | Non
 
 def _most(lags: Sequence[float]) -> float:
     return max((lag for lag in lags if not math.isnan(lag)), default=math.nan)
+
+
+def ledger_frame(lines: Iterable[tuple[str, str, str, MessageCounts]]) -> pd.DataFrame:
+    """Return one row for each stream: its names `stream`, `kind` and `symbols`, and its message counts."""
+    rows = [(*names, *counts) for *names, counts in lines]
+    return pd.DataFrame(rows, columns=pd.Index(("stream", "kind", "symbols", *MessageCounts._fields)))

@@ -42,12 +42,13 @@ class VoidRows(NamedTuple):
     """The rows of a rolling frame that do not count, by their numbers since it was made; never changed once made.
 
     `numbers` are those still in the window, ascending; `total` is how many there were in all. `pairs` has each row that
-    was replaced or cancelled with the row that says so.
+    was replaced or cancelled with the row that says so; `cancelling` are those that only cancel another.
     """
 
     numbers: Times
     total: int
     pairs: tuple[Pair, ...]
+    cancelling: tuple[int, ...] = ()
 
     def within(self, slab: Slab, start: int, end: int) -> NDArray[np.bool_] | None:
         """Return which rows at the positions [start, end) of a slab do not count; None where all count."""
@@ -60,7 +61,18 @@ class VoidRows(NamedTuple):
 
     def moved(self, by: int) -> VoidRows:
         """Return these rows where each row has a number that is higher by `by`."""
-        return VoidRows(self.numbers + by, self.total, tuple((old + by, new + by) for old, new in self.pairs))
+        pairs = tuple((old + by, new + by) for old, new in self.pairs)
+        return VoidRows(self.numbers + by, self.total, pairs, tuple(number + by for number in self.cancelling))
+
+    def until(self, limit: int) -> VoidRows:
+        """Return what did not count while the rows numbered below `limit` were all."""
+        if not self.total:
+            return self
+        pairs = tuple(pair for pair in self.pairs if pair[1] < limit)
+        cancelling = tuple(number for number in self.cancelling if number < limit)
+        numbers = np.array(sorted({*cancelling, *(old for old, _ in pairs)}), "int64")
+        left = self.total - len(self.numbers)  # the window
+        return VoidRows(numbers, left + len(numbers), pairs, cancelling)
 
     def without(self, slab: Slab, positions: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return those of the positions in a slab whose rows count."""
@@ -98,6 +110,7 @@ class VoidRows(NamedTuple):
             numbers[np.searchsorted(numbers, window_start) :],
             self.total + len(new),
             tuple(pair for pair in (*self.pairs, *found.pairs) if pair[0] >= window_start),
+            tuple(number for number in (*self.cancelling, *found.cancelling) if number >= window_start),
         )
 
 

@@ -212,6 +212,19 @@ class GapLog:
         whole = [gap for gap in gaps if gap.stream in connections and (gap.stream, gap.started) not in named]
         return sorted([*whole, *parts, *alone], key=lambda gap: gap.number)
 
+    def frozen(self, until: int | None = None) -> GapLog:
+        """Return the gaps of now, which never change, or those of an instant (ns since the epoch). Any thread.
+
+        Of a gap that lasted then, the end is not known yet, nor what was missed.
+        """
+        log = GapLog(self.clock)
+        with self._lock:
+            gaps = dict(self._gaps)
+        if until is not None:
+            gaps = {number: _as_of(gap, until) for number, gap in gaps.items() if gap.started <= until}
+        log._gaps, log.count = gaps, self.count if until is None else len(gaps)
+        return log
+
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.
 
@@ -284,6 +297,12 @@ class StreamGaps:
         the stream has no further kinds or symbols, so if all of these came, the gap is filled.
         """
         self._log.closed(self._stream, ended=ended, resumed=resumed, is_all=is_all)
+
+
+def _as_of(gap: Gap, instant: int) -> Gap:
+    if gap.ended is not None and gap.ended <= instant:
+        return gap
+    return replace(gap, ended=None, filled=False, missed=None)
 
 
 def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:

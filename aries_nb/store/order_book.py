@@ -1,34 +1,96 @@
-"""Order book built from updates of levels, with its integrity: whether it can be trusted, and if not, why."""
+"""Order book built from updates of levels, with its integrity: whether it can be trusted, and if not, why.
+
+What it was at a past instant is known as well, as far as memory reaches back.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
+from copy import copy
 from heapq import nlargest, nsmallest
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from aries_nb.model import BookIntegrity, BookLevels, Observers, RecordBuffer
+from aries_nb.model import FLOAT64, BookIntegrity, BookLevels, Observers, RecordBuffer
 from aries_nb.model.clock import wall_ns
 from aries_nb.model.prices import is_price
+from aries_nb.store.history import Past, StateHistory
 from aries_nb.store.latency import LatencySamples
 from aries_nb.store.message_counts import MessageCounts, counts_of
 
-__all__ = ["OrderBook"]
+__all__ = ["BookPast", "BookUpdate", "OrderBook"]
 
 STALE_SECONDS = 10.0
 MAX_LEVELS = 10_000  # of a side, ten times what a user may see; the worst prices are dropped first
+CHANGE_BYTES = 250  # of an update in memory, without its levels
+LEVEL_BYTES, UPDATE_BYTES = 16, 24  # of a level: price and size; of one in an update: price and both sizes
+FEWEST_BYTES = 1_000
+
+
+class _State(NamedTuple):
+    """A whole book: prices and sizes of each side, and what the book knows of its newest update."""
+
+    bids: tuple[array[float], array[float]]
+    asks: tuple[array[float], array[float]]
+    is_broken: bool
+    updates: int
+    ts: int
+    received: int
+
+
+class BookUpdate(NamedTuple):
+    """So many updates of one read: triples of price and both sizes."""
+
+    values: array[float]
+    records: int
+    ts: int
+    received: int
+
+
+BookPast: TypeAlias = Past[_State, BookUpdate | None]
+
+
+class _BookBuffer(RecordBuffer):
+    """Updates to be applied; `ends` has the number of values at each of `marks`, as updates differ in length."""
+
+    __slots__ = ("ends",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[int] = []
+
+    def mark(self, received: int) -> None:
+        """Set the time of receipt (ns since the epoch) of all records added since the last call of `mark`."""
+        super().mark(received)
+        self.ends.append(len(self.values))
+
+    def clear(self) -> None:
+        """Remove all records and marks; `counted` stays."""
+        super().clear()
+        self.ends.clear()
+
+    def updates(self) -> Iterator[BookUpdate]:
+        """Yield what was received, together what has one time of receipt."""
+        values, first, start = array(FLOAT64, map(float, self.values)), 0, 0
+        for (last, received), end in zip(self.marks, self.ends, strict=True):
+            if last > first:
+                yield BookUpdate(values[start:end], last - first, self.ts[last - 1], received)
+            first, start = last, end
 
 
 class OrderBook:
     """Both sides of one symbol's order book: price → size. The network's thread writes, any thread reads.
 
-    The lock is held only while a batch of updates is written or the levels are copied.
+    The lock is held only while a batch of updates is written or the levels are copied. `clock` gives the time of an
+    interruption, in ns since the epoch.
     """
 
     def __init__(self, symbol: str, clock: Callable[[], int] = wall_ns) -> None:
         self.symbol = symbol
-        self.buffer = RecordBuffer()
+        self.buffer = _BookBuffer()
         self.lags = LatencySamples(clock)
         self._lock = threading.Lock()
         self._bids: dict[float, float] = {}
@@ -39,6 +101,9 @@ class OrderBook:
         self._ts = 0
         self._received = 0
         self._observers = Observers()
+        self._clock = clock
+        self._history: StateHistory[_State, BookUpdate | None] = StateHistory()  # None: an interruption
+        self._keep(clock())
 
     def publish(self) -> None:
         """Apply the updates in `buffer`, clear it, and notify the observers; the network's thread only.
@@ -51,31 +116,47 @@ class OrderBook:
             buffer.clear()
             return
         with self._lock:
-            if self._is_broken:
-                # Levels from before the break may be gone; none of them must pass for fresh.
-                self._bids.clear()
-                self._asks.clear()
-                self._is_broken = False
-            triples = iter(buffer.values)
-            for price, bid, ask in zip(triples, triples, triples, strict=True):
-                if is_price(float(price)):
-                    _set(self._bids, float(price), float(bid))
-                    _set(self._asks, float(price), float(ask))
-            self._ts, self._received = buffer.ts[-1], buffer.marks[-1][1]
+            is_due = False
+            for update in buffer.updates():
+                self.apply(update)
+                octets = CHANGE_BYTES + 8 * len(update.values)
+                is_due |= self._history.add(update.received, update, octets)
+            self._version += len(buffer.codes)
             if len(self._bids) > MAX_LEVELS or len(self._asks) > MAX_LEVELS:
                 self._bids = dict(nlargest(MAX_LEVELS, self._bids.items()))
                 self._asks = dict(nsmallest(MAX_LEVELS, self._asks.items()))
-            self._version += len(buffer.codes)
-            self.updates += len(buffer.codes)
+                is_due = True
+            if is_due:
+                self._keep(self._received)
         self.lags.published(buffer)
         buffer.clear()
         self._observers.notify()
+
+    def apply(self, update: BookUpdate | None) -> None:
+        """Change the levels by an update, None for an interruption; with the lock, or of a book of one's own."""
+        if update is None:
+            self._is_broken = True
+            return
+        if self._is_broken:
+            # Levels from before the break may be gone; none of them must pass for fresh.
+            self._bids.clear()
+            self._asks.clear()
+            self._is_broken = False
+        bids, asks = self._bids, self._asks
+        triples = iter(update.values)
+        for price, bid, ask in zip(triples, triples, triples, strict=True):
+            if is_price(price):
+                _set(bids, price, bid)
+                _set(asks, price, ask)
+        self._ts, self._received = update.ts, update.received
+        self.updates += update.records
 
     def interrupted(self) -> None:
         """Note that the stream broke: until the next update the old levels are shown, with the integrity "gap"."""
         with self._lock:
             self._is_broken = True
             self._version += 1
+            self._history.add(self._clock(), None, CHANGE_BYTES)
         self.lags.interrupted()
         self._observers.notify()
 
@@ -86,6 +167,8 @@ class OrderBook:
             self._version += 1
             self.updates = self._ts = self._received = 0
             self.buffer.restart()
+            self._history.clear()
+            self._keep(0)
         self._observers.notify()
 
     @property
@@ -136,12 +219,51 @@ class OrderBook:
             received=received,
         )
 
+    @property
+    def held_from(self) -> int:
+        """The time from which on `past` knows the book, in ns since the epoch."""
+        return self._history.held_from or 0
+
+    def frozen(self) -> Self:
+        """Return the book as it is now, which never changes; the network's thread only."""
+        return self._copy(dict(self._bids), dict(self._asks))
+
+    def past(self, instant: int) -> BookPast | None:
+        """Return of what `rebuilt` makes the book as of an instant (ns since the epoch); None before `held_from`.
+
+        Of what was received until then. In memory are at least the newest 60,000 updates of a few levels. Any thread.
+        """
+        return self._history.until(instant)
+
+    def rebuilt(self, past: BookPast) -> Self:
+        """Return the book as it was, which never changes. Any thread."""
+        bids, asks = (dict(zip(*side, strict=True)) for side in past.state[:2])
+        names = ("_is_broken", "updates", "_ts", "_received")
+        book = self._copy(bids, asks, **dict(zip(names, past.state[2:], strict=True)))
+        for update in past.changes:
+            book.apply(update)
+        return book
+
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.
 
         Returns a function that ends the calls.
         """
         return self._observers.add(callback)
+
+    def _keep(self, at: int) -> None:
+        """Note the whole book for `at`."""
+        bids, asks = ((array(FLOAT64, side), array(FLOAT64, side.values())) for side in (self._bids, self._asks))
+        state = _State(bids, asks, self._is_broken, self.updates, self._ts, self._received)
+        octets = FEWEST_BYTES + LEVEL_BYTES * (len(self._bids) + len(self._asks))
+        self._history.begin(at, state, octets)
+
+    def _copy(self, bids: dict[float, float], asks: dict[float, float], **state: float) -> Self:
+        book, buffer = copy(self), _BookBuffer()
+        buffer.counted.update(self.buffer.counted)
+        own = {"buffer": buffer, "_lock": threading.Lock(), "_observers": Observers(), "_history": StateHistory()}
+        vars(book).update({"_bids": bids, "_asks": asks, **own, **state})
+        return book
 
 
 def _set(side: dict[float, float], price: float, size: float) -> None:

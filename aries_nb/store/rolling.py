@@ -107,7 +107,7 @@ class RollingFrame:
         self._backfill_number = 0
         self._is_backfilling = False
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
-        self._order = TimeOrder()
+        self._order, self.receipts = TimeOrder(), TimeOrder("received")
         self._sorted: tuple[PublishedRows, SharedFrame] | None = None
         self._origin = origin
         self._published = PublishedRows(self._new_slab(self._first_capacity, origin), 0, 0, 0)

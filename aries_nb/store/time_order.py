@@ -6,7 +6,7 @@ What a reader needs to know of the rows is found by readers, of each row once: t
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -26,10 +26,11 @@ _EARLIEST = np.iinfo(np.int64).min
 class TimeOrder:
     """Which rows of a slab came late, and the newest time in each block of rows. Any thread may ask.
 
-    Positions are those of the slab; rows with equal times keep the order of arrival.
+    Positions are those of the slab; rows with equal times keep the order of arrival. `column` has the times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, column: Literal["ts", "received"] = "ts") -> None:
+        self._column = column
         self._guard = threading.Lock()  # of all below
         self._slab: Slab | None = None
         self._end = 0  # rows before it have been looked at
@@ -37,8 +38,17 @@ class TimeOrder:
         self._late = 0  # position of the last row that is older than one before it
         self._peaks: Times = np.empty(0, "int64")  # the newest time of each block
 
+    def copy_of(self, slab: Slab, start: int, end: int) -> TimeOrder:
+        """Return an order of its own that knows what is known here of the rows up to `end`, after a look at them."""
+        new = TimeOrder(self._column)
+        with self._guard:
+            self._look(slab, start, end)
+            new._slab, new._end, new._newest, new._late = slab, self._end, self._newest, self._late
+            new._peaks = self._peaks.copy()
+        return new
+
     def is_ordered(self, slab: Slab, start: int, end: int) -> bool:
-        """Whether the rows from `start` to `end` are in the order of their exchange times."""
+        """Whether the rows from `start` to `end` are in the order of their times."""
         with self._guard:
             self._look(slab, start, end)
             return self._late <= start
@@ -85,7 +95,7 @@ class TimeOrder:
             self._peaks = np.full(-(-slab.capacity // BLOCK), _EARLIEST)
         if end <= self._end:
             return
-        ts = slab.ts[self._end : end]
+        ts = (slab.ts if self._column == "ts" else slab.received)[self._end : end]
         if ts[0] < self._newest or (ts[1:] < ts[:-1]).any():
             before = np.maximum.accumulate(np.concatenate([[self._newest], ts[:-1]]))
             self._late = self._end + int(np.flatnonzero(ts < before)[-1])

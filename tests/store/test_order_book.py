@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store import OrderBook
+from aries_nb.store import OrderBook, history
 from aries_nb.store import order_book as book_module
 
 NOW = 1_772_463_845_000_000_000
@@ -192,3 +192,79 @@ def test_an_observer_is_called_at_each_publish_until_it_is_removed() -> None:
     publish(book, [(1.0, 1.0, 0.0)])
 
     assert calls == [2]
+
+
+@given(
+    st.lists(st.none() | st.lists(updates, min_size=1, max_size=4), max_size=12), st.sampled_from([1, 200, 64 << 10])
+)
+def test_book_is_what_it_was_at_each_moment(written: list[list[list[Level]] | None], least: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "LEAST_BYTES", least)
+        now = NOW
+        book = OrderBook("MSFT", lambda: now)
+        noted: list[tuple[int, Any]] = [(now, shown_at(book, now))]
+        for batch in written:
+            now += SECOND
+            if batch is None:
+                book.interrupted()
+            else:
+                for place, update in enumerate(batch):
+                    book.buffer.add(0, now, tuple(value for level in update for value in level))
+                    book.buffer.mark(now + place)  # several times of receipt in one publication
+                book.publish()
+            noted.append((now + 10, shown_at(book, now)))
+
+        for at, shown in noted:
+            past = book.past(at)
+            assert past is not None
+            assert shown_at(book.rebuilt(past), at // SECOND * SECOND) == shown
+        assert book.past(NOW - 1) is None
+
+
+def shown_at(book: OrderBook, now: int) -> Any:
+    shown = book.levels(50, now=now)
+    return shown.bids.tolist(), shown.asks.tolist(), shown.integrity, shown.ts, shown.received, book.updates
+
+
+def test_updates_of_one_publication_have_their_own_moments() -> None:
+    book = OrderBook("MSFT", lambda: NOW)
+
+    publish(book, [(1.0, 1.0, 0.0), (2.0, 0.0, 5.0)])
+    for place, size in enumerate([2.0, 3.0]):
+        book.buffer.add(0, NOW, (1.0, size, 0.0))
+        book.buffer.mark(NOW + SECOND + place)
+    book.publish()
+
+    between, after = (book.past(NOW + SECOND + place) for place in range(2))
+    assert between is not None
+    assert after is not None
+    assert book.rebuilt(between).levels(5, now=NOW).bids.tolist() == [[1.0, 2.0]]
+    assert book.rebuilt(after).levels(5, now=NOW).bids.tolist() == [[1.0, 3.0]]
+
+
+def test_past_of_a_book_is_bounded_and_says_from_when_on_it_is_held() -> None:
+    now = NOW
+    book = OrderBook("MSFT", lambda: now)
+    for at in range(120_000):
+        now = NOW + at * SECOND
+        publish(book, [(1.0 + at % 7, 1.0 + at, 0.0)], received=now)
+
+    octets = book._history._octets
+
+    assert octets <= history.MOST_BYTES
+    assert NOW < book.held_from <= NOW + 60_000 * SECOND  # of 60,000 small updates at least
+    assert book.past(book.held_from - 1) is None
+    past = book.past(book.held_from)
+    assert past is not None
+    assert book.rebuilt(past).updates == (book.held_from - NOW) // SECOND + 1
+
+
+def test_frozen_book_stays_as_it_is() -> None:
+    book = OrderBook("MSFT", lambda: NOW)
+    publish(book, [(1.0, 1.0, 0.0)])
+
+    then = book.frozen()
+    publish(book, [(1.0, 9.0, 0.0), (2.0, 0.0, 3.0)])
+
+    assert shown_at(then, NOW)[:2] == ([[1.0, 1.0]], [])
+    assert shown_at(book, NOW)[:2] == ([[1.0, 9.0]], [[2.0, 3.0]])

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError, WaitTimeoutError
@@ -20,11 +19,12 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.instruments import TradingState
+from aries_nb.live.moments.parts import BookSnapshot, Moment, levels_frame
 from aries_nb.live.waiting import wait_for
 from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RecordSink, RestingOrder
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.store import LatencySamples, OrderBook, Table
-from aries_nb.store.values import frame_of, utc_times
+from aries_nb.store.values import frame_of
 
 if TYPE_CHECKING:
     from aries_nb.widgets import DepthChart, Ladder
@@ -73,21 +73,7 @@ class LiveBook(StreamedObject):
         feed before its first update.
         """
         self._check_coming()
-        now = self._source.levels(self.depth)
-        sides = [("buy", now.bids), ("sell", now.asks)]
-        count = sum(len(levels) for _, levels in sides)
-        stacked = np.concatenate([levels for _, levels in sides])
-        return pd.DataFrame(
-            {
-                "received": utc_times(np.full(count, now.received)),
-                "symbol": pd.array([self.symbol] * count, dtype="str"),
-                "side": pd.array([side for side, levels in sides for _ in levels], dtype="str"),
-                "level": np.concatenate([np.arange(1, len(levels) + 1) for _, levels in sides]),
-                "price": stacked[:, 0],
-                "size": stacked[:, 1],
-            },
-            index=pd.DatetimeIndex(utc_times(np.full(count, now.ts)), name="ts"),
-        )
+        return levels_frame(self._source.levels(self.depth))
 
     @property
     def integrity(self) -> BookIntegrity:
@@ -224,6 +210,11 @@ class LiveBook(StreamedObject):
     @property
     def _is_refused(self) -> bool:
         return not self._book.updates and self._link.is_refused(self._book)
+
+    def _captured(self, moment: Moment) -> BookSnapshot:
+        if moment.until is None:
+            return BookSnapshot(self._book.frozen(), None, moment, depth=self.depth, is_live=self.is_live)
+        return BookSnapshot(self._book, self._book.past(moment.until), moment, depth=self.depth, is_live=True)
 
     def _count(self) -> int:
         return self._book.updates

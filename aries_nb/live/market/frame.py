@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from weakref import WeakSet, ref
 
-import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, GapError, UsageError
@@ -17,16 +16,16 @@ from aries_nb.live.connection import Link
 from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol
 from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
+from aries_nb.live.moments.parts import FrameSnapshot, Moment, latest_rows
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import (
-    MISSING,
-    NOT_A_TIME,
     Column,
     Kind,
     RecordSink,
 )
 from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
 from aries_nb.store.derived.row_by_row import AssignedColumn
+from aries_nb.store.frozen import CapturedFrame
 from aries_nb.store.values import utc_times
 
 if TYPE_CHECKING:
@@ -171,22 +170,7 @@ class LiveFrame(FrameViews):
         before or after its regular hours, no update is expected.
         """
         self._check_coming()
-        rows = self._tape.latest()
-        names = [column.name for column in self._tape.columns]
-        blank: tuple[Any, ...] = tuple(MISSING[column.type] for column in self._tape.columns)
-        data = pd.DataFrame(
-            [blank if row is None else row[2] for row in rows],
-            columns=pd.Index(names),
-            index=pd.Index(self.symbols, name="symbol", dtype="str"),
-        )
-        data.insert(0, "ts", _times([NOT_A_TIME if row is None else row[0] for row in rows]))
-        data.insert(1, "received", _times([NOT_A_TIME if row is None else row[1] for row in rows]))
-        for name, kind in self._tape.columns:
-            if kind == "time":
-                data[name] = _times(data[name])
-        stale = set(self._source.stale())
-        data["stale"] = [symbol in stale for symbol in self.symbols]
-        return data
+        return latest_rows(self._tape, self._source.stale())
 
     @property
     def silent(self) -> tuple[str, ...]:
@@ -350,6 +334,11 @@ class LiveFrame(FrameViews):
         added = [each.store for each in (self._day, self._states) if each is not None and each.store is not None]
         return (self._tape, *added)
 
+    def _captured(self, moment: Moment) -> FrameSnapshot:
+        is_live = moment.until is not None or self.is_live
+        captured = CapturedFrame.of(self._tape)
+        return FrameSnapshot(self.kind, captured, moment, self._gap_selection, self._staleness, is_live=is_live)
+
     def _count(self) -> int:
         return self._tape.version
 
@@ -383,7 +372,3 @@ class LiveFrame(FrameViews):
     @property
     def _is_refused(self) -> bool:
         return not self._tape.version and self._link.is_refused(self._tape)
-
-
-def _times(nanoseconds: Sequence[int] | pd.Series[int]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(utc_times(np.asarray(nanoseconds, dtype="int64")))
