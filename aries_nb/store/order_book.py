@@ -17,9 +17,9 @@ import numpy as np
 from aries_nb.model import FLOAT64, BookIntegrity, BookLevels, Observers, RecordBuffer
 from aries_nb.model.clock import wall_ns
 from aries_nb.model.prices import is_price
-from aries_nb.store.history import Past, StateHistory
 from aries_nb.store.latency import LatencySamples
 from aries_nb.store.message_counts import MessageCounts, counts_of
+from aries_nb.store.past.history import Past, StateHistory
 
 __all__ = ["BookPast", "BookUpdate", "OrderBook"]
 

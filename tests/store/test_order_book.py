@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aries_nb.store import OrderBook, history
+from aries_nb.store import OrderBook
 from aries_nb.store import order_book as book_module
+from aries_nb.store.past import history
 
 NOW = 1_772_463_845_000_000_000
 SECOND = 1_000_000_000

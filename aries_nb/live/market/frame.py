@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Self
 from weakref import WeakSet, ref
 
+import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, GapError, UsageError
@@ -25,7 +26,7 @@ from aries_nb.model import (
 )
 from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
 from aries_nb.store.derived.row_by_row import AssignedColumn
-from aries_nb.store.frozen import CapturedFrame
+from aries_nb.store.past.frames import CapturedFrame
 from aries_nb.store.values import utc_times
 
 if TYPE_CHECKING:

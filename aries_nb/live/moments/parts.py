@@ -17,8 +17,8 @@ from aries_nb.live.staleness import Staleness
 from aries_nb.model import MISSING, NOT_A_TIME, BookIntegrity, BookLevels, Kind
 from aries_nb.model.settings import settings
 from aries_nb.store import GapLog, MessageCounts, OrderBook, RollingFrame, gaps_frame
-from aries_nb.store.frozen import CapturedFrame, FrozenFrame
 from aries_nb.store.order_book import BookPast
+from aries_nb.store.past.frames import CapturedFrame, FrozenFrame
 from aries_nb.store.values import utc_times
 
 __all__ = ["BookSnapshot", "FrameSnapshot", "Moment", "exact_clock", "latest_rows", "levels_frame", "not_held"]
@@ -62,7 +62,8 @@ class FrameSnapshot:
         self._is_live = is_live
         slab, start, *_ = captured.published
         has_lost = slab.base + start > captured.origin
-        self.held_since = max(gaps.since, captured.held_from or 0) if has_lost else gaps.since
+        oldest = captured.held_from or gaps.since
+        self.held_since = oldest if has_lost else min(gaps.since, oldest)
         """From when on it is held, in ns since the epoch."""
 
     @property

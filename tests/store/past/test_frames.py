@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS
 from aries_nb.store import RollingFrame
-from aries_nb.store.frozen import CapturedFrame, FrozenFrame
+from aries_nb.store.past.frames import CapturedFrame, FrozenFrame
 
 NOW = 1_772_463_845_000_000_000
 SECOND = 1_000_000_000

@@ -13,7 +13,7 @@ from aries_nb.store.rolling import LatestRow, RollingFrame
 from aries_nb.store.time_order import TimeOrder
 
 if TYPE_CHECKING:
-    from aries_nb.store.rolling import _PublishedRows
+    from aries_nb.store.rolling import PublishedRows
 
 __all__ = ["CapturedFrame", "FrozenFrame"]
 
@@ -25,7 +25,7 @@ class CapturedFrame(NamedTuple):
     """What a rolling frame holds at one moment of its writer's thread; no rows are copied."""
 
     frame: RollingFrame
-    published: _PublishedRows
+    published: PublishedRows
     latest: tuple[LatestRow | None, ...]
     buffer: RecordBuffer
     origin: int
@@ -73,7 +73,7 @@ class FrozenFrame(RollingFrame):
             self._published = self._published._replace(end=cut, void=void.until(slab.base + cut))
 
     @property
-    def published(self) -> _PublishedRows:
+    def published(self) -> PublishedRows:
         """The rows in their memory."""
         return self._published
 
