@@ -108,7 +108,7 @@ class Staleness:
 
     def _from_before_a_gap(self, received: Times, gaps: GapSelection | None = None) -> Flags:
         newest, of_symbol = 0, dict.fromkeys(self._tape.symbols, 0)
-        for gap in (gaps or self._gaps).all():
+        for gap in (self._gaps if gaps is None else gaps).all():
             if not gap.filled and gap.symbol in of_symbol:
                 of_symbol[gap.symbol] = max(of_symbol[gap.symbol], gap.started)
             elif not gap.filled:
