@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder
 UNITS = tests/brokers tests/model tests/store tests/widgets tests/sim/market tests/sim/accounts tests/bench \
 	$(filter-out tests/test_cli.py,$(wildcard tests/test_*.py))
 
-.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views pictures docs soak lint style lock plotly-script wheels-check clean
+.PHONY: help venv demo check test test-long chromium test-faults test-frontends bench views pictures docs dist soak lint style lock plotly-script wheels-check clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
@@ -67,6 +67,11 @@ docs: venv  ## build the documentation site into build/docs: notebooks executed,
 	@rm -rf build/docs
 	@.ci/stage docs $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
 	@echo "$$(find build/docs -name '*.html' | wc -l) pages: build/docs/index.html"
+
+dist: venv  ## build the sdist, and out of it the wheel, into dist/
+	@rm -rf dist && mkdir -p build
+	@.ci/stage build $(BIN)/python -m build --no-isolation >build/dist.log || { cat build/dist.log; exit 1; }
+	@ls -l dist
 
 soak: venv  ## run for minutes what the tests run for seconds
 	@for script in tests/soak/*.py; do $(BIN)/python $$script $(ARGS) || exit; done

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -350,11 +351,23 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _first_notebook() -> Path:
-    package = Path(__file__).resolve().parent
-    for folder in (package.parent / "notebooks", package / "notebooks"):
-        if (folder / FIRST_NOTEBOOK).is_file():
-            return folder / FIRST_NOTEBOOK
-    raise UsageError("the notebooks are not installed", advice="Clone the repository and run `make demo` in it.")
+    """Return the first notebook of a clone; of an installed package that of copies in the present folder.
+
+    The copies are the user's: one that is there already is left as it is.
+    """
+    cloned = Path(__file__).resolve().parent.parent / "notebooks"
+    if (cloned / FIRST_NOTEBOOK).is_file():
+        return cloned / FIRST_NOTEBOOK
+    packed = [Path(str(file.locate())) for file in metadata.files("aries_nb") or () if file.suffix == ".ipynb"]
+    if not any(file.name == FIRST_NOTEBOOK for file in packed):
+        raise UsageError("the notebooks are not installed", advice="Clone the repository and run `make demo` in it.")
+    own = Path.cwd() / "aries_nb_notebooks"
+    own.mkdir(exist_ok=True)
+    for file in packed:
+        if not (own / file.name).exists():
+            shutil.copyfile(file, own / file.name)
+    print(f"The notebooks are in {own}", file=sys.stderr)
+    return own / FIRST_NOTEBOOK
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import pytest
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
+from packaging.metadata import Metadata
 
 from aries_nb.widgets.anywidget_view import panel_class
 
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 NOT_PACKAGED = shutil.ignore_patterns("__pycache__")
 SECONDS = 60
-MOST_BYTES = 1_500_000  # plotly's whole script of 5 MB is read where plotly is installed; the small one is 0.4 MB of it
+MOST_BYTES = 2_000_000  # plotly's whole script of 5 MB is read where plotly is installed; the small one is 0.4 MB of it
 SHOW = """
 import aries_nb as anb
 feed = anb.connect("sim")
@@ -48,7 +49,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "aries_nb", source / "aries_nb", ignore=NOT_PACKAGED)
+    for name in ("aries_nb", "notebooks"):
+        shutil.copytree(ROOT / name, source / name, ignore=NOT_PACKAGED)
     build = subprocess.run([sys.executable, "-c", BUILD, made], cwd=source, capture_output=True, text=True)
     assert build.returncode == 0, build.stderr
     (path,) = made.iterdir()
@@ -98,6 +100,33 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 
     assert {name for name in files if "__pycache__" not in name} == packed
     assert "aries_nb/widgets/static/board.js" in packed
+
+
+def test_the_wheel_brings_the_notebooks_as_copies_of_the_users(python: Path, tmp_path: Path) -> None:
+    command = [python, "-c", "from aries_nb.cli import _first_notebook; print(_first_notebook())"]
+    own = tmp_path / "aries_nb_notebooks"
+
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+    (own / "02_account_and_pnl.ipynb").write_text("changed")
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    assert Path(first) == own / "01_first_light.ipynb"
+    assert {path.name for path in own.iterdir()} == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert Path(first).read_text() == (ROOT / "notebooks/01_first_light.ipynb").read_text()
+    assert (own / "02_account_and_pnl.ipynb").read_text() == "changed"
+
+
+def test_the_metadata_is_valid_and_complete(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        (name,) = (each for each in archive.namelist() if each.endswith(".dist-info/METADATA"))
+        metadata = Metadata.from_email(archive.read(name), validate=True)
+
+    assert metadata.description_content_type == "text/markdown"
+    assert metadata.description.startswith("# aries_nb")
+    assert metadata.summary
+    assert metadata.license_expression == "BSD-3-Clause AND MIT"
+    assert {"lab", "analysis", "keyring", "socks"} <= set(metadata.provides_extra)
+    assert metadata.project_urls.keys() >= {"Changelog", "Documentation", "Source"}
 
 
 def test_the_wheel_is_small_as_it_packs_no_whole_library(wheel: Path) -> None:
