@@ -105,8 +105,7 @@ class Feed(BoundToProcess):
         arrivals = Arrivals(None if market is None else market.clock)
         if recorded is not None:
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
-            self._playback = Playback(recorded, endpoints_of(broker), to_log, where=url)
-            self._playback.arrivals.restarted.add(gaps.restart)
+            self._playback = Playback(recorded, endpoints_of(broker), to_log, where=url, parts=[gaps])
             arrivals = self._playback.arrivals
         if room is not None:
             room.report_to(gaps.stream("market"))

@@ -255,24 +255,22 @@ class RecordedDay:
         if summary.first_received is None or summary.last_received is None:
             raise RecordingError("the recording is empty", where=str(reader.path), advice="Record for a while.")
         self.first, self.last = summary.first_received, summary.last_received
-        self._reader, self._count = reader, summary.events
+        self._reader = reader
         holes = reader.holes_between_segments()
         self._end = holes[-1] if holes and holes[-1].next_seq is None else None  # it was not closed
 
-    def events(self, *, whats: frozenset[str] | None = None) -> Iterator[Event]:
-        """Yield the events, the same at each call, whatever was recorded since; with `whats` those of these kinds."""
+    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterator[Event]:
+        """Yield the events, the same at each call, whatever was recorded since; with `whats` those of these kinds.
+
+        With `start`, a time in ns, they begin with the first one at that time or later, and a hole before it.
+        """
         if whats is not None:
             yield from self._reader.events(whats=whats)
             return
-        left = self._count
-        for event in self._reader.events():
-            if event.what != HOLE:
-                left -= 1
-            elif Hole.of(event).next_seq is None:
+        for event in self._reader.events(start):
+            if event.what == HOLE and Hole.of(event).next_seq is None:
                 break
             yield event
-            if not left:
-                break
         if self._end is not None:
             yield self._end.event()
 

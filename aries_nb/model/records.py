@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -16,6 +17,8 @@ __all__ = [
     "PUT",
     "BarPage",
     "Block",
+    "Checkpoint",
+    "Checkpointed",
     "Record",
     "RecordBuffer",
     "RecordSink",
@@ -161,10 +164,10 @@ class RecordBuffer:
         self.marks.clear()
         self.runs.clear()
 
-    def restart(self) -> None:
-        """Remove all, and count anew."""
+    def restart(self, counted: Mapping[CountedAs, int] | None = None) -> None:
+        """Remove all, and count anew, or on from these counts."""
         self.clear()
-        self.counted.update(dict.fromkeys(self.counted, 0))
+        self.counted.update(counted or dict.fromkeys(self.counted, 0))
 
     def _add_rows(self, block: StoreBlock) -> None:
         for place, seq in enumerate(block.seq, len(self.codes)):
@@ -173,6 +176,33 @@ class RecordBuffer:
         self.codes += block.codes
         self.ts += block.ts
         self.values.extend(chain.from_iterable(zip(*block.columns, strict=True)))
+
+
+Checkpoint: TypeAlias = Mapping[str, Any]
+"""A copy of attributes, by name."""
+
+
+class Checkpointed:
+    """A part of the state of a feed that can be set back to an earlier moment: `STATE` names its attributes.
+
+    Used on the network's thread only.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it may go on from a checkpoint, in place of all events until there."""
+        return True
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a copy of the state; None where it cannot be copied at this moment, or at all."""
+        return deepcopy({name: getattr(self, name) for name in self.STATE})
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Set the state to one of before, of this object or of one like it; observers stay, numbers go on growing."""
+        for name, value in deepcopy(dict(checkpoint)).items():
+            setattr(self, name, value)
 
 
 class RecordSink(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 __all__ = ["Hidden", "Secret"]
 
@@ -35,6 +35,10 @@ class Hidden(Generic[T]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(***)"
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return itself: it does not change."""
+        return self
 
     def __reduce__(self) -> str:
         raise TypeError("a token is not to be pickled")

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable
 
-from aries_nb.model import Cause, GapSink, Kind, Resumed, Subscription
+from aries_nb.model import Cause, Checkpointed, GapSink, Kind, Resumed, Subscription
 from aries_nb.model.clock import Clock
 from aries_nb.net.intake import Intake
 
@@ -15,11 +15,13 @@ __all__ = ["GapTracker", "PingBarriers"]
 SECOND = 1_000_000_000
 
 
-class GapTracker:
+class GapTracker(Checkpointed):
     """Reports to `gaps` the beginning and end of each gap of one connection. Used on the network's thread only.
 
     `intake` gives the time of the last message, `running` the subscriptions; None for those of `intake`.
     """
+
+    STATE = "_resumed", "_ended", "_barrier"
 
     def __init__(
         self,

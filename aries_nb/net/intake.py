@@ -17,6 +17,7 @@ from aries_nb.brokers.protocol import ColumnProtocol
 from aries_nb.model import (
     INT64,
     Block,
+    Checkpointed,
     Counted,
     Notice,
     RecordSink,
@@ -80,7 +81,7 @@ async def in_turns(routes: Sequence[Route]) -> AsyncIterator[Sequence[Route]]:
         yield routes[start : start + ROUTES_A_TURN]
 
 
-class Intake:
+class Intake(Checkpointed):
     """Decodes the frames of one connection, appends their records to the stores of its routes, and counts them.
 
     Used on the network's thread only; any thread may read the counts. `redact` removes tokens from a text; frames are
@@ -91,6 +92,10 @@ class Intake:
     """
 
     IS_BY_COLUMNS: ClassVar = True  # False in tests that take every frame by message
+    STATE = (
+        "frames", "messages", "octets", "records", "unreadable", "unasked", "excerpts", "is_unfinished",
+        "_lags", "_lags_seen", "_lags_taken", "_received",
+    )  # fmt: skip
 
     def __init__(
         self,

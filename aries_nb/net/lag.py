@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import ceil, nan
 from typing import TYPE_CHECKING
 
+from aries_nb.model import Checkpointed
 from aries_nb.model.clock import steady_ns, wall_ns
 from aries_nb.net.events.exchange_clock import BELIEVED_NS, ExchangeClock
 from aries_nb.net.intake import Intake
@@ -138,7 +139,7 @@ class LagMonitor:
             self._quickest[-1] = (self._quickest[-1][0], lag)
 
 
-class ReadMonitor:
+class ReadMonitor(Checkpointed):
     """Measures message rate and lag of one connection. Used on the network's thread only; any thread may read both.
 
     When the lag becomes reportable, or no longer is, a warning that names `where` is logged and `notify` is called.
@@ -146,6 +147,8 @@ class ReadMonitor:
     quarter of a second has a weight of 0.3. `clock` is market time, which is corrected by the lags; None for one of its
     own.
     """
+
+    STATE = "messages_per_s", "lag", "_counted", "_at", "_base"
 
     def __init__(
         self, intake: Intake, where: str, notify: Callable[[], None], clock: ExchangeClock | None = None

@@ -16,6 +16,7 @@ from aries_nb.brokers.parsing import check_words
 from aries_nb.errors import FeedError
 from aries_nb.model import (
     Cause,
+    Checkpointed,
     GapSink,
     MarketStatus,
     Notice,
@@ -43,7 +44,7 @@ log = logging.getLogger("aries_nb")
 STATUS_REPORTS = 1_000
 
 
-class SessionState:
+class SessionState(Checkpointed):
     """The state of a connection. Used on the network's thread; any thread may read the attributes without underscore.
 
     `number` counts the connections to the endpoint `where`, from 1. `error` is what made the session fail, None before;
@@ -54,6 +55,10 @@ class SessionState:
     `on_trade_gap` may be set to a function that is called on the network's thread with each notice of missing trades,
     before the records that came with the notice are visible. `redact` removes tokens from a text.
     """
+
+    STATE = (
+        "state", "error", "last_error", "reconnects", "renewals", "status_reports", "rejected", "running", "_is_live",
+    )  # fmt: skip
 
     def __init__(
         self,

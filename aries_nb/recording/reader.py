@@ -94,7 +94,7 @@ class RecordingReader:
                     walk.skip(part.last)
                     walk.is_ended = part.is_ended
                     continue
-                for event in walk.events(part.name, start, whats):
+                for event in walk.events(part, start, whats):
                     if start is not None and (event.what == HOLE or event.received < start):
                         hole = event if event.what == HOLE else None
                         continue
@@ -159,16 +159,22 @@ class _Walk:
         self._seq, self._received = header.seq[1], header.received[1]
         self._damage = ""
 
-    def events(self, name: str, start: int | None, whats: frozenset[str] | None) -> Iterator[Event]:
-        """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError."""
+    def events(self, part: _Part, start: int | None, whats: frozenset[str] | None) -> Iterator[Event]:
+        """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError.
+
+        Batches that were written after the recording was opened for reading are left out.
+        """
+        last = part.last.number if part.last else 0
         try:
-            opened = Segment(self._path / name, self._recording)
+            opened = Segment(self._path / part.name, self._recording)
         except FileNotFoundError:  # its writer has deleted it meanwhile
             return
         with opened as segment:
             for found in segment.batches(0 if start is None else segment.before(start)):
                 if isinstance(found, Broken):
                     self._damage = self._damage or found.reason
+                elif found.header.number > last:
+                    break
                 elif found.header.number <= self._number:
                     self._damage = self._damage or "a batch is there again"
                 elif start is not None and found.header.latest < start:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, Cause, Column, Kind, Observers, Resumed
+from aries_nb.model import NOT_A_TIME, Cause, Checkpoint, Checkpointed, Column, Kind, Observers, Resumed
 from aries_nb.model.clock import Clock, WallClock
 from aries_nb.store.values import frame_of
 
@@ -58,8 +58,10 @@ class Gap:
     is_of_one: bool = False
 
 
-class GapLog:
+class GapLog(Checkpointed):
     """The newest 10,000 gaps of a feed; `count` counts all. The network's thread writes, any thread reads."""
+
+    STATE = "_gaps", "_open", "_filled", "count", "counts"
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock or WallClock()
@@ -77,6 +79,12 @@ class GapLog:
             self._gaps, self._open, self._filled = {}, {}, {}
             self.count = 0
             self.counts.clear()
+        self._observers.notify()
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Have the gaps of an earlier moment; the network's thread only."""
+        with self._lock:
+            super().resume(checkpoint)
         self._observers.notify()
 
     def stream(self, name: str) -> StreamGaps:

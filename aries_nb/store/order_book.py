@@ -14,7 +14,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from aries_nb.model import FLOAT64, BookIntegrity, BookLevels, Observers, RecordBuffer
+from aries_nb.model import FLOAT64, BookIntegrity, BookLevels, Checkpoint, Checkpointed, Observers, RecordBuffer
 from aries_nb.model.clock import wall_ns
 from aries_nb.model.prices import is_price
 from aries_nb.store.latency import LatencySamples
@@ -81,12 +81,14 @@ class _BookBuffer(RecordBuffer):
             first, start = last, end
 
 
-class OrderBook:
+class OrderBook(Checkpointed):
     """Both sides of one symbol's order book: price → size. The network's thread writes, any thread reads.
 
     The lock is held only while a batch of updates is written or the levels are copied. `clock` gives the time of an
     interruption, in ns since the epoch.
     """
+
+    STATE = "_bids", "_asks", "_is_broken", "updates", "_ts", "_received"
 
     def __init__(self, symbol: str, clock: Callable[[], int] = wall_ns) -> None:
         self.symbol = symbol
@@ -169,6 +171,21 @@ class OrderBook:
             self.buffer.restart()
             self._history.clear()
             self._keep(0)
+        self._observers.notify()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a copy of its levels and counts."""
+        return {**(super().checkpoint() or {}), "counted": dict(self.buffer.counted)}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Have the levels and counts of an earlier moment; the network's thread only."""
+        counted, own = checkpoint["counted"], {name: checkpoint[name] for name in self.STATE}
+        with self._lock:
+            super().resume(own)
+            self._version += 1
+            self.buffer.restart(counted)
+            self._history.clear()
+            self._keep(self._received)
         self._observers.notify()
 
     @property

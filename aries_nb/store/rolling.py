@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
 
 from aries_nb.model import (
     BoardData,
+    Checkpoint,
+    Checkpointed,
     Column,
     FrameRows,
     Observers,
@@ -66,13 +69,15 @@ class PublishedRows(NamedTuple):
     void: VoidRows = NOTHING_VOID
 
 
-class RollingFrame:
+class RollingFrame(Checkpointed):
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
     A price of 0 becomes NaN (`aries_nb.model.prices`). `limit` keeps that many of the newest rows; `window_ns` keeps
     rows whose `ts` is at most that much older (in ns) than the newest `ts`; None for no such limit. The network's
     thread writes, any thread reads. `columns` are the fields of a row besides `ts`, `received` and `symbol`.
     """
+
+    STATE = "_newest", "_numbers", "first_taken_ns", "_texts", "_codes", "_characters_left", "_latest"
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class RollingFrame:
         self.buffer = RecordBuffer()
         self.lags = LatencySamples(clock)
         self._observers = Observers()
+        self.readers: WeakSet[object] = WeakSet()  # they compute something of all rows, not of the window's alone
         self._begin(0)
 
     def _begin(self, origin: int) -> None:
@@ -250,6 +256,30 @@ class RollingFrame:
         """
         self._begin(self.version + 1)
         self.buffer.restart()
+        self.lags.interrupted()
+        self._observers.notify()
+
+    is_resumable = property(lambda self: not self.readers)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a copy of its rows and counts; None during a backfill."""
+        if self._backfills or len(self.buffer):
+            return None
+        slab, start, end, filled, void = self._published
+        rows = {name: column[start:end].copy() for name, column in slab.all_arrays().items()}
+        own = {"first": slab.base + start - self._origin, "filled": filled, "void": void.moved(-self._origin)}
+        return {**(super().checkpoint() or {}), **own, "rows": rows, "counted": dict(self.buffer.counted)}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Have the rows and counts of an earlier moment, with larger numbers; the network's thread only."""
+        self._begin(self.version + 1)
+        super().resume({name: checkpoint[name] for name in self.STATE})
+        count = len(checkpoint["rows"]["ts"])
+        slab = self._new_slab(max(self._first_capacity, 2 * count), self._origin + checkpoint["first"])
+        for name, column in slab.all_arrays().items():
+            column[:count] = checkpoint["rows"][name]
+        self._published = PublishedRows(slab, 0, count, checkpoint["filled"], checkpoint["void"].moved(self._origin))
+        self.buffer.restart(checkpoint["counted"])
         self.lags.interrupted()
         self._observers.notify()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import pandas as pd
 
-from aries_nb.model import NOT_A_TIME, PUT, Column, Observers, RecordBuffer, Value, Values
+from aries_nb.model import NOT_A_TIME, PUT, Checkpoint, Checkpointed, Column, Observers, RecordBuffer, Value, Values
 from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.store.log import RowChange, TableRow
 from aries_nb.store.message_counts import MessageCounts, counts_of
@@ -74,7 +74,7 @@ class FetchedRows(NamedTuple):
     code: int = 0
 
 
-class Table:
+class Table(Checkpointed):
     """The newest state of each row of the given accounts; `key` names the columns that identify a row in its account.
 
     A row keeps the place of its first arrival. Beyond `limit` rows the oldest by arrival are evicted. A column
@@ -83,6 +83,11 @@ class Table:
     received and account; `listeners` receive every changed row before readers see it. `is_finished` says whether an
     order with a `status` has ended.
     """
+
+    STATE = (
+        "_rows", "_stale_keys", "_listed_at", "_fetched", "_removed", "_breaks", "_taken", "_filled", "_replaced",
+        "_published",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -198,6 +203,20 @@ class Table:
         self._published = _PublishedTable(version, (), 0, is_stale=False)
         for listener in self._listeners:
             listener.restart()
+        self._observers.notify()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a copy of its rows and counts; None with listeners, which know of all changes."""
+        if self._listeners:
+            return None
+        return {**(super().checkpoint() or {}), "counted": dict(self.buffer.counted)}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Have the rows and counts of an earlier moment; the network's thread only."""
+        version = self._published.version + 1
+        super().resume({name: checkpoint[name] for name in self.STATE})
+        self.buffer.restart(checkpoint["counted"])
+        self._published = self._published._replace(version=version)
         self._observers.notify()
 
     # Reading: any thread.

@@ -35,6 +35,7 @@ ROWS = {
     "chart": "chart_frame",
     "memory": "memory",
     "recording": "recording_cost",
+    "long-recording": "long_recording",
     "cell": "busy_cell",
     "alor-cell": "alor_busy_cell",
     "browser": "browser_latency",

@@ -17,5 +17,6 @@ class Day:
         self.first, self.last = events[0].received, max(event.received for event in events)
         self._events = events
 
-    def events(self, *, whats: frozenset[str] | None = None) -> Iterator[Event]:
-        return (event for event in self._events if whats is None or event.what in whats)
+    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterator[Event]:
+        first = 0 if start is None else next(at for at, event in enumerate(self._events) if event.received >= start)
+        return (event for event in self._events[first:] if whats is None or event.what in whats)

@@ -284,3 +284,34 @@ def test_an_event_that_cannot_be_read_is_a_gap_and_the_replay_goes_on(
         assert past.clock.now == past.clock.end
         assert "recording" in set(past.gaps.df["cause"])
         assert len(live["trades"].df)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a checkpoint after each burst."""
+    monkeypatch.setattr("aries_nb.net.events.checkpoints.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("aries_nb.net.events.playback.BURST_SECONDS", 0.002)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("seed", range(3))
+def test_a_seek_that_goes_on_from_a_checkpoint_shows_what_one_from_the_start_does(
+    recorded: Recorded, replay: Feed, seed: int
+) -> None:
+    rng, playback = random.Random(seed), replay._playback
+    live = asked(replay, recorded.broker)
+    to_the_end(replay)
+    assert shown(replay, live) == recorded.hashes
+    states = playback._checkpoints._states
+    assert len(states) > 5
+    for _ in range(5):
+        instant = rng.randrange(playback.first + 1, playback.last)
+        playback.seek(instant).result(30)
+        found = shown(replay, live)
+        states[:], known = [], states[:]
+        playback.seek(playback.first).result(30)
+        playback.seek(instant).result(30)
+        assert shown(replay, live) == found
+        states[:] = known
+    to_the_end(replay)
+    assert shown(replay, live) == recorded.hashes

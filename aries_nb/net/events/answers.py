@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, UsageError
+from aries_nb.model import Checkpointed
 from aries_nb.net.background import on_network, run_on_thread
 
 __all__ = ["ANSWER", "Answer", "Answers", "Get", "Reply", "Requests", "UnwantedError"]
@@ -188,12 +189,14 @@ class _Question(Generic[T, R]):
             self.done.set_result(result)
 
 
-class Answers:
+class Answers(Checkpointed):
     """The one place where HTTP answers reach the data of a feed.
 
     Each is an event of the feed itself. In a replay (`is_replay`) no request is made: `give` takes the recorded ones.
     Used on the network's thread only.
     """
+
+    STATE = ("_given",)
 
     def __init__(self, events: Events, *, is_replay: bool = False) -> None:
         self._events = events
@@ -255,6 +258,11 @@ class Answers:
             else:
                 self._waiting.setdefault(subject, deque()).append(question)  # type: ignore[arg-type]
         return question
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a question waits for its answer."""
+        return any(self._waiting.values())
 
     def restart(self) -> None:
         """Have no questions and no answers, because a replay begins anew."""

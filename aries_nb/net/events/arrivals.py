@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import encode
 
-from aries_nb.model import Observers
+from aries_nb.model import Checkpoint, Checkpointed, Observers
 from aries_nb.model.journal import Journal
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
@@ -62,7 +62,7 @@ class EventRing:
             self._left += len(self.events.popleft()[4]) + EVENT_BYTES
 
 
-class Arrivals:
+class Arrivals(Checkpointed):
     """Numbers the records of a feed in the order of their arrival over all its connections, and notes its events.
 
     The network's thread owns it: all connections are read there. `clock` is the market time of receipt; while an event
@@ -70,6 +70,8 @@ class Arrivals:
     masks tokens in those that are kept. `timer` has what is due at an instant of market time, `answers` is where HTTP
     answers are applied. In a replay no clock is asked and no request made.
     """
+
+    STATE = "next", "_base", "_uses"
 
     def __init__(self, clock: ExchangeClock | None = None, *, is_replay: bool = False) -> None:
         self.clock = clock or ExchangeClock()
@@ -184,6 +186,25 @@ class Arrivals:
         self.answers.restart()
         self._uses.clear()
         self.restarted.notify()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether nothing computed, such as equity, has to begin anew with a replay."""
+        return not any(True for _ in self.restarted)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return a copy of the state; None where something computed begins anew with a replay, is due or was asked."""
+        if not self.is_resumable or self.timer.is_waiting or self.answers.is_waiting:
+            return None
+        own = super().checkpoint() or {}
+        return {**own, "clock": self.clock.base, "now": self.timer.now, "answers": self.answers.checkpoint()}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from the state of an earlier moment. The network's thread only."""
+        self.restart()
+        super().resume({name: checkpoint[name] for name in self.STATE})
+        self.clock.base, self.timer.now = checkpoint["clock"], checkpoint["now"]
+        self.answers.resume(checkpoint["answers"])
 
     def soon(self, work: Callable[[], object]) -> None:
         """Do short work at once on the network's thread, else as `do`; any thread may call."""

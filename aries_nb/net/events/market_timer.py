@@ -97,6 +97,11 @@ class MarketTimer:
             self._arm()
         return due.cancel
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether anything is due at an instant to come."""
+        return any(due.work is not None for _, _, due in self._waiting)
+
     def restart(self) -> None:
         """Have nothing due, because a replay begins anew."""
         self._waiting.clear()

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,7 @@ from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
+from aries_nb.net.events.checkpoints import Checkpoints, Part, ReplayState
 from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, PlaybackRun, PlaybackSession, replayed
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
@@ -52,15 +53,19 @@ class Recorded(Protocol):
     def last(self) -> int:
         """The time of the last event."""
 
-    def events(self, *, whats: frozenset[str] | None = None) -> Iterable[Event]:
-        """Return all events from the first one on; with `whats`, at least those of these kinds."""
+    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterable[Event]:
+        """Return all events from the first one on, or from the first at `start` (ns) or later, and a hole before it.
+
+        With `whats`, at least those of these kinds.
+        """
 
 
 class Playback:
     """Passes the events of a recording to the sessions of a feed, at the pace of its clock.
 
     `recorded` has the events, `endpoints` are the broker's by name, and `gaps` returns where the gaps of a connection
-    go, given the endpoint's name and the number of the connection there. Its methods may be called from any thread; a
+    go, given the endpoint's name and the number of the connection there; `parts` is what else has a state of events and
+    no part in them, such as the log of gaps. Its methods may be called from any thread; a
     task of the network's thread plays.
     """
 
@@ -71,7 +76,9 @@ class Playback:
         gaps: Callable[[str, int], GapSink],
         *,
         where: str,
+        parts: Sequence[Part] = (),
     ) -> None:
+        self._checkpoints = Checkpoints(parts)
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         uses: list[Use] = []
@@ -230,7 +237,8 @@ class Playback:
         What they say is visible then. Frames that were received together are passed together, unless `is_step`:
         `is_enough` is asked of the first of them alone.
         """
-        until = elapsed() + BURST_SECONDS
+        begun = elapsed()
+        until = begun + BURST_SECONDS
         run = self._run
         try:
             while (event := self._upcoming) is not None and not is_enough(event):
@@ -246,6 +254,9 @@ class Playback:
         finally:
             run.publish()
             self.clock.limit = self.last if self._upcoming is None else self._upcoming.received
+            if self._checkpoints.passed(elapsed() - begun) and self._upcoming is not None:
+                stores = (route.sink for routes in self._wanted.values() for route in routes)
+                self._checkpoints.take(self.arrivals, run, stores, self._upcoming.received)
 
     def _same_read(self, first: Event) -> list[bytes]:
         """Take the frames that were received together with `first`, that included; return them."""
@@ -279,7 +290,10 @@ class Playback:
             if self.target != instant:
                 return
             try:
-                if instant < self.clock.position:
+                known, is_back = self._checkpoints.before(instant, self.arrivals), instant < self.clock.position
+                if known is not None and (is_back or known.run.done > self._run.done):
+                    self._resume(known)
+                elif is_back:
                     self._restart()
                 await self._until(lambda event: event.received > instant or self.target != instant)
                 if self.target == instant:
@@ -345,16 +359,31 @@ class Playback:
         stores = dict.fromkeys(route.sink for routes in self._wanted.values() for route in routes)
         for store in stores:
             store.restart()
-        old = self._run
         self.clock.move(self.first)
+        self._checkpoints.restart()
         self.arrivals.restart()  # after the stores: what their change asks for is of before
-        self._run = run = PlaybackRun(self._endpoints, self.arrivals, self._gaps, self._where)
-        run.on_session = self._new_session
-        for name, sessions in run.sessions.items():
-            sessions[0].status_observers = old.sessions[name][0].status_observers
-            self._new_session(name, sessions[0])
+        self._new_run()
         self._left = iter(self._events())
         self._upcoming = next(self._left, None)
+
+    def _resume(self, state: ReplayState) -> None:
+        """Go on from an earlier state, or a later one that is known."""
+        self.clock.move(state.latest)
+        self._checkpoints.resume(state, self.arrivals)
+        self._new_run(state)
+        self._left = dropwhile(lambda event: event.received < state.following, self._events(start=state.following))
+        self._upcoming = next(self._left, None)
+
+    def _new_run(self, state: ReplayState | None = None) -> None:
+        old = self._run
+        self._run = run = PlaybackRun(self._endpoints, self.arrivals, self._gaps, self._where)
+        run.on_session = self._new_session
+        if state is not None:
+            run.resume(state.run, self._routes_of)
+        for name, sessions in run.sessions.items():
+            for session in sessions:
+                session.status_observers = old.sessions[name][0].status_observers
+                self._new_session(name, session)
 
     def _new_session(self, name: str, session: PlaybackSession) -> None:
         pool = self.pools[name]
@@ -364,6 +393,7 @@ class Playback:
     async def _subscribe(self, routes: Sequence[Route]) -> dict[Subscription, Rejected]:
         self._again_left = MOST_AGAIN
         async with self._turn:
+            self._checkpoints.clear()  # they know nothing of these stores
             await self._catch_up(routes)
             refused: dict[Subscription, Rejected] = {}
             for route in routes:

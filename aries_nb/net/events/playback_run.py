@@ -6,13 +6,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from typing import NamedTuple
 
 import msgspec
 from msgspec.json import decode, encode
 
-from aries_nb.brokers import Endpoint
+from aries_nb.brokers import BrokerProtocol, Endpoint
 from aries_nb.errors import UsageError
-from aries_nb.model import Cause, GapSink, Resumed, Subscription
+from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Subscription
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.events.answers import ANSWER, Answer
@@ -23,7 +25,7 @@ from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 
-__all__ = ["BURST_SECONDS", "NoGaps", "PlaybackRun", "PlaybackSession", "replayed"]
+__all__ = ["BURST_SECONDS", "NoGaps", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
 
 MOST_RECORDS = 2**62
 BURST_SECONDS = 0.02  # of events between two turns of the loop
@@ -34,12 +36,27 @@ _NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothin
 class PlaybackSession(SessionState):
     """The session of a recorded connection, which passes recorded events."""
 
-    def __init__(self, where: str, endpoint: Endpoint, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
-        super().__init__(where, endpoint.make(), gaps, arrivals, number=number, connection=0, redact=Redactor())
+    def __init__(self, where: str, protocol: BrokerProtocol, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
+        super().__init__(where, protocol, gaps, arrivals, number=number, connection=0, redact=Redactor())
         self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
 
     def wait_open(self, timeout: float) -> None:
         """Return at once: a replay waits for no connection."""
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a copy of the state of session and protocol. Raises TypeError for a protocol that has none."""
+        parts = {name: part.checkpoint() for name, part in self._parts.items()}
+        return {"own": super().checkpoint(), "protocol": deepcopy(self._protocol), **parts}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from the state of an earlier moment, but for the protocol, with which the session was made."""
+        super().resume(checkpoint["own"])
+        for name, part in self._parts.items():
+            part.resume(checkpoint[name])
+
+    @property
+    def _parts(self) -> dict[str, Checkpointed]:
+        return {"intake": self.intake, "gaps": self._gap_tracker, "reads": self.read_monitor}
 
     def play_frames(self, frames: Sequence[bytes]) -> None:
         """Pass frames that were received at the same time."""
@@ -94,6 +111,20 @@ class PlaybackSession(SessionState):
         self._protocol.outgoing()  # nothing is sent
 
 
+class RunState(NamedTuple):
+    """The state of a pass through the events at one of them.
+
+    `sessions` has of each endpoint number and state of its sessions, `connections` the endpoint and place there of the
+    session of each connection.
+    """
+
+    done: int
+    latest: int
+    sessions: Mapping[str, Sequence[tuple[int, Checkpoint]]]
+    connections: Mapping[int, tuple[str, int]]
+    torn: frozenset[int]
+
+
 class PlaybackRun:
     """One pass through the events from the first one on: the sessions, with the clock and the numbers of this pass.
 
@@ -105,8 +136,9 @@ class PlaybackRun:
     ) -> None:
         self.arrivals = arrivals
         self.done = 0  # events
-        self._new: Callable[[str, int], PlaybackSession] = lambda name, number: PlaybackSession(
-            where, endpoints[name], gaps(name, number), self.arrivals, number
+        self.latest = 0  # time of an event, in ns
+        self._new: Callable[..., PlaybackSession] = lambda name, number, protocol=None: PlaybackSession(
+            where, protocol or endpoints[name].make(), gaps(name, number), self.arrivals, number
         )
         self.sessions: dict[str, list[PlaybackSession]] = {name: [self._new(name, 1)] for name in endpoints}
         self._by_connection: dict[int, PlaybackSession] = {}
@@ -117,6 +149,7 @@ class PlaybackRun:
     def play_frames(self, first: Event, bodies: list[bytes]) -> None:
         """Pass frames of one connection that were received at the same time, of which `first` is the first event."""
         self.done += len(bodies)
+        self.latest = max(self.latest, first.received)
         session = self._by_connection.get(first.connection)
         if session is None or first.connection in self._torn:
             return
@@ -129,6 +162,7 @@ class PlaybackRun:
     def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Pass an event. Readers see its records after `publish`."""
         self.done += 1
+        self.latest = max(self.latest, event.received)
         self.pass_time(event.received)
         with self._taking_effect(event):
             self._pass(event, routes_of)
@@ -195,6 +229,31 @@ class PlaybackRun:
     def running(self, subscription: Subscription) -> list[PlaybackSession]:
         """Return the sessions that have a subscription at this moment."""
         return [each for sessions in self.sessions.values() for each in sessions if subscription in each.running]
+
+    def state(self) -> RunState:
+        """Return a copy of the state, after `publish`. Raises TypeError for a protocol that cannot be copied."""
+        places = {session: (name, at) for name, some in self.sessions.items() for at, session in enumerate(some)}
+        return RunState(
+            self.done,
+            self.latest,
+            {name: [(each.number, each.checkpoint()) for each in some] for name, some in self.sessions.items()},
+            {number: places[session] for number, session in self._by_connection.items() if session in places},
+            frozenset(self._torn),
+        )
+
+    def resume(self, state: RunState, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
+        """Go on from the state of an earlier pass, with the routes that are asked for now; a new pass only."""
+        self.done, self.latest, self._torn = state.done, state.latest, set(state.torn)
+        for name, some in state.sessions.items():
+            self.sessions[name] = []
+            for number, checkpoint in some:
+                session = self._new(name, number, deepcopy(checkpoint["protocol"]))
+                session.resume(checkpoint)
+                session.intake.attach([route for each in session.running for route in routes_of(each)])
+                self.sessions[name].append(session)
+        self._by_connection = {
+            number: self.sessions[name][place] for number, (name, place) in state.connections.items()
+        }
 
     def _miss(self, reason: str) -> None:
         """Have all connections broken where events are missing, each until it was opened anew.

@@ -29,6 +29,7 @@ class RowReader:
 
     def __init__(self, frame: RollingFrame) -> None:
         self._frame = frame
+        frame.readers.add(self)
         self._begin()
 
     def _begin(self) -> None:

@@ -1,0 +1,163 @@
+"""A recording of 10,000,000 quotes: how long it takes to open it and to go anywhere in it, and what others count in it.
+
+A feed records the beginning, the connection with its login; the writer is then given frames of 20 quotes at a thousand
+quotes a second of the recording's time. Each measurement is made in a process of its own.
+
+    python -m tests.bench.long_recording make|open|seek|count PATH [ROWS]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import aries_nb as anb
+from aries_nb.brokers import BROKERS
+from aries_nb.live import Feed
+from aries_nb.model.journal import FRAME
+from aries_nb.net.auth.tokens import fixed_token
+from tests.bench.blast import silent
+from tests.bench.frames import MESSAGES_A_FRAME, SYMBOLS, quotes_frames
+from tests.bench.results import Budget, Effort, Outcome
+
+__all__ = ["make", "measure"]
+
+ROWS, QUICK_ROWS, SMOKE_ROWS = 10_000_000, 1_000_000, 10_000
+NS_A_FRAME = 20_000_000
+FRAMES = 5_000
+SEEKS = 20
+FLUSH_FRAMES = 5_000
+
+
+def measure(effort: Effort) -> Outcome:
+    """A budget each for opening, for going anywhere, and for the counts of duckdb, polars and Dask."""
+    rows = effort.choose(ROWS, QUICK_ROWS, SMOKE_ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.anb"
+        make(path, rows)
+        opened, sought, counted = (_in_a_process(what, path) for what in ("open", "seek", "count"))
+    name = f"a recording of {rows:,} quotes"
+    return Outcome(
+        [
+            Budget(
+                f"{name}: opened",
+                f"{opened['seconds']:.2f} s, {opened['mb']:.0f} MB",
+                "≤ 2 s, ≤ 300 MB",
+                opened["seconds"] <= 2 and opened["mb"] <= 300,
+                opened,
+            ),
+            Budget(
+                f"{name}: a seek back, or to where it has been; of {SEEKS} the longest",
+                f"{sought['again']:.2f} s",
+                "≤ 2 s",
+                sought["again"] <= 2,
+                sought,
+            ),
+            Budget(
+                f"{name}: duckdb, polars and Dask count as the ledger does",
+                f"in {counted['queries']:.1f} s, sealed in {counted['sealing']:.0f} s, {counted['mb']:.0f} MB at most",
+                "equal",
+                bool(counted["equal"]),
+                counted,
+            ),
+        ],
+        notes=[f"{name}: the first way to its end takes {sought['first']:.1f} s"],
+    )
+
+
+def make(path: Path, rows: int) -> None:
+    """Record a feed's beginning, then so many quotes."""
+    path = path.resolve()
+    with (
+        silent() as url,
+        Feed(BROKERS["aries"], url, fixed_token("a token"), at_close=lambda _: None, record=path) as feed,
+    ):
+        feed.wait_open(10)
+        quotes = feed.quotes(*SYMBOLS)  # whose stream would end with it
+        recording = feed.record(path)
+        recording.flush()
+        feed._link.arrivals.do(recording._detach).result()
+        received = feed.clock.now_ns()
+        add, flush, frames = recording._writer.add, recording._writer.flush, quotes_frames(min(FRAMES, rows // 20))
+        for number in range(rows // MESSAGES_A_FRAME):
+            add(1 + number * MESSAGES_A_FRAME, received + number * NS_A_FRAME, 1, FRAME, frames[number % len(frames)])
+            if number % FLUSH_FRAMES == 0:
+                assert flush(60)
+        recording.close()
+        quotes.close()
+
+
+def _open(path: Path) -> dict[str, float]:
+    start = time.perf_counter()
+    with anb.replay(path) as past:
+        seconds = time.perf_counter() - start
+        past.clock.pause()
+    return {"seconds": seconds, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def _seek(path: Path) -> dict[str, float]:
+    source, times = random.Random(1), []
+    with anb.replay(path) as past:
+        past.clock.pause()
+        quotes = past.quotes(*SYMBOLS)
+        start = time.perf_counter()
+        past.clock.seek(past.clock.end)
+        first = time.perf_counter() - start
+        length = past.clock.end - past.clock.start
+        for _ in range(SEEKS):
+            instant = past.clock.start + length * source.random()
+            start = time.perf_counter()
+            past.clock.seek(instant)
+            times.append(time.perf_counter() - start)
+            assert not quotes.latest["received"].max() > past.clock.now  # nor where there is none yet
+    return {"first": first, "again": max(times), "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def _count(path: Path) -> dict[str, float]:
+    import dask
+
+    recording: Any = anb.recordings(path)
+    start = time.perf_counter()
+    by_duckdb = recording.sql("select symbol, count(*) as n from quotes group by 1").df().set_index("symbol")["n"]
+    sealing = time.perf_counter() - start
+    start = time.perf_counter()
+    found = [recording.sql("select symbol, count(*) as n from quotes group by 1").df().set_index("symbol")["n"]]
+    polars = recording.scan("quotes").group_by("symbol").len().collect()
+    with dask.config.set(scheduler="threads", num_workers=2):
+        by_dask = recording.dask("quotes").groupby("symbol", observed=True).size().compute()
+    queries = time.perf_counter() - start
+    counts = [dict(each) for each in (by_duckdb, *found, by_dask)]
+    counts.append(dict(polars.iter_rows()))
+    with anb.replay(path, speed="max") as past:
+        frames = {symbol: past.quotes(symbol, rows=10) for symbol in SYMBOLS}
+        past.clock.seek(past.clock.end)
+        ledger = {symbol: frame.ledger.received - frame.ledger.rowless for symbol, frame in frames.items()}
+    return {
+        "equal": float(all(Counter(each) == Counter(ledger) for each in counts)),
+        "sealing": sealing,
+        "queries": queries,
+        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _in_a_process(what: str, path: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.long_recording", what, str(path)]
+    answer = subprocess.run(command, cwd=Path(__file__).parents[2], check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(answer.stdout)
+    return found
+
+
+if __name__ == "__main__":
+    chosen, place = sys.argv[1], Path(sys.argv[2])
+    if chosen == "make":
+        make(place, int(sys.argv[3]))
+    else:
+        sys.stdout.write(json.dumps({"open": _open, "seek": _seek, "count": _count}[chosen](place)))
