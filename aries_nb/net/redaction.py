@@ -21,7 +21,8 @@ PIECE = 8  # characters; a piece of a token that is hardly a word of its own
 RARE = b"JUWjw_HKVYzXINODCFL"  # bytes that few frames have, the rarest first
 GRAM = 4  # characters of a token that are compared at a rare byte
 SPAN = 32  # characters of a token, each of which should have a rare byte that is searched for
-MOST_PLAIN = 9
+BLOCKS = 8  # of a token without a rare byte that are searched for
+MOST_PLAIN = 3 * (BLOCKS + 1)
 KEPT_TOKENS = 8  # tokens; a late answer may quote one that was renewed since
 
 
@@ -99,9 +100,11 @@ class FrameMask:
             uncovered -= {at - at % SPAN for at in found}
             grams = frozenset(hash(token[at : at + GRAM]) for at in found)
             self._grams[byte] = self._grams.get(byte, frozenset()) | grams
-        if not rare:
-            third = len(token) // 3
-            pieces = {token[at : at + PIECE] for at in (0, third, max(2 * third, 0))}
+        if uncovered:
+            # Side by side: a piece of 15 characters has one of them, of a token of up to 64.
+            step = max(PIECE, -(-len(token) // BLOCKS))
+            pieces = {token[at : at + PIECE] for at in range(0, max(len(token) - PIECE, 0) + 1, step)}
+            pieces.add(token[-PIECE:])
             self._plain = (*self._plain, *(Secret(each.decode("latin-1")) for each in pieces))[-MOST_PLAIN:]
 
     def __call__(self, frame: bytes) -> bytes:

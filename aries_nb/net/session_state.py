@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from msgspec.json import encode
+
 from aries_nb.brokers import BrokerProtocol
 from aries_nb.brokers.parsing import check_words
 from aries_nb.errors import FeedError
@@ -283,6 +285,8 @@ class SessionState(Checkpointed):
             self._lost(notice)
         elif isinstance(notice, Rejected):
             self.last_error = self._redact_text(notice.reason)
+            # For a replay, which offers nothing that was refused; there it follows from the frames.
+            self._arrivals.note(self.connection, "refused", encode(notice.subscriptions))
             self.rejected.update(dict.fromkeys(notice.subscriptions, replace(notice, reason=self.last_error)))
             self._observers.notify()
         elif isinstance(notice, Resumed):

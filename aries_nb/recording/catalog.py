@@ -153,6 +153,8 @@ def recordings(
 
     Raises UsageError if there is nothing at `path`; for a single recording also what `RecordingReader` raises.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path).strip():
+        raise UsageError(f"{path!r} is no path", advice='Pass a folder, or a recording such as "today.anb".')
     place = Path(path)
     with explained(place):
         if is_recording(place):

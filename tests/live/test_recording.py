@@ -74,6 +74,22 @@ def test_a_recording_begun_late_has_all_from_the_beginning(
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_a_symbol_that_was_refused_is_none_that_was_recorded(
+    market: Callable[..., Feed], path: Path, broker: str
+) -> None:
+    with market(broker, record=path) as feed:
+        with pytest.raises(anb.UnknownSymbolError):
+            feed.quotes("NOPE")
+        feed.quotes(*SYMBOLS[broker]).wait(rows=5, timeout=10)
+    with anb.replay(path) as past:
+        past.clock.pause()
+        for _ in range(2):
+            with pytest.raises(anb.UsageError, match=f"quotes of NOPE were not recorded.*{SYMBOLS[broker][0]}"):
+                past.quotes("NOPE")
+            past.clock.seek(past.clock.end)
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
 def test_after_a_restart_the_rows_of_before_are_there_and_one_gap(
     market: Callable[..., Feed], path: Path, broker: str
 ) -> None:

@@ -286,6 +286,25 @@ def test_an_event_that_cannot_be_read_is_a_gap_and_the_replay_goes_on(
         assert len(live["trades"].df)
 
 
+def test_after_a_seek_back_one_waits_for_rows_and_a_callback_gets_them_again(recorded: Recorded, replay: Feed) -> None:
+    clock, quotes = replay.clock, asked(replay, recorded.broker)["quotes"]
+    got: list[pd.DataFrame] = []
+    quotes.on_update(got.append)
+    to_the_end(replay)
+    count = len(quotes.df)
+    eventually(lambda: sum(map(len, got)) == count)
+    got.clear()
+
+    clock.seek(clock.start)
+    with pytest.raises(anb.WaitTimeoutError):
+        quotes.wait(rows=count, timeout=0.05)
+    to_the_end(replay)
+    quotes.wait(rows=count, timeout=5)
+
+    eventually(lambda: sum(map(len, got)) == count)
+    assert "missed" not in str(replay.stats().last_error)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a checkpoint after each burst."""

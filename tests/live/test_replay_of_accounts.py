@@ -11,14 +11,17 @@ import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.model.journal import Hole
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.market_timer import MarketTimer
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.live.recorded import Day
 from tests.live.test_replay import SYMBOLS, sha256
 from tests.net.patience import eventually
 
+DAY_NS = 86_400_000_000_000
 ACCOUNTS = {"aries": "ACC-1", "alor": "D00001"}
 
 
@@ -134,3 +137,23 @@ def test_the_accounts_of_a_replay_are_those_that_were_recorded(recorded: Recorde
 
     assert len(names) == 1
     assert replay.account().name == names[0] == live["positions"].account
+
+
+def test_a_hole_of_a_day_is_passed_at_once(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = list(recorded.day.events())
+    place = len(events) // 2
+    before, rest = events[:place], events[place:]
+    later = [each._replace(received=each.received + DAY_NS) for each in rest]
+    ends = before[-1].seq, before[-1].received, later[0].seq, later[0].received
+    hole = Hole("not recorded: the recording was closed", *ends).event()
+    done: list[int] = []
+    run = MarketTimer.at
+    monkeypatch.setattr(MarketTimer, "at", lambda *call: done.append(call[1]) or run(*call))
+
+    with opened(recorded.broker, "ws://127.0.0.1:1", recorded=Day([*before, hole, *later])) as past:
+        live = asked(past, recorded.broker)
+        past._playback.seek(past._playback.last).result(60)
+
+        assert live["bars"].df is not None
+        assert "recording" in set(past.gaps.df["cause"])
+    assert len(done) < 5_000

@@ -96,6 +96,18 @@ def test_a_frame_is_kept_byte_for_byte_where_it_repeats_no_token() -> None:
     assert mask(frame) == frame
 
 
+@pytest.mark.parametrize(
+    "token", ["0123456789abcdef" * 2 + "deadbeef", "a passphrase in small letters, rather long", "5" * 3 + "e1a9b7c3"]
+)
+def test_any_piece_of_16_characters_of_a_token_without_capitals_is_masked(token: str) -> None:
+    mask = FrameMask()
+    mask.add(Secret(token))
+
+    kept = [mask(f'{{"error":"bad {token[at : at + 16]} given"}}'.encode()) for at in range(max(len(token) - 15, 1))]
+
+    assert all(b"***" in each for each in kept)
+
+
 def test_a_piece_of_a_token_in_a_frame_is_masked() -> None:
     mask = FrameMask()
     mask.add(Secret(TOKEN))

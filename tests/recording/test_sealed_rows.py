@@ -225,6 +225,12 @@ def test_a_cell_shows_the_recording_escaped(tmp_path):
     assert "10" in shown
 
 
+@pytest.mark.parametrize("path", [None, 5, "", " "])
+def test_what_is_no_path_is_said(path):
+    with pytest.raises(UsageError, match="is no path"):
+        anb.recordings(path)
+
+
 def test_nothing_at_the_path_is_said(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         recordings(tmp_path / "none")

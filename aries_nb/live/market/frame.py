@@ -341,18 +341,18 @@ class LiveFrame(FrameViews):
         return FrameSnapshot(self.kind, captured, moment, self._gap_selection, self._staleness, is_live=is_live)
 
     def _count(self) -> int:
-        return self._tape.version
+        return self._tape.version - self._tape.origin
 
     def _news(self, *, whole: bool = False) -> News:
         self._check_coming()
-        position = self._tape.evicted if whole else self._tape.version
+        position = self._tape.evicted + self._tape.origin if whole else self._tape.version
 
         def news() -> pd.DataFrame | None:
             nonlocal position
-            expected = position
+            expected, is_anew = position, position < self._tape.origin  # a replay has gone back
             rows, position = self._tape.frame_since(position)
             missed = position - expected - len(rows)
-            if missed:
+            if missed and not is_anew:
                 self._callbacks.report(f"a callback on {self._name} was too slow and missed {missed:,} rows")
             return rows if len(rows) else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
@@ -96,6 +96,12 @@ class MarketTimer:
             self._next = instant
             self._arm()
         return due.cancel
+
+    def skip(self, until: int) -> None:
+        """Have what is due before an instant (ns) be due at it: nobody was there, as in a hole of a recording."""
+        self._waiting = [(max(instant, until), number, due) for instant, number, due in self._waiting]
+        heapify(self._waiting)
+        self._next = self._waiting[0][0] if self._waiting else _NEVER
 
     @property
     def is_waiting(self) -> bool:

@@ -36,10 +36,12 @@ __all__ = ["Playback", "PlaybackPool", "Recorded"]
 log = logging.getLogger("aries_nb")
 
 ACCOUNT_KINDS: frozenset[Kind] = frozenset({"positions", "orders", "balances", "fills"})
+FIRST_ANSWER_NS = 5_000_000_000  # the time in which the server answers a subscription
 MOST_FRAMES = 500  # passed together
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
-CATALOG = frozenset({"session", "subscribe", "again", USE, CLOCK})  # what is known of a recording when it is opened
+# What is known of a recording when it is opened.
+CATALOG = frozenset({"session", "subscribe", "again", "refused", USE, CLOCK})
 
 
 class Recorded(Protocol):
@@ -81,6 +83,7 @@ class Playback:
         self._checkpoints = Checkpoints(parts)
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
+        asked_at: dict[Subscription, int] = {}
         uses: list[Use] = []
         bases: list[int] = []
         self.first, self.last = recorded.first, recorded.last
@@ -90,7 +93,13 @@ class Playback:
                     asked = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])[2]
                     self.recorded.update(dict.fromkeys(asked))
                 elif event.what == "subscribe":
-                    self.recorded.update(dict.fromkeys(decode(event.body, type=tuple[Subscription, ...])))
+                    asked = decode(event.body, type=tuple[Subscription, ...])
+                    self.recorded.update(dict.fromkeys(asked))
+                    asked_at.update(dict.fromkeys(asked, event.received))
+                elif event.what == "refused":
+                    for each in decode(event.body, type=tuple[Subscription, ...]):
+                        if event.received - asked_at.get(each, 0) < FIRST_ANSWER_NS:  # a later one ends what there was
+                            self.recorded.pop(each, None)
                 elif event.what == USE:
                     uses.append(decode(event.body, type=Use))
                 elif event.what == CLOCK:

@@ -187,7 +187,10 @@ class PlaybackRun:
 
     def _pass(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         if event.what == HOLE:  # its number is that of the event before
-            self._miss(Hole.of(event).reason)
+            hole = Hole.of(event)
+            self._miss(hole.reason)
+            if hole.next_received is not None:  # days, perhaps: equity and bars look each second
+                self.arrivals.timer.skip(hole.next_received)
             return
         self._number(event)
         if event.what == "session":

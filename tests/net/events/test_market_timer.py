@@ -124,6 +124,21 @@ async def kept_live() -> list[int]:
     return late
 
 
+def test_what_is_due_where_nobody_was_there_is_done_once_at_its_end():
+    timer, seen = replayed(), []
+
+    def again(now: int) -> None:
+        seen.append(now - START)
+        timer.at(now + 5, again)
+
+    timer.at(START + 5, again)
+    timer.at(START + 5_001, lambda now: seen.append(("later", now - START)))
+    timer.skip(START + 5_000)
+    timer.run(START + 5_003)
+
+    assert seen == [5_000, ("later", 5_001)]
+
+
 def test_live_instants_are_kept_without_any_event():
     late = asyncio.run(kept_live())
 
