@@ -195,6 +195,7 @@ ROWS = st.lists(
         st.sampled_from((0.0, 0.1, 0.5)),
         st.sampled_from((0.0, 0.0, 0.1, 0.4, 1.2)),
         st.integers(1, 99).map(float),
+        st.just(0),
     ),
     max_size=40,
 )
