@@ -15,7 +15,7 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.frame_views import FrameSource
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import BoardData
-from aries_nb.net.background import Background
+from aries_nb.net.background import Background, on_network
 from aries_nb.store import MessageCounts
 from aries_nb.store.derived.computed import ComputedFrame
 from aries_nb.store.derived.reader import RowReader
@@ -178,9 +178,12 @@ class DerivedFrame(LiveFrame):
         """Compute what is pending. Not on the network's thread, nor in a function that is computed itself."""
         if getattr(_deriving, "is_on", False) or Background.shared().is_current():
             return
+        self._compute_pending()
+
+    def _compute_pending(self) -> None:
         for each in self._of:
             if isinstance(each, DerivedFrame):
-                each._catch_up()
+                each._compute_pending()
         if any(reader.is_restarted or not reader.is_done for reader in self._readers):
             self._advance()
 
@@ -189,7 +192,7 @@ class DerivedFrame(LiveFrame):
         is_changed = False
         with self._guard:
             if not self._is_ended:
-                _deriving.is_on = True
+                before, _deriving.is_on = getattr(_deriving, "is_on", False), True
                 try:
                     is_changed = self._computed()
                 except Exception as error:  # the border to the user's functions
@@ -197,7 +200,7 @@ class DerivedFrame(LiveFrame):
                     self._is_ended = True
                     is_changed = True
                 finally:
-                    _deriving.is_on = False
+                    _deriving.is_on = before
         if is_changed:
             self._tape.notify()
         self._report()
@@ -220,7 +223,15 @@ class DerivedFrame(LiveFrame):
         return is_restarted or rows is not None
 
     def _new(self) -> list[list[NewRows]]:
-        return [reader.take() for reader in self._readers]
+        if len(self._readers) == 1:
+            return [self._readers[0].take()]
+        # Between two events all rows are visible, so those up to this one are all that came until then, of each source.
+        arrivals = self._link.arrivals
+        until = on_network(lambda: arrivals.next - 1).result()
+        for each in self._of:
+            if isinstance(each, DerivedFrame):
+                each._compute_pending()
+        return [reader.take(until) for reader in self._readers]
 
     def _problem(self) -> str:
         """Return in a few words what is wrong with the computation; "" where nothing is."""

@@ -14,6 +14,7 @@ from aries_nb.errors import ClosedError, GapError, UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.joining import JoinedBy, SameObject, joined, joined_to_fixed
 from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol
 from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
@@ -301,6 +302,27 @@ class LiveFrame(FrameViews):
         """
         key = ("assign", tuple((name, function_key(function)) for name, function in columns.items()))
         return self._derive(key, lambda: assigned(self._tape, columns, self._name))
+
+    def join_asof(self, other: LiveFrame | pd.DataFrame, *, on: JoinedBy = "received") -> LiveFrame:
+        """Return a live frame of this one's rows, each with the columns of the newest row of `other` of its symbol.
+
+        `trades.join_asof(quotes)`: what you knew when each trade arrived, by the order of arrival within the feed.
+        `on="ts"`: what was true at its exchange time; quotes that arrive later belong to it, so rows are written again
+        when they come, and a test on such rows sees what was not known. Further columns are `ts_right` and
+        `received_right` of the joined row; a column of a name that is taken ends in "_right". Missing values before the
+        first row of the symbol, and from the beginning of a gap of `other` to the symbol's next row.
+
+        `other` may be a DataFrame with times as its index or column `ts`, `symbol` as text if it has one, and if it has
+        one, `received`, by which "received" goes; it is copied. Raises UsageError for frames of two feeds on
+        "received", without a common symbol, and for times without zone.
+        """
+        if isinstance(other, LiveFrame):
+            return self._derive(("join_asof", on, other), lambda: joined(self, other, on=on), other)
+        if not isinstance(other, pd.DataFrame):
+            what = f"{type(other).__name__} is no frame"
+            raise UsageError(what, advice="Pass a live frame, as of feed.quotes, or a DataFrame.")
+        key = "join_asof", on, SameObject(other)
+        return self._derive(key, lambda: joined_to_fixed(self, other, on=on))
 
     # Inside.
 

@@ -29,6 +29,7 @@ Key: TypeAlias = Literal["seq", "received", "ts"]
 FIRST_CAPACITY = 1_024
 MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 NONE = -1
+_DTYPES = {"number": "float64", "text": "int32"}  # of a joined column; texts are codes, and others int64
 
 
 class JoinedColumn(NamedTuple):
@@ -89,7 +90,7 @@ class AsOfJoin:
         """Begin anew, with row 0."""
         dtypes = {"key": "int64", "ts": "int64", "received": "int64", "number": "int64"}
         for place, (column, _) in enumerate(self._right):
-            dtypes[str(place)] = {"number": "float64", "text": "int32"}.get(column.type, "int64")
+            dtypes[str(place)] = _DTYPES.get(column.type, "int64")
         self._known = {int(code): _Sorted(dtypes) for code in self._codes if code >= 0}
         self._texts: dict[str, Sequence[str]] = {}
         self._newest_number = NONE
@@ -114,7 +115,7 @@ class AsOfJoin:
                 self._forget_left()
         fresh = np.concatenate([np.empty(0, "int64"), *(piece.first + np.arange(len(piece)) for piece in left)])
         outdated = self._own.of(again)
-        made = self._made(np.concatenate([again, fresh]), fresh_from=len(again))
+        made = self._made(np.concatenate([again, fresh]) if len(again) else fresh, fresh_from=len(again))
         self._own.replace(again, self._count)
         self._own.extend(fresh, self._count + len(again))
         self._count += len(made)
@@ -218,13 +219,15 @@ class AsOfJoin:
         return np.sort(np.concatenate(found))
 
     def _numbers_of(self, code: int, places: NDArray[np.intp]) -> Times:
-        numbers = np.append(self._known[code]["number"], NONE)
-        result: Times = numbers[places]
-        return result
+        numbers = self._known[code]["number"]
+        return np.where(places < 0, NONE, numbers[places]) if len(numbers) else np.full(len(places), NONE)
 
-    def _gathered(self, numbers: Times, take: Callable[[Slab, NDArray[np.intp]], AnyArray]) -> AnyArray:
+    def _gathered(self, numbers: Times, take: Callable[[Slab, NDArray[np.intp] | slice], AnyArray]) -> AnyArray:
         """Return what `take` returns for left rows by their numbers: it is given a slab and positions in it."""
         last = self._slabs[-1]
+        first, end = int(numbers[0]) - last.base, int(numbers[-1]) + 1 - last.base
+        if first >= 0 and end - first == len(numbers) and (numbers[1:] > numbers[:-1]).all():
+            return take(last, slice(first, end))  # most often: new rows
         if len(self._slabs) == 1 or numbers.min() >= last.base:
             return take(last, numbers - last.base)
         is_last = numbers >= last.base
@@ -245,19 +248,24 @@ class AsOfJoin:
         for name, kind in self._left_columns:
             column = self._gathered(numbers, lambda slab, at, name=name: slab.arrays[name][at])  # type: ignore[misc]
             values.append(CodedColumn(column, self._slabs[-1].texts_of(name)) if kind == "text" else column)
-        joined = [_missing(column.type, len(numbers)) for column in self.columns[len(self._left_columns) :]]
+        added = self.columns[len(self._left_columns) :]
+        joined = [np.empty(len(numbers), _DTYPES.get(column.type, "int64")) for column in added]
         keys = {"seq": seq, "received": received, "ts": ts}[self._by]
-        for symbol in np.unique(codes).tolist():
+        for symbol in np.flatnonzero(np.bincount(codes)).tolist():
             code, at = int(self._codes[symbol]), np.flatnonzero(codes == symbol)
             places = self._match(code, keys[at], received[at]) if code >= 0 else np.full(len(at), NONE)
             if self._by == "ts":
-                fresh = at >= fresh_from
+                fresh = slice(None) if not fresh_from else at >= fresh_from
                 match = self._numbers_of(code, places) if code >= 0 else places
                 rows = {"key": ts[at], "number": numbers[at], "match": match}
                 self._left[symbol].add({name: column[fresh] for name, column in rows.items()})
-            at, places = at[places >= 0], places[places >= 0]
-            for name, own in zip(("ts", "received", *map(str, range(len(self._right)))), joined, strict=True):
-                if len(at):
+            missing = at[places < 0]
+            if len(missing):
+                for (_, kind), own in zip(added, joined, strict=True):
+                    own[missing] = NONE if kind == "text" else MISSING[kind]
+                at, places = at[places >= 0], places[places >= 0]
+            if len(at):
+                for name, own in zip(("ts", "received", *map(str, range(len(self._right)))), joined, strict=True):
                     own[at] = self._known[code][name][places]
         for place, (right, _) in enumerate(self._right, start=2):
             if right.type == "text":
@@ -365,9 +373,3 @@ class _OwnNumbers:
         """Forget rows numbered below `before`."""
         dropped = min(max(before - self._base, 0), self._count)
         self._own, self._base, self._count = self._own[dropped:].copy(), self._base + dropped, self._count - dropped
-
-
-def _missing(kind: str, count: int) -> AnyArray:
-    if kind == "text":
-        return np.full(count, NONE, "int32")
-    return np.full(count, MISSING[kind], "float64" if kind == "number" else "int64")  # type: ignore[index]
