@@ -6,10 +6,11 @@ itself would send it unencrypted to a server that says it has no TLS.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
@@ -21,7 +22,7 @@ from aries_nb.net.urls import is_loopback, shown_url
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-__all__ = ["RoomAddress", "connected", "is_room"]
+__all__ = ["RoomAddress", "connected", "end", "is_room"]
 
 PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 PLAIN = {"nats", "ws"}
@@ -91,6 +92,11 @@ class RoomAddress:
         return f"anb.{self.name}.rows.{group}"
 
     @property
+    def inbox(self) -> str:
+        """What the subjects of answers begin with: who reads one room sees no answers of another."""
+        return f"_INBOX_{self.name}"
+
+    @property
     def row_stream(self) -> str:
         """The name of the JetStream stream of rows."""
         return f"ANB-{self.name}-rows"
@@ -143,6 +149,7 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
             max_outstanding_pings=MOST_PINGS,
             pending_size=PENDING_BYTES,
             error_cb=problem,
+            inbox_prefix=address.inbox,
         )
         _check_encrypted(address, client)
     except FeedError:
@@ -158,6 +165,13 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
         await client.close()
         raise ConnectionLostError(explain(error)) from error
     return client
+
+
+async def end(task: asyncio.Task[Any] | None) -> None:
+    """End the task of a connection, and wait until that is closed."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _check_encrypted(address: RoomAddress, client: Client) -> None:

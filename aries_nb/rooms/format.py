@@ -135,6 +135,8 @@ class Beat(Struct, frozen=True):
     """How many times faster than real time it goes on, 0.0 where it stands."""
     rows: Annotated[dict[Id, tuple[Id, Number]], Meta(max_length=MOST_GROUPS)]
     """Of each group of rows, the `life` of its next batch, and the number of that one's `first` row."""
+    seq: Number = 0
+    """The number of a message in the server's stream of rows: `rows` counts the rows of all until then."""
     error: Annotated[str, Meta(max_length=1_000)] = ""
 
 
@@ -203,10 +205,15 @@ class Batch:
         return [*zip(*(self.table.column(name).to_pylist() for name, _ in BOOK), strict=True)]
 
     @property
-    def times(self) -> tuple[int, int, int]:
-        """Of the newest row: arrival number, exchange time and time of receipt, both in ns."""
-        last = self.table.slice(self.rows - 1)
-        return last.column("seq")[0].as_py(), int(_us(last, "ts")[0]) * 1_000, int(_us(last, "received")[0]) * 1_000
+    def ts(self) -> int:
+        """The exchange time of the newest row, in ns since the epoch."""
+        return int(_us(self.table, "ts")[-1]) * 1_000
+
+    @property
+    def received(self) -> tuple[int, int]:
+        """When the publisher received the first row and the last one, in ns since the epoch."""
+        received = _us(self.table, "received")
+        return int(received[0]) * 1_000, int(received[-1]) * 1_000
 
 
 class BatchWriter:

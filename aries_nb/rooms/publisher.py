@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, MutableMapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from random import random
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, token_refused
 from aries_nb.net.redaction import Redactor
-from aries_nb.rooms.address import RoomAddress, connected
+from aries_nb.rooms.address import RoomAddress, connected, end
 from aries_nb.rooms.format import (
     FORMAT,
     MOST_ROWS,
@@ -55,11 +55,14 @@ TICK_SECONDS = 0.04
 BEAT_SECONDS = 0.5
 LOOK_SECONDS = 1.2  # for another publisher
 ANSWER_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
 MOST_LEVELS = 1_000  # of a side of a book
 MOST_STREAM_BYTES = 4 << 30
 MOST_MESSAGE_BYTES = 1 << 20
 NEWEST_GAPS = 100
 Store: TypeAlias = RollingFrame | OrderBook
+# Of each store the random id under which its rows are numbered, whoever publishes them.
+Lives: TypeAlias = MutableMapping[Store, str]
 
 
 class Served(NamedTuple):
@@ -83,15 +86,16 @@ class Offer(NamedTuple):
 class _Tap:
     """What was published of one frame or book."""
 
-    def __init__(self, group: Group, store: Store, epoch: str) -> None:
+    def __init__(self, group: Group, store: Store, epoch: str, lives: Lives) -> None:
         self.group, self.store = group, store
         self.id = group.id
-        self._epoch = epoch
-        self.begin()
+        self._epoch, self._lives = epoch, lives
+        self.is_placed = False  # whether it is known which rows the server has
+        self._begin(lives.get(store))
 
-    def begin(self) -> None:
+    def _begin(self, life: str | None = None) -> None:
         """Begin with the oldest row that the frame has."""
-        self.life = secrets.token_hex(8)
+        self.life = self._lives[self.store] = life or secrets.token_hex(8)
         self.writer = BatchWriter(self.group, self._epoch, self.life)
         self.origin = self.store.origin if isinstance(self.store, RollingFrame) else 0
         self.next = self.origin  # the number of the row after the newest that was published
@@ -105,7 +109,7 @@ class _Tap:
 
     def _rows(self, store: RollingFrame) -> Sequence[bytes]:
         if store.origin != self.origin:  # a replay begins anew
-            self.begin()
+            self._begin()
             self.is_anew = True
         if store.version <= self.next and not self.is_anew:
             return ()
@@ -147,8 +151,9 @@ class _Tap:
 class RoomPublisher:
     """Publishes a feed to a room until `close`. `offer` is called on the network's thread for what there is.
 
-    `window_s` is how long the server keeps rows, in s. Any thread may read the attributes: `state` is that of the
-    connection to the server, `last_error` the newest problem, `rows` and `octets` count what was published.
+    `window_s` is how long the server keeps rows, in s; `lives` is the same for all publishers of a feed. Any thread may
+    read the attributes: `state` is that of the connection to the server, `last_error` the newest problem, `rows` and
+    `octets` count what was published.
     """
 
     def __init__(
@@ -159,10 +164,12 @@ class RoomPublisher:
         *,
         feed: str,
         window_s: float,
+        lives: Lives,
         rule: BackoffRule | None = None,
     ) -> None:
         self.address = address
         self._token, self._offer, self._feed, self._window_s = token, offer, feed, window_s
+        self._lives = lives
         self._rule = rule or BackoffRule(first=0.2, cap=5.0, cap_after_live=1.0)
         self._redact = Redactor()
         self.epoch = secrets.token_hex(8)
@@ -174,10 +181,11 @@ class RoomPublisher:
         self._catalog: Catalog | None = None
         self._beat = 0
         self._gaps: tuple[Gap, ...] = ()
-        self._gaps_changed = 0
+        self._seq = 0  # of the newest message of the stream of rows, when it was last asked for
         self._first: Future[None] = Future()
         self._is_closed = False
-        self._runner = Background.shared().submit(self._run())
+        self._task: asyncio.Task[Any] | None = None
+        Background.shared().submit(self._run())
 
     # Any thread.
 
@@ -208,11 +216,15 @@ class RoomPublisher:
             return
         self._is_closed = True
         self.state = "closed"
-        self._runner.cancel()
+        background = Background.shared()
+        done = background.submit(end(self._task))
+        if not background.is_current():
+            wait([done], CLOSE_SECONDS)
 
     # The network's thread.
 
     async def _run(self) -> None:
+        self._task = asyncio.current_task()
         backoff = Backoff(self._rule)
         while not self._is_closed:
             began: float | None = None
@@ -274,7 +286,9 @@ class RoomPublisher:
             stream = client.jetstream(timeout=ANSWER_SECONDS)
             await self._make_streams(stream)
             self._catalog = None
-            await self._find_places(stream)
+            await self._check_streams(stream)
+            for tap in self._taps.values():
+                tap.is_placed = False
             beat_at, looked_at = 0.0, elapsed()
             while not self._is_closed:
                 if client.is_closed:
@@ -282,6 +296,8 @@ class RoomPublisher:
                 offer = self._offer()
                 self._look_at(offer)
                 for tap in list(self._taps.values()):
+                    if not tap.is_placed:
+                        await self._find_place(stream, tap)
                     await self._send(client, tap)
                 if elapsed() - beat_at >= BEAT_SECONDS:
                     beat_at = elapsed()
@@ -322,27 +338,26 @@ class RoomPublisher:
         from nats.js.errors import NotFoundError
 
         try:
-            for name in (self.address.row_stream, self.address.state_stream):
-                await stream.stream_info(name)
+            await stream.stream_info(self.address.state_stream)
+            rows = await stream.stream_info(self.address.row_stream)
         except NotFoundError:
             raise ConnectionLostError("a stream of the room was removed at the server") from None
+        self._seq = rows.state.last_seq
 
-    async def _find_places(self, stream: JetStreamContext) -> None:
-        """Find out which rows are at the server: what was on its way when the connection broke may be lost."""
+    async def _find_place(self, stream: JetStreamContext, tap: _Tap) -> None:
+        """Find out which rows are at the server: what was on its way when a connection broke may be lost."""
         from nats.js.errors import NotFoundError
 
-        for tap in self._taps.values():
-            if not isinstance(tap.store, RollingFrame):
-                tap.next = -1
-                continue
-            try:
-                message = await stream.get_last_msg(self.address.row_stream, self.address.rows(tap.id), direct=True)
-                batch = decode_batch(message.data or b"", tap.group)
-            except (NotFoundError, RoomDataError):
-                tap.next = tap.origin
-                continue
-            is_ours = batch.head.life == tap.life
-            tap.next = batch.head.first + batch.rows if is_ours else tap.origin
+        tap.is_placed = True
+        if not isinstance(tap.store, RollingFrame):
+            tap.next = -1
+            return
+        tap.next = tap.origin
+        with suppress(NotFoundError, RoomDataError):
+            message = await stream.get_last_msg(self.address.row_stream, self.address.rows(tap.id), direct=True)
+            batch = decode_batch(message.data or b"", tap.group)
+            if batch.head.life == tap.life:
+                tap.next = batch.head.first + batch.rows
 
     def _look_at(self, offer: Offer) -> None:
         """Have a tap for each frame and book that is open; of equal ones for one, as long as that is open."""
@@ -360,7 +375,7 @@ class RoomPublisher:
             )
             group = group_of(subscription.kind, symbols, columns, subscription.options)
             if group.id not in found:
-                found[group.id] = _Tap(group, store, self.epoch)
+                found[group.id] = _Tap(group, store, self.epoch, self._lives)
         self._taps = found
 
     async def _send(self, client: Client, tap: _Tap) -> None:

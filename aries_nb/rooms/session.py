@@ -1,19 +1,17 @@
 """A reader's side of a room: a session as with a broker, fed by batches of rows instead of a broker's frames.
 
-Each frame of the reader has its rows from a consumer of its own, which begins with the oldest row that the server
-keeps. Rows are numbered by the publisher's frame: what comes twice is dropped, and what is missing is known, whatever
-broke.
+Each frame of the reader asks the server for the rows that it keeps, and takes those that come live. Rows are numbered
+by the publisher's frame: what comes twice is dropped, and what does not come is asked for, whatever broke. The server
+is asked by "direct get" alone: who may create consumers could have them deliver to any subject, and so publish.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from random import random
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -45,9 +43,10 @@ from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
-from aries_nb.rooms.address import RoomAddress, connected
+from aries_nb.rooms.address import RoomAddress, connected, end
 from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
-from aries_nb.store import Gap, RollingFrame, StreamGaps
+from aries_nb.rooms.stream import ANSWER_SECONDS, RoomStream
+from aries_nb.store import Gap, StreamGaps
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -61,35 +60,8 @@ log = logging.getLogger("aries_nb")
 TICK_SECONDS = 0.25
 SILENT_SECONDS = 3.0  # without a sign of life: the publisher is gone
 LATE_SECONDS = 3.0  # for which rows may be under way that the publisher has sent
-ANSWER_SECONDS = 5.0
-IDLE_SECONDS = 5.0  # between two signs of the server that a consumer is alive
-FORGOTTEN_SECONDS = 60.0  # after which the server removes a consumer that nobody reads
-MARGIN = timedelta(seconds=10)  # by which a consumer begins before the last message
-PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
+CLOSE_SECONDS = 3.0
 GONE = "the publisher of the room gives no sign of life"
-
-
-class _Stream:
-    """What fills the routes of one store from one group."""
-
-    def __init__(self, group: Group, routes: Sequence[Route]) -> None:
-        self.group, self.routes = group, routes
-        self.next: int | None = None  # the number of the next row, None before the first
-        self.life = ""
-        self.at: datetime | None = None  # when the newest message reached the server, by its clock
-        self.subscription: Any = None
-        self.is_caught_up = False
-        self.has_hole = False
-        self.late_since: float | None = None
-        self.count = 0  # taken since the consumer was made, to tell a repeated try
-        self.caught_up: asyncio.Event = asyncio.Event()
-        self.prices: set[float] = set()  # of a book
-        self.updates = 0
-        self.resumed: Counter[int] = Counter()  # rows by code, since the break
-
-    @property
-    def is_book(self) -> bool:
-        return self.group.kind == "book"
 
 
 class NoProtocol:
@@ -143,24 +115,25 @@ class RoomSession(SessionState):
     ) -> None:
         self._redact = Redactor()
         super().__init__(str(address), NoProtocol(), gaps, arrivals, endpoint="market", redact=self._redact)
-        self._address, self._token = address, token
+        self._address, self._token, self._sink = address, token, gaps
         self._rule = rule or BackoffRule(first=0.2, cap=10.0, cap_after_live=2.0)
         self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
         self.catalog: Catalog | None = None
         self.is_following = True
         """Whether market time is the publisher's."""
         self.log: StreamGaps | None = None
-        self._streams: list[_Stream] = []
-        self._stream: JetStreamContext | None = None
+        self._streams: list[RoomStream] = []
+        self._client: Client | None = None
+        self._was_connected = False
         self._beat: Beat | None = None
         self._beat_at = 0.0
         self._offsets: dict[str, int] = {}  # of arrival numbers, by publisher
         self._highest = 0
         self._copied: dict[tuple[str, int], int] = {}  # gaps of the publisher: their numbers here
         self._first: Future[None] = Future()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[Any] | None = None
         self._is_closed = False
-        self._runner = Background.shared().submit(self._run())
+        Background.shared().submit(self._run())
 
     # Any thread.
 
@@ -175,7 +148,7 @@ class RoomSession(SessionState):
             raise self._nobody(timeout) from None
 
     def _nobody(self, timeout: float) -> ConnectError:
-        if self._stream is None:
+        if not self._was_connected:
             return not_open_within(timeout, self._where)
         advice = "Let the other side call feed.serve(…), or check the room's name."
         return ConnectError("nobody serves this room", where=f"{self._where}, after {timeout:g} s", advice=advice)
@@ -185,12 +158,15 @@ class RoomSession(SessionState):
         if self._is_closed:
             return
         self._is_closed = True
-        self._runner.cancel()
-        if self.state != "failed":
-            Background.shared().submit(self._ended())
+        background = Background.shared()
+        done = background.submit(self._end())
+        if not background.is_current():
+            wait([done], CLOSE_SECONDS)
 
-    async def _ended(self) -> None:
-        self.ended()
+    async def _end(self) -> None:
+        await end(self._task)
+        if self.state != "failed":
+            self.ended()
 
     # The network's thread.
 
@@ -210,13 +186,13 @@ class RoomSession(SessionState):
                 refused[route.subscription] = self.rejected[route.subscription] = rejected
             else:
                 shares.setdefault(group, []).append(route)
-        new = [_Stream(group, share) for group, share in shares.items()]
+        new = [RoomStream(group, share, self._address, self) for group, share in shares.items()]
         if refused:
             return refused
         self._streams += new
         for stream in new:
-            if self._stream is not None:
-                await self._open(self._stream, stream)
+            if self._client is not None:
+                await stream.open(self._client)
         waiting = [asyncio.create_task(stream.caught_up.wait()) for stream in new]
         if waiting:
             _, late = await asyncio.wait(waiting, timeout=ANSWER_SECONDS)
@@ -231,10 +207,11 @@ class RoomSession(SessionState):
             stream.routes = [each for each in stream.routes if (each.subscription, id(each.sink)) not in gone]
             if not stream.routes:
                 self._streams.remove(stream)
-                await _end(stream)
+                await stream.close()
         self.remove(routes)
 
     async def _run(self) -> None:
+        self._task = asyncio.current_task()
         backoff = Backoff(self._rule)
         while not self._is_closed:
             began: float | None = None
@@ -244,7 +221,7 @@ class RoomSession(SessionState):
                 token = None if self._token is None else await fetch(self._token)
                 if token is not None:
                     self._redact.add(token)
-                client = await connected(self._address, token, on_error=self._problem)
+                client = await connected(self._address, token, on_error=self.problem)
                 began = elapsed()
                 self.connected(began)
                 self.read_monitor.restart(began)
@@ -253,7 +230,7 @@ class RoomSession(SessionState):
                 self._fail(token_refused(str(error), self._where))
                 return
             except (FeedError, ConnectionLostError) as error:
-                if not self._first.done() and self._stream is None:
+                if not self._first.done() and not self._was_connected:
                     is_ours = isinstance(error, FeedError)
                     self._fail(error if is_ours else never_connected(str(error), self._where, error))  # type: ignore[arg-type]
                     return
@@ -267,8 +244,9 @@ class RoomSession(SessionState):
                     with suppress(Exception):
                         await client.close()
             self.interrupted(f"the connection to the room broke: {reason}", "room")
+            self._client = None
             for stream in self._streams:
-                stream.is_caught_up, stream.subscription = False, None
+                stream.interrupted()
             lived = None if began is None else elapsed() - began
             await asyncio.sleep(backoff.next(lived=lived, jitter=random()))
 
@@ -277,7 +255,9 @@ class RoomSession(SessionState):
         from nats.js.errors import NotFoundError
 
         try:
-            self._stream = stream = client.jetstream(timeout=ANSWER_SECONDS)
+            self._client = client
+            stream = client.jetstream(timeout=ANSWER_SECONDS)
+            self._was_connected = True
             self._beat = None
             self._beat_at = elapsed()
 
@@ -293,8 +273,8 @@ class RoomSession(SessionState):
             await client.subscribe(self._address.beats, cb=beat)
             while not self._is_closed:
                 for each in self._streams:
-                    if each.subscription is None:
-                        await self._open(stream, each)
+                    if not each.is_open:
+                        await each.open(client)
                 if client.is_closed:
                     raise ConnectionLostError(self.last_error or "the connection to the server broke")
                 self._look()
@@ -312,40 +292,6 @@ class RoomSession(SessionState):
 
     def _is_outdated(self, beat: Beat) -> bool:
         return self.catalog is None or (self.catalog.epoch, self.catalog.number) != (beat.epoch, beat.catalog)
-
-    async def _open(self, stream: JetStreamContext, each: _Stream) -> None:
-        """Have the server send the rows of a group, from the oldest that it keeps, or where they broke off."""
-        from nats.errors import Error
-        from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
-        address, client = self._address, stream._nc  # noqa: SLF001 - no other way to make an inbox
-        policy = DeliverPolicy.ALL if each.at is None else DeliverPolicy.BY_START_TIME
-        name, subject = address.row_stream, address.rows(each.group.id)
-        if each.is_book:
-            policy, name, subject = DeliverPolicy.LAST_PER_SUBJECT, address.state_stream, address.states(each.group.id)
-        config = ConsumerConfig(
-            deliver_policy=policy,
-            opt_start_time=each.at - MARGIN if policy == DeliverPolicy.BY_START_TIME and each.at is not None else None,
-            filter_subject=subject, deliver_subject=client.new_inbox(), ack_policy=AckPolicy.NONE, max_deliver=1,
-            ack_wait=3_600.0, flow_control=True, idle_heartbeat=IDLE_SECONDS, inactive_threshold=FORGOTTEN_SECONDS,
-            num_replicas=1, mem_storage=True,
-        )  # fmt: skip
-
-        async def taken(message: Msg) -> None:
-            self._take(each, message)
-
-        try:
-            made = await stream.add_consumer(name, config)
-            each.subscription = await stream.subscribe_bind(
-                name, config, made.name, cb=taken, ordered_consumer=True,
-                pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING_BYTES,
-            )  # fmt: skip
-        except Error as error:  # the stream is not there yet: it is tried again
-            self._problem(str(error))
-            return
-        each.is_caught_up, each.late_since = not made.num_pending, None
-        if each.is_caught_up:
-            each.caught_up.set()
 
     # What comes.
 
@@ -380,6 +326,11 @@ class RoomSession(SessionState):
         if self.is_following and isinstance(self._clock, SteeredClock):
             self._clock.steer(Course(beat.now, steady_ns(), beat.pace))
         before, self._beat, self._beat_at = self._beat, beat, elapsed()
+        for stream in self._streams:
+            if beat.seq < stream.seq:  # the server lost what it had, and counts anew
+                stream.seq = 0
+            elif stream.is_caught_up and not stream.is_asking and self._is_complete(stream, beat):
+                stream.seq = beat.seq
         if before is None or before.state != beat.state:
             self._observers.notify()
         if beat.state == "live":
@@ -388,47 +339,56 @@ class RoomSession(SessionState):
             self.state, self.last_error = "reconnecting", f"the publisher: {beat.error or beat.state}"
             self._observers.notify()
 
-    def _take(self, stream: _Stream, message: Msg) -> None:
-        data = message.data
+    def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
+        """Take a message of a stream; `is_live` where it was not asked for."""
         try:
             batch = decode_batch(data, stream.group)
         except RoomDataError as error:
             self._unreadable(error, data)
-            self._miss(stream, f"rows of {_named(stream)} cannot be read")
+            self._miss(stream, f"rows of {stream} cannot be read")
             return
-        stream.at = message.metadata.timestamp.astimezone(UTC)
-        is_last = not message.metadata.num_pending
+        if is_live and not stream.is_book and self._is_behind(stream, batch):
+            stream.ask()
+            return
         with self._arrivals.moment() as received:
             if stream.is_book:
                 self._take_book(stream, batch, len(data), received)
             else:
                 self._take_rows(stream, batch, len(data), received)
-            sink = stream.routes[0].sink
-            if isinstance(sink, RollingFrame):
-                sink.lags.is_past = not stream.is_caught_up
             self.publish()
-        if is_last and not stream.is_caught_up:
-            stream.is_caught_up = True
-            stream.caught_up.set()
-            self._settle()
 
-    def _take_rows(self, stream: _Stream, batch: Batch, octets: int, received: int) -> None:
+    def caught_up(self, stream: RoomStream) -> None:
+        """Note that a stream has all that the server keeps."""
+        del stream
+        self._settle()
+
+    def _is_behind(self, stream: RoomStream, batch: Batch) -> bool:
+        """Whether rows before those of a batch have not come."""
+        head = batch.head
+        if stream.next is None or head.is_anew:
+            return False
+        return head.first > stream.next if head.life == stream.life else True
+
+    def _take_rows(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
         head = batch.head
         if head.life != stream.life:
             if head.is_anew:
                 stream.routes[0].sink.restart()
             elif stream.life:
-                self._miss(stream, "the publisher began anew")
+                self._miss(stream, "the publisher began anew", batch.received[0])
             stream.life, stream.next = head.life, None
         if stream.next is None:
             stream.next = head.first
         elif head.first > stream.next:
             count = head.first - stream.next
-            self._miss(stream, f"{count:,} rows of {_named(stream)} had left the publisher's frame or the server")
+            self._miss(
+                stream, f"{count:,} rows of {stream} had left the publisher's frame or the server", batch.received[0]
+            )
         batch = batch.since(stream.next)
         if not batch.rows:
             return
         stream.next = batch.head.first + batch.rows
+        stream.received = batch.received[1]
         stream.late_since = None
         offset = self._offsets.setdefault(head.epoch, self._highest)
         codes = {route.subscription.symbol: route.code for route in stream.routes}
@@ -440,12 +400,12 @@ class RoomSession(SessionState):
         self._arrivals.next = max(self._arrivals.next, self._highest + 1)
         self.intake.take_numbered(stream.routes[0].sink, blocks, octets=octets, received=received)
 
-    def _take_book(self, stream: _Stream, batch: Batch, octets: int, received: int) -> None:
+    def _take_book(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
         levels = batch.levels()
         prices = {price for price, _, _ in levels}
         values = [number for level in levels for number in level]
         values += [number for price in stream.prices - prices for number in (price, 0.0, 0.0)]
-        _, ts, at = batch.times
+        ts, (_, at) = batch.ts, batch.received
         stream.prices = prices
         for route in stream.routes:
             if batch.head.is_broken:
@@ -470,28 +430,36 @@ class RoomSession(SessionState):
             return
         for stream in self._streams:
             sent = self._sent(stream, self._beat)
-            is_late = stream.is_caught_up and not stream.is_book and sent > (stream.next or 0)
+            is_late = not stream.is_book and (sent > (stream.next or 0) or not stream.is_caught_up)
+            is_late = is_late and not stream.is_asking
             if not is_late:
                 stream.late_since = None
             elif stream.late_since is None:
                 stream.late_since = elapsed()
             elif elapsed() - stream.late_since > LATE_SECONDS:
-                self._renew(stream, sent)
+                self._ask_again(stream, sent)
 
-    def _renew(self, stream: _Stream, sent: int) -> None:
-        """Read a group again, of which rows did not come; at the second time they are lost."""
-        if stream.count == (stream.next or 0) and stream.next is not None:
-            missing, stream.next = sent - stream.next, sent
-            self._miss(stream, f"{missing:,} rows of {_named(stream)} did not come")
-        stream.count = stream.next or 0
-        self._do(_end(stream))
+    def _ask_again(self, stream: RoomStream, sent: int) -> None:
+        """Ask for rows that the publisher has sent and that did not come; at the second time they are lost."""
+        have = stream.next or 0
+        if stream.asked_at == have and stream.next is not None and stream.is_caught_up:
+            stream.next = sent
+            self._miss(stream, f"{sent - have:,} rows of {stream} did not come")
+        stream.asked_at = have
+        stream.ask()
 
-    def _miss(self, stream: _Stream, reason: str) -> None:
-        """Note that rows are missing: in the open gap, or in one of their own."""
-        stream.has_hole = True
-        if self.state == "live":
-            self._gap_tracker.opened(reason, "room")
-            self._complete()
+    def _miss(self, stream: RoomStream, reason: str, ended: int | None = None) -> None:
+        """Note that rows are missing: in the gap that lasts, or in one of their own until `ended`, None for now."""
+        if self.state == "reconnecting":
+            stream.has_hole = True
+            return
+        now = self._clock.now_ns()
+        ended = now if ended is None else ended
+        self._sink.opened(started=min(stream.received or now, ended), reason=reason, cause="room")
+        resumed = [
+            Resumed(each.kind, each.symbol, other is not stream) for other in self._streams for each, *_ in other.routes
+        ]
+        self._sink.closed(ended=ended, resumed=resumed)
 
     def _settle(self) -> None:
         """Be live, and end the gap, once the publisher is there and all that it has sent has been read."""
@@ -505,7 +473,7 @@ class RoomSession(SessionState):
             if not self._first.done():
                 self._first.set_result(None)
 
-    def _is_complete(self, stream: _Stream, beat: Beat) -> bool:
+    def _is_complete(self, stream: RoomStream, beat: Beat) -> bool:
         if not stream.is_caught_up or stream.is_book or stream.next is None:
             return stream.is_caught_up
         life, sent = beat.rows.get(stream.group.id, ("", 0))
@@ -514,7 +482,7 @@ class RoomSession(SessionState):
             return not sent
         return stream.next >= sent
 
-    def _sent(self, stream: _Stream, beat: Beat) -> int:
+    def _sent(self, stream: RoomStream, beat: Beat) -> int:
         """Return the number of rows that the publisher has sent of a group, as those that came are numbered."""
         life, sent = beat.rows.get(stream.group.id, ("", 0))
         return sent if life == stream.life else 0
@@ -533,34 +501,17 @@ class RoomSession(SessionState):
         self._gap_tracker.reset()
         self._observers.notify()
 
-    def _do(self, work: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _unreadable(self, error: RoomDataError, data: bytes) -> None:
         self.intake.count(Unreadable(str(error)[:200], repr(data[:100])[:200]))
 
-    def _problem(self, text: str) -> None:
+    def problem(self, text: str) -> None:
+        """Note a problem, as the newest one."""
         self.last_error = self._redact_text(text)
 
     def _fail(self, error: FeedError) -> None:
         self.failed(error)
         if not self._first.done():
             self._first.set_exception(error)
-
-
-async def _end(stream: _Stream) -> None:
-    """End the consumer of a stream."""
-    old, stream.subscription, stream.late_since = stream.subscription, None, None
-    if old is not None:
-        with suppress(Exception):  # the connection is broken, and the consumer with it
-            await old.unsubscribe()
-
-
-def _named(stream: _Stream) -> str:
-    symbols = stream.group.symbols
-    return f"{stream.group.kind} of {', '.join(symbols[:3])}{' …' * (len(symbols) > 3)}"
 
 
 def _cause(text: str) -> Cause:

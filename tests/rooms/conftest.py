@@ -30,13 +30,22 @@ def server(tmp_path: Path, stack: ExitStack) -> NatsServer:
 
 
 @pytest.fixture
-def feed(stack: ExitStack) -> Feed:
-    """A feed of a simulated market of its own."""
-    sim = stack.enter_context(Simulator(SimOptions(rate=500, flush_seconds=0.01)))
-    made = Feed(BROKERS["aries"], sim.url, fixed_token("a token"), at_close=lambda closed: None)
-    stack.callback(made.close)
-    made.wait_open(10)
+def make_feed(stack: ExitStack) -> Callable[[], Feed]:
+    """Make feeds, each of a simulated market of its own."""
+
+    def made() -> Feed:
+        sim = stack.enter_context(Simulator(SimOptions(rate=500, flush_seconds=0.01)))
+        feed = Feed(BROKERS["aries"], sim.url, fixed_token("a token"), at_close=lambda closed: None)
+        stack.callback(feed.close)
+        feed.wait_open(10)
+        return feed
+
     return made
+
+
+@pytest.fixture
+def feed(make_feed: Callable[[], Feed]) -> Feed:
+    return make_feed()
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_room_has_one_publisher(server, feed):
     from aries_nb.rooms.publisher import Offer, RoomPublisher
 
     second = RoomPublisher(
-        RoomAddress.of(server.room()), None, lambda: Offer((), "live", 0, 1.0), feed="aries", window_s=60
+        RoomAddress.of(server.room()), None, lambda: Offer((), "live", 0, 1.0), feed="aries", window_s=60, lives={}
     )
     with pytest.raises(UsageError, match="another process serves this room"):
         second.wait_open(10)
@@ -138,6 +138,35 @@ def test_serving_again_is_the_same_and_close_ends_it(server, feed):
     assert "live" in repr(serving)
     feed.close()
     assert serving.state == "closed"
+
+
+def test_serving_anew_goes_on_with_the_same_rows(server, feed, enter):
+    quotes = feed.quotes("AAPL").wait(rows=50)
+    feed.serve(server.room()).close()
+    feed.serve(server.room())
+
+    theirs = enter(server.room()).quotes("AAPL")
+
+    assert_same(quotes, theirs)
+    assert len(theirs.gaps.df) == 0
+
+
+def test_a_reader_that_comes_late_is_told_where_a_publisher_began_anew(server, feed, enter):
+    quotes = feed.quotes("AAPL").wait(rows=50)
+    feed.serve(server.room()).close()
+    quotes.close()
+    quotes = feed.quotes("AAPL").wait(rows=50)
+    feed.serve(server.room())
+
+    room = enter(server.room())
+    theirs = room.quotes("AAPL").wait(rows=100)
+
+    gaps = theirs.gaps.df
+    assert gaps["cause"].tolist() == ["room"]
+    assert not gaps["filled"].any()
+    assert gaps["ended"].iloc[0] == quotes.df["received"].iloc[0]
+    received = theirs.df["received"]
+    assert gaps["started"].iloc[0] == received[received < gaps["ended"].iloc[0]].max()
 
 
 def test_a_room_is_neither_served_again_nor_recorded(server, feed, enter, tmp_path):

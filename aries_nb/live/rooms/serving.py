@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 from aries_nb.errors import UsageError
 from aries_nb.live.arguments import checked_span_ns
@@ -14,7 +15,7 @@ from aries_nb.live.moments.clock import FeedClock
 from aries_nb.live.rooms.entering import room_token
 from aries_nb.model import Kind, State
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.publisher import Offer, RoomPublisher, Served
+from aries_nb.rooms.publisher import Lives, Offer, RoomPublisher, Served
 from aries_nb.store import OrderBook, RollingFrame
 
 __all__ = ["Rooms", "Serving"]
@@ -81,6 +82,7 @@ class Rooms:
         self.is_room = is_room
         self._links, self._gaps, self._clock = links, gaps, clock
         self._servings: dict[RoomAddress, Serving] = {}
+        self._lives: Lives = WeakKeyDictionary()
         self._guard = threading.Lock()
 
     def serve(self, feed: str, address: str, *, token: object, window: str) -> Serving:
@@ -95,7 +97,7 @@ class Rooms:
             known = self._servings.get(where)
             if known is not None and known.state not in {"failed", "closed"}:
                 return known
-            publisher = RoomPublisher(where, source, self._offer, feed=feed, window_s=window_s)
+            publisher = RoomPublisher(where, source, self._offer, feed=feed, window_s=window_s, lives=self._lives)
             try:
                 publisher.wait_open(OPEN_SECONDS)
             except BaseException:

@@ -1,0 +1,197 @@
+"""What fills one store of a reader from one group of a room: the rows that the server keeps, then those that come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aries_nb.model.clock import elapsed
+from aries_nb.net.connection_errors import ConnectionLostError
+from aries_nb.net.intake import Route
+from aries_nb.rooms.address import RoomAddress
+from aries_nb.rooms.format import Group
+from aries_nb.store import RollingFrame
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+__all__ = ["ANSWER_SECONDS", "RoomStream", "StreamOwner"]
+
+ANSWER_SECONDS = 5.0
+PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
+BATCH, BATCH_BYTES = 500, 8 << 20  # asked for at once
+END_OF_BATCH, NOT_FOUND = "204", "404"
+
+
+class StreamOwner(Protocol):
+    """The session that takes what comes."""
+
+    def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
+        """Take a message of a stream; `is_live` where it was not asked for."""
+
+    def caught_up(self, stream: RoomStream) -> None:
+        """Note that a stream has all that the server keeps."""
+
+    def problem(self, text: str) -> None:
+        """Note a problem, as the newest one."""
+
+
+class RoomStream:
+    """The rows of one group for the routes of one store. Used on the network's thread.
+
+    `next` is the number of the next row, None before the first, and `life` the frame of the publisher that they come
+    from. Up to message `seq` of the server's stream all are read.
+    """
+
+    def __init__(self, group: Group, routes: Sequence[Route], address: RoomAddress, owner: StreamOwner) -> None:
+        self.group, self.routes = group, routes
+        self._address, self._owner = address, owner
+        self.next: int | None = None
+        self.life = ""
+        self.seq = 0
+        self.is_caught_up = False
+        self.caught_up = asyncio.Event()
+        """Set once it has been caught up."""
+        self.has_hole = False
+        """Whether rows are missing since the break."""
+        self.received = 0
+        """When the publisher received the newest row, in ns since the epoch."""
+        self.late_since: float | None = None
+        self.asked_at: int | None = None  # `next` when late rows were asked for
+        self.prices: set[float] = set()  # of a book
+        self.updates = 0
+        self.resumed: Counter[int] = Counter()
+        """Rows by code, since the break."""
+        self.is_asking = False
+        self._has_more = False  # came live while it asked
+        self._client: Client | None = None
+        self._subscription: Any = None  # to what comes live
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_book(self) -> bool:
+        """Whether it brings whole states instead of rows, of which the newest counts."""
+        return self.group.kind == "book"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes what comes on the present connection."""
+        return self._subscription is not None
+
+    def __str__(self) -> str:
+        symbols = self.group.symbols
+        return f"{self.group.kind} of {', '.join(symbols[:3])}{' …' * (len(symbols) > 3)}"
+
+    def interrupted(self) -> None:
+        """Note that the connection broke."""
+        self.is_caught_up, self._subscription, self._client = False, None, None
+
+    async def open(self, client: Client) -> None:
+        """Take what comes live on a new connection, and ask for what the server keeps."""
+        id_ = self.group.id
+        subject = self._address.states(id_) if self.is_book else self._address.rows(id_)
+        self._client = client
+        self._subscription = await client.subscribe(
+            subject, cb=self._come, pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING_BYTES
+        )
+        self.ask()
+
+    async def close(self) -> None:
+        """Take nothing more."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            with suppress(Exception):  # the connection is broken
+                await subscription.unsubscribe()
+
+    def ask(self) -> None:
+        """Ask the server for what was not read, unless that goes on already."""
+        self._has_more = True
+        if not self.is_asking and self._client is not None:
+            self.is_asking, self.late_since = True, None
+            task = asyncio.get_running_loop().create_task(self._asking(self._client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _come(self, message: Msg) -> None:
+        if self.is_asking and not self.is_book:
+            self._has_more = True  # in its place, behind what is asked for
+        else:
+            self._owner.taken(self, message.data, is_live=True)
+
+    async def _asking(self, client: Client) -> None:
+        from nats.errors import Error
+
+        try:
+            while self._has_more:
+                self._has_more = False
+                if self.is_book:
+                    await self._ask_newest(client)
+                else:
+                    await self._ask_rows(client)
+        except (Error, OSError, TimeoutError, ConnectionLostError) as error:  # it is tried again
+            self._owner.problem(str(error) or type(error).__name__)
+            self.late_since = elapsed()
+            return
+        finally:
+            self.is_asking = False
+        if client is self._client:
+            self.is_caught_up = True
+            self._set_past(is_past=False)
+            self._owner.caught_up(self)
+            self.caught_up.set()
+
+    async def _ask_newest(self, client: Client) -> None:
+        from nats.js.errors import NotFoundError
+
+        address = self._address
+        stream = client.jetstream(timeout=ANSWER_SECONDS)
+        with suppress(NotFoundError):
+            kept = await stream.get_last_msg(address.state_stream, address.states(self.group.id), direct=True)
+            self._owner.taken(self, kept.data or b"", is_live=False)
+
+    async def _ask_rows(self, client: Client) -> None:
+        """Ask for all messages behind the last one that was read. A server before 2.11 gives one at a time."""
+        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox, cb=answers.put, pending_bytes_limit=PENDING_BYTES)
+        subject = self._address.rows(self.group.id)
+        self._set_past(is_past=not self.is_caught_up)
+        try:
+            is_over = False
+            while not is_over and self.routes:
+                wanted = {"seq": self.seq + 1, "next_by_subj": subject, "batch": BATCH, "max_bytes": BATCH_BYTES}
+                question = json.dumps(wanted).encode()
+                await client.publish(f"$JS.API.DIRECT.GET.{self._address.row_stream}", question, reply=inbox)
+                is_over = await self._take_answers(answers)
+        finally:
+            with suppress(Exception):  # the connection is broken
+                await subscription.unsubscribe()
+
+    async def _take_answers(self, answers: asyncio.Queue[Msg]) -> bool:
+        """Take the messages of one answer; return whether there are no more."""
+        while True:
+            message = await asyncio.wait_for(answers.get(), ANSWER_SECONDS)
+            said = message.headers or {}
+            status = said.get("Status")
+            if status == END_OF_BATCH:
+                return said.get("Nats-Num-Pending", "0") == "0"
+            if status == NOT_FOUND:
+                return True
+            if status is not None:
+                raise ConnectionLostError(f"the server has no rows ({status} {said.get('Description', '')[:100]})")
+            number = said.get("Nats-Sequence", "")
+            if not number.isdecimal() or int(number) <= self.seq:
+                raise ConnectionLostError("the server's answer has no order")
+            self.seq = int(number)
+            self._owner.taken(self, message.data, is_live=False)
+            if "Nats-Num-Pending" not in said:
+                return False
+
+    def _set_past(self, *, is_past: bool) -> None:
+        if self.routes and isinstance(sink := self.routes[0].sink, RollingFrame):
+            sink.lags.is_past = is_past
