@@ -205,7 +205,9 @@ class Link:
             what = f"this broker has no {kind.replace('_', ' ')}"
             raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
         key, is_finished = TABLE_KEYS[kind], self._is_finished
-        table = Table(columns, (account,), key=key, listeners=listeners, is_finished=is_finished)
+        table = Table(
+            columns, (account,), key=key, listeners=listeners, is_finished=is_finished, clock=self.clock.now_ns
+        )
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         self._subscribe([Route(subscription, table, 0)], table)
         return table
@@ -226,7 +228,7 @@ class Link:
                 "this broker does not stream the trading status of instruments", where=self.address, advice=advice
             )
         columns = tuple(column for column in columns if not only or column.name in only)
-        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners)
+        table = Table(columns, symbols, key=TABLE_KEYS["instruments"], listeners=listeners, clock=self.clock.now_ns)
         fields = tuple(column.name for column in columns)
         wanted = (Subscription("instruments", symbol, fields) for symbol in symbols)
         self._subscribe([Route(subscription, table, code) for code, subscription in enumerate(wanted)], table)
@@ -261,7 +263,7 @@ class Link:
         Raises UnknownSymbolError or SubscriptionRefusedError.
         """
         columns = self.table_columns("venues")
-        table = Table(columns, (symbol,), key=("venue",))
+        table = Table(columns, (symbol,), key=("venue",), clock=self.clock.now_ns)
         subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
         self._subscribe([Route(subscription, table, 0)], table)
         return table

@@ -36,7 +36,7 @@ from aries_nb.live.endpoints import FeedEndpoints
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
-from aries_nb.live.live_object import LiveRegistry, SessionViews
+from aries_nb.live.live_object import LiveObject, LiveRegistry, SessionViews
 from aries_nb.live.local_simulator import EmbeddedMarket, SimulatedClock
 from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
 from aries_nb.live.market.bars import LiveBars
@@ -173,7 +173,7 @@ class Feed(BoundToProcess):
         )
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
-        self._snapshots = SnapshotMaker(self.name, arrivals, gaps, self._links, self._registry.open_objects)
+        self._snapshots = SnapshotMaker(self.name, arrivals, gaps, self._links, self._open_objects)
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
@@ -441,9 +441,10 @@ class Feed(BoundToProcess):
         return self._source.card()
 
     def snapshot(self) -> Snapshot:
-        """Return all that is open now, as of one moment: `now[quotes].df`, `now.book("AAPL")`, `now.gaps`, `now.seq`.
+        """Return all that is open now, as of one moment: `now[quotes].df`, `now.book("AAPL")`, `now.account().equity`.
 
-        Taken between two frames of the network, of all connections; it copies no rows, and never changes.
+        Also `now.gaps`, `now.ledger`, `now.seq` and `now.ts`. Taken between two frames of the network, of all
+        connections; it copies no rows, and never changes.
         """
         self._check()
         return self._snapshots.take()
@@ -496,6 +497,10 @@ class Feed(BoundToProcess):
         replaces itself; `close` removes it. Raises ClosedError after `close`, UsageError for what is no function.
         """
         return self._gap_selection.on_gap(self._registrations, callback)
+
+    def _open_objects(self) -> list[LiveObject]:
+        held = [each for _, objects in self._accounts.holders() for each in objects if each.is_open]
+        return [*self._registry.open_objects(), *held]
 
     def _links(self) -> list[Link]:
         links = (*self._endpoints.links, self._accounts.link)

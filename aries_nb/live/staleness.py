@@ -72,6 +72,10 @@ class Staleness:
         """
         return self._from_before_a_gap(received, gaps) | self._silent(received, now)
 
+    def before_a_gap_then(self, received: Times, gaps: GapSelection) -> Flags:
+        """Return for each symbol whether its newest row, with these receipts (ns), is from before one of these gaps."""
+        return self._from_before_a_gap(received, gaps)
+
     def silent(self, now: int) -> tuple[str, ...]:
         """Return the symbols without an update for longer than is usual, while their market is open at `now`.
 

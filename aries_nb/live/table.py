@@ -16,6 +16,8 @@ from aries_nb.model import Column, GapSpan, Kind, TableData
 from aries_nb.store import ChangeLog, Table, TableListener
 
 if TYPE_CHECKING:
+    from aries_nb.live.moments.account import TableSnapshot
+    from aries_nb.live.moments.parts import Moment
     from aries_nb.widgets import Blotter
 
 __all__ = ["LiveTable", "SubscriptionOptions", "TableSource"]
@@ -150,6 +152,11 @@ class LiveTable(StreamedObject):
         `_filled` overrides this too.
         """
         return partial(link.release, self._table)
+
+    def _captured(self, moment: Moment) -> TableSnapshot:
+        from aries_nb.live.moments.account import TableSnapshot
+
+        return TableSnapshot(self.kind, self.account, self._table, moment)
 
     def _count(self) -> int:
         return self._changes.version

@@ -8,6 +8,7 @@ An order with several legs has the fills of its legs.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -191,6 +192,16 @@ class FillLog(Log[tuple[Fill, int]]):
         own = {fill.symbol: fill.multiplier for fill, _ in new if fill.multiplier is not None}
         self._traded |= {symbol: each for symbol, each in own.items() if each.is_finite()}
         super().extend(new)
+
+    def frozen(self, until: int | None = None) -> FillLog:
+        """Return the fills of now, which never change, or those that had arrived by a time of receipt, in ns."""
+        log = FillLog(self._limit)
+        log._traded, log._held = dict(self._traded), dict(self._held)
+        kept, base, end = self._published
+        if until is not None:
+            end = base + bisect_right(kept, until, hi=end - base, key=lambda entry: entry[1])
+        log._published = kept, base, end
+        return log
 
     def learn(self, multipliers: Mapping[str, Decimal]) -> None:
         """Remember the multipliers of positions, by symbol; NaN where unknown. Any thread."""

@@ -7,21 +7,24 @@ published tuple, which is replaced as a whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from decimal import Decimal
 from math import isnan, nan
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 import pandas as pd
 
 from aries_nb.model import NOT_A_TIME, PUT, Checkpoint, Checkpointed, Column, Observers, RecordBuffer, Value, Values
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
 from aries_nb.store.log import RowChange, TableRow
 from aries_nb.store.message_counts import MessageCounts, counts_of
+from aries_nb.store.past.history import Past, StateHistory
 from aries_nb.store.values import RECEIPT, UNKNOWN, frame_of
 
-__all__ = ["FetchedRows", "Table", "TableListener"]
+__all__ = ["FetchedRows", "Table", "TableListener", "TablePast"]
 
 MAX_TEXT = 20_000  # characters of one text, the body of a news item included; longer ones are cut
+STATE_BYTES, ROW_BYTES, CHANGE_BYTES = 500, 80, 200  # of a whole state and each of its rows, and of a change
 _ELLIPSIS = "…"
 
 # The account's code and the values of the key columns.
@@ -59,6 +62,41 @@ class _PublishedTable(NamedTuple):
     replaced: int = 0
 
 
+class _State(NamedTuple):
+    """All rows of a table with their keys; `evicted` and `is_stale` as published."""
+
+    rows: tuple[tuple[Key, TableRow], ...]
+    evicted: int
+    is_stale: bool
+
+
+class _Change(NamedTuple):
+    """What one publication changed, in its order: keys with the new row, None for one that is gone."""
+
+    rows: tuple[tuple[Key, TableRow | None], ...]
+    evicted: int
+    is_stale: bool
+
+
+TablePast: TypeAlias = Past[_State, _Change]
+
+
+class _Rows(dict[Key, TableRow]):
+    """The rows of a table by key; `changes` notes what happens to them, in its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: list[tuple[Key, TableRow | None]] = []
+
+    def __setitem__(self, key: Key, row: TableRow) -> None:
+        super().__setitem__(key, row)
+        self.changes.append((key, row))
+
+    def __delitem__(self, key: Key) -> None:
+        super().__delitem__(key)
+        self.changes.append((key, None))
+
+
 class FetchedRows(NamedTuple):
     """Rows of a table fetched over HTTP: exchange time (ns since the epoch) and values of each, oldest first.
 
@@ -81,7 +119,7 @@ class Table(Checkpointed):
     `updated`, where there is one, decides which of two states of a row is the later one. The network's thread writes,
     any thread reads. `key` is empty where an account has one row only. `columns` are the fields of a row besides ts,
     received and account; `listeners` receive every changed row before readers see it. `is_finished` says whether an
-    order with a `status` has ended.
+    order with a `status` has ended. `clock` gives the time of what comes without one, in ns since the epoch.
     """
 
     STATE = (
@@ -98,6 +136,7 @@ class Table(Checkpointed):
         limit: int = 10_000,
         listeners: Sequence[TableListener] = (),
         is_finished: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], int] = wall_ns,
     ) -> None:
         self.columns = tuple(columns)
         self.accounts = tuple(accounts)
@@ -112,7 +151,7 @@ class Table(Checkpointed):
         self._listeners = tuple(listeners)
         self._observers = Observers()
         self.buffer = RecordBuffer()
-        self._rows: dict[Key, TableRow] = {}
+        self._rows = _Rows()
         # By code, the keys of rows from before a break; a code that is not here is current.
         self._stale_keys: dict[int, set[Key]] = {}
         # By code, when the stream's last full list came, in ns.
@@ -125,6 +164,9 @@ class Table(Checkpointed):
         self._taken = self._filled = self._replaced = 0
         self._published = _PublishedTable(0, (), 0, is_stale=False)
         self._frame: tuple[_PublishedTable, pd.DataFrame] | None = None
+        self._clock = clock
+        self._history: StateHistory[_State, _Change] = StateHistory()
+        self._history.begin(clock(), _State((), 0, is_stale=False), STATE_BYTES)
 
     # Writing: the network's thread.
 
@@ -135,6 +177,7 @@ class Table(Checkpointed):
         caller must have put the whole list into the buffer before this call.
         """
         count = len(self.buffer.codes)
+        received_last = self.buffer.marks[-1][1] if self.buffer.marks else 0
         changes: list[RowChange] = []
         listed: dict[int, set[Key]] = {}  # by code whose full list came: keys put since it began
         for code, ts, received, (mark, *values) in self._records():
@@ -154,7 +197,7 @@ class Table(Checkpointed):
         self.buffer.clear()
         if count:
             self._remove_unlisted(listed)
-            self._publish(changes, count)
+            self._publish(changes, count, received_last)
 
     def insert(self, answer: FetchedRows) -> bool:
         """Apply rows that were fetched over HTTP, except where the stream has brought a later state; make them visible.
@@ -178,7 +221,7 @@ class Table(Checkpointed):
         if answer.is_full:
             for key in self._stale_keys.pop(answer.code, set()) - keys:
                 self._remove(key)
-        self._publish(changes, 1)
+        self._publish(changes, 1, self._clock())
         return True
 
     def interrupted(self) -> None:
@@ -191,16 +234,18 @@ class Table(Checkpointed):
         self._stale_keys = {code: set() for code in range(len(self.accounts))}
         for key in self._rows:
             self._stale_keys[_code(key)].add(key)
-        self._publish_rows(1, 0)
+        self._publish_rows(1, 0, self._clock())
 
     def restart(self) -> None:
         """Have no rows again, because a replay begins anew; the network's thread only. Listeners restart as well."""
         version = self._published.version + 1
-        self._rows, self._stale_keys, self._listed_at = {}, {}, {}
+        self._rows, self._stale_keys, self._listed_at = _Rows(), {}, {}
         self._fetched, self._removed = {}, {}
         self._breaks = self._taken = self._filled = self._replaced = 0
         self.buffer.restart()
         self._published = _PublishedTable(version, (), 0, is_stale=False)
+        self._history.clear()
+        self._history.begin(0, _State((), 0, is_stale=False), STATE_BYTES)
         for listener in self._listeners:
             listener.restart()
         self._observers.notify()
@@ -216,7 +261,11 @@ class Table(Checkpointed):
         version = self._published.version + 1
         super().resume({name: checkpoint[name] for name in self.STATE})
         self.buffer.restart(checkpoint["counted"])
-        self._published = self._published._replace(version=version)
+        self._published = view = self._published._replace(version=version)
+        self._rows.changes = []
+        self._history.clear()
+        state = _State(tuple(self._rows.items()), view.evicted, view.is_stale)
+        self._history.begin(max((row.received for row in view.rows), default=self._clock()), state, STATE_BYTES)
         self._observers.notify()
 
     # Reading: any thread.
@@ -277,6 +326,31 @@ class Table(Checkpointed):
             cached = self._frame = (view, frame)
         return cached[1].copy()  # a shallow copy is no protection: what is written to `.array` reaches all frames
 
+    @property
+    def held_from(self) -> int:
+        """The time from which on `past` knows the rows, in ns since the epoch."""
+        return self._history.held_from or 0
+
+    def frozen(self) -> Self:
+        """Return the table as it is now, which never changes. Any thread."""
+        return self._copy(self._published)
+
+    def past(self, instant: int) -> TablePast | None:
+        """Return of what `rebuilt` makes the table as of an instant (ns since the epoch); None before `held_from`."""
+        return self._history.until(instant)
+
+    def rebuilt(self, past: TablePast) -> Self:
+        """Return the table as it was, which never changes; without its counts. Any thread."""
+        rows = dict(past.state.rows)
+        for change in past.changes:
+            for key, row in change.rows:
+                if row is None:
+                    del rows[key]
+                else:
+                    rows[key] = row
+        newest = past.changes[-1] if past.changes else past.state
+        return self._copy(_PublishedTable(0, tuple(rows.values()), newest.evicted, newest.is_stale))
+
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.
 
@@ -285,6 +359,13 @@ class Table(Checkpointed):
         return self._observers.add(callback)
 
     # Private.
+
+    def _copy(self, published: _PublishedTable) -> Self:
+        table, buffer = copy(self), RecordBuffer()
+        buffer.counted.update(self.buffer.counted)
+        own = {"buffer": buffer, "_observers": Observers(), "_history": StateHistory(), "_frame": None}
+        vars(table).update(_published=published, **own)
+        return table
 
     def _records(self) -> Iterator[tuple[int, int, int, list[Value]]]:
         """Yield code of the account, exchange time, time of receipt and values of each record in the buffer.
@@ -322,7 +403,8 @@ class Table(Checkpointed):
         is_known = any(each.values == row.values for each in ahead)
         order = self._order(row, ahead[-1])
         if order < 0 or self._is_earlier(row, ahead[-1]):  # a late, earlier state
-            self._rows.setdefault(key, ahead[-1])
+            if key not in self._rows:
+                self._rows[key] = ahead[-1]
             return not is_known and not is_snapshot
         self._rows[key] = row
         if order > 0 or self._updated is None or row.values == ahead[-1].values:
@@ -409,7 +491,9 @@ class Table(Checkpointed):
                     self._remove(key)
 
     def _remove(self, key: Key) -> None:
-        row = self._rows.pop(key, None)
+        row = self._rows.get(key)
+        if row is not None:
+            del self._rows[key]
         self._replaced += row is not None
         if row is not None and self._updated is not None:
             self._removed[key] = row
@@ -436,22 +520,27 @@ class Table(Checkpointed):
             self._confirm(key, _code(key))
         return len(gone)
 
-    def _publish(self, changes: Sequence[RowChange], steps: int) -> None:
+    def _publish(self, changes: Sequence[RowChange], steps: int, at: int) -> None:
         """Evict the oldest rows, pass the changes to the listeners, then make the rows visible.
 
-        `version` grows by `steps`.
+        `version` grows by `steps`; `at` is the time of the changes in ns since the epoch.
         """
         evicted = self._evict()
         for listener in self._listeners:
             listener.take(changes)
-        self._publish_rows(steps, evicted)
+        self._publish_rows(steps, evicted, at)
 
-    def _publish_rows(self, steps: int, evicted: int) -> None:
+    def _publish_rows(self, steps: int, evicted: int, at: int) -> None:
         view, rows = self._published, tuple(self._rows.values())
         counts = self._taken, self._filled + self.buffer.counted["filled"], self._replaced
-        self._published = _PublishedTable(
+        self._published = view = _PublishedTable(
             view.version + steps, rows, view.evicted + evicted, bool(self._stale_keys), *counts
         )
+        changes, self._rows.changes = tuple(self._rows.changes), []
+        octets = CHANGE_BYTES * (1 + len(changes))
+        if self._history.add(at, _Change(changes, view.evicted, view.is_stale), octets):
+            state = _State(tuple(self._rows.items()), view.evicted, view.is_stale)
+            self._history.begin(at, state, STATE_BYTES + ROW_BYTES * len(rows))
         self._observers.notify()
 
 

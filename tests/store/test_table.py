@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import CLEAR, NOT_A_TIME, ORDER_COLUMNS, POSITION_COLUMNS, PUT, TABLE_KEYS, Column
 from aries_nb.store.log import ChangeLog, RowChange
+from aries_nb.store.past import history
 from aries_nb.store.table import FetchedRows, Table
 from aries_nb.store.values import frame_of
 
@@ -682,3 +683,44 @@ def test_however_stream_and_answers_interleave_each_state_is_logged_once_and_the
 
     assert values(table) == [states[-1]]
     assert sorted(logged(log)) == states
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.none() | st.lists(puts | codes.map(clear), max_size=6), max_size=12),
+    st.sampled_from([3, 10_000]),
+    st.sampled_from([1, 64 << 10]),
+)
+def test_table_is_what_it_was_at_each_moment(reported: list[list[Told] | None], limit: int, least: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "LEAST_BYTES", least)
+        now = NOW
+        table = positions(limit=limit, clock=lambda: now)
+        noted = [(now, table.rows(), table.is_stale)]
+        for batch in reported:
+            now += 1_000
+            if batch is None:
+                table.interrupted()
+            else:
+                publish(table, *batch, received=now)
+            noted.append((now, table.rows(), table.is_stale))
+
+        for at, rows, is_stale in noted:
+            past = table.past(at + 999)
+            assert past is not None
+            then = table.rebuilt(past)
+            assert (then.rows(), then.is_stale) == (rows, is_stale)
+        assert table.past(NOW - 1) is None
+
+
+def test_frozen_table_stays_as_it_is() -> None:
+    table = positions()
+    publish(table, put("AAPL", 100))
+
+    then = table.frozen()
+    publish(table, put("AAPL", 200), put("MSFT", 5))
+
+    assert held(then) == [("ACC-1", "AAPL", Decimal(100))]
+    assert then.frame()["quantity"].tolist() == [100.0]
+    assert held(table)[0][2] == 200
+    assert sum(then.message_counts()[2:]) == 1

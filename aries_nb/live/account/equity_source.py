@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -49,7 +49,17 @@ from aries_nb.store import (
 )
 from aries_nb.store.log import TableRow
 
-__all__ = ["CAUSES", "TOTAL", "EquitySource", "Moment", "explained_rows"]
+__all__ = [
+    "CAUSES",
+    "TOTAL",
+    "EquitySource",
+    "LearnedTerms",
+    "Moment",
+    "books_of",
+    "broker_sums",
+    "explained_rows",
+    "reasons_of",
+]
 
 MOST_SAMPLES = 20_000
 FIRST_NS = 3_000_000_000  # the longest wait for lists of positions and orders and for a price of each instrument
@@ -109,9 +119,7 @@ class EquitySource:
         self._fills = fills
         self.marks = positions._source.marks
         self._samples: deque[tuple[int, float, float]] = deque(maxlen=MOST_SAMPLES)
-        # What fills say of their instruments, where neither the position nor the quotes say it.
-        self._multipliers: dict[str, Decimal] = {}
-        self._accrued: dict[str, Decimal] = {}
+        self._learned = LearnedTerms()
         self.unmarked: tuple[str, ...] = ()
         self.reasons: dict[str, str] = {}
         self.known = 0  # moments
@@ -215,25 +223,9 @@ class EquitySource:
 
     def books(self) -> Portfolio:
         """Return the broker's current cash and positions in exact decimals."""
-        cash, _ = self._broker_sums(self._balances._source.store.rows())
-        return self._books(self._positions.rows(), self.marks.all(), cash)
-
-    def _books(self, table: Sequence[Mapping[str, Any]], marks: Mapping[str, Mark], cash: Decimal) -> Portfolio:
-        """Return the broker's cash and the positions in `table`; `marks` have the accrued interest."""
-        rows = {str(row["symbol"]): row for row in table if not is_money(row)}
-        holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
-        multipliers, accrued = {}, {}
-        for symbol, row in rows.items():
-            multiplier, interest = multiplier_of(row), marks.get(symbol, _NO_QUOTE).accrued
-            multipliers[symbol] = multiplier if multiplier.is_finite() else self._multipliers.get(symbol, multiplier)
-            accrued[symbol] = interest if interest.is_finite() else self._accrued.get(symbol, ZERO)
-        margined = [symbol for symbol, row in rows.items() if is_margined(row)]
-        books = open_portfolio(cash, holdings, multipliers=multipliers, margined=margined, accrued=accrued)
-        positions = dict(books.positions)
-        for symbol in books.margined & positions.keys():
-            cost = cost_of(rows[symbol])
-            positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
-        return replace(books, positions=positions, is_cash_derived=_is_cash_derived(table))
+        store = self._balances._source.store
+        cash, _ = broker_sums(store.rows(), store.columns)
+        return books_of(self._positions.rows(), self.marks.all(), cash, self._learned)
 
     def missing(self) -> dict[str, str]:
         """Return what makes equity unknown now, and why, in a few words."""
@@ -252,10 +244,10 @@ class EquitySource:
             interest = marks.get(symbol, _NO_QUOTE).accrued
             has_interest = interest.is_finite()
             rate = multiplier_of(row) if "is_currency" in row else UNKNOWN  # of a broker with several currencies
-            is_bond = bool(self._accrued.get(symbol) or (has_interest and interest))
+            is_bond = bool(self._learned.accrued.get(symbol) or (has_interest and interest))
             if row["quantity"] and is_margined(row):
                 found[symbol] = "its variation margin counts from its average price"
-            elif row["quantity"] and self._accrued.get(symbol) and not has_interest:
+            elif row["quantity"] and self._learned.accrued.get(symbol) and not has_interest:
                 found[symbol] = "its accrued interest is that of the newest own execution"
             elif row["quantity"] and not is_bond and rate.is_finite() and rate != 1:  # a share in another currency
                 found[symbol] = f"a unit of its price is worth {rate.normalize():f}, the exchange rate at its purchase"
@@ -334,7 +326,7 @@ class EquitySource:
     def _forget(self) -> None:
         """Know nothing again, because a replay begins anew."""
         self._splits, self._reconciliation, self._due, self._unused = SplitWatch(), None, None, []
-        self._multipliers, self._accrued = {}, {}
+        self._learned = LearnedTerms()
         self.opening = self.now = None
         self.unpriced, self.known = (), 0
         with self._guard:
@@ -350,7 +342,7 @@ class EquitySource:
         self._due = None
         if self._reconciliation is not None:
             self._unused = []
-        self._learn(fills)
+        self._learned.take(fills)
         rows = by_name(inputs.positions, self._positions._source.store.columns)
         every = marks_of(inputs.quotes)
         prices, lasts = prices_of(every)
@@ -360,10 +352,10 @@ class EquitySource:
             self._decide_after(ts, SETTLING_NS)
         every = without(every, doubtful)
         marks = {symbol: mark.price for symbol, mark in every.items() if mark.price.is_finite()}
-        cash, theirs = self._broker_sums(inputs.balances)
-        books = self._books(rows, every, cash)
+        cash, theirs = broker_sums(inputs.balances, self._balances._source.store.columns)
+        books = books_of(rows, every, cash, self._learned)
         ours = equity(books, marks)
-        reasons = _reasons(books, unmarked(books, marks), every)
+        reasons = reasons_of(books, unmarked(books, marks), every)
         missing = tuple(reasons)
         now = Moment(ts, ours, theirs, books.cash, Attribution({}), inputs.taken)
         if self._reconciliation is not None:
@@ -389,15 +381,6 @@ class EquitySource:
         """Compute again `pause` ns after the instant `ts` if nothing changes until then; None for not."""
         if pause is not None:
             self._due = ts + pause if self._due is None else min(self._due, ts + pause)
-
-    def _learn(self, fills: Sequence[Fill]) -> None:
-        """Remember what fills say of their instruments: the multiplier, and the accrued interest of one unit."""
-        for fill in fills:
-            if fill.multiplier is not None and fill.multiplier.is_finite():
-                self._multipliers[fill.symbol] = fill.multiplier
-            if fill.accrued:
-                with exactly():
-                    self._accrued[fill.symbol] = abs(fill.accrued / fill.quantity).quantize(ACCRUED_STEP)
 
     def _can_begin(self, books: Portfolio, missing: Sequence[str], *, is_early: bool) -> bool:
         """Return whether attribution of changes can begin with `books`: the cash and all quantities held are known.
@@ -441,10 +424,52 @@ class EquitySource:
         """
         return not (fill.is_combined or fill.is_listed) or (self.opening is not None and fill.ts >= self.opening.ts)
 
-    def _broker_sums(self, balances: Sequence[TableRow]) -> tuple[Decimal, Decimal]:
-        """Return the broker's newest cash and equity out of a table of balances; NaN where it has sent none."""
-        rows = by_name(balances, self._balances._source.store.columns)
-        return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
+
+class LearnedTerms:
+    """What fills say of their instruments, where neither the position nor the quotes say it.
+
+    `multipliers` by symbol, and `accrued`, the accrued interest of one unit.
+    """
+
+    def __init__(self, fills: Iterable[Fill] = ()) -> None:
+        self.multipliers: dict[str, Decimal] = {}
+        self.accrued: dict[str, Decimal] = {}
+        self.take(fills)
+
+    def take(self, fills: Iterable[Fill]) -> None:
+        """Learn from further fills."""
+        for fill in fills:
+            if fill.multiplier is not None and fill.multiplier.is_finite():
+                self.multipliers[fill.symbol] = fill.multiplier
+            if fill.accrued:
+                with exactly():
+                    self.accrued[fill.symbol] = abs(fill.accrued / fill.quantity).quantize(ACCRUED_STEP)
+
+
+def books_of(
+    table: Sequence[Mapping[str, Any]], marks: Mapping[str, Mark], cash: Decimal, learned: LearnedTerms
+) -> Portfolio:
+    """Return the broker's cash and the positions in `table`; `marks` have the accrued interest."""
+    rows = {str(row["symbol"]): row for row in table if not is_money(row)}
+    holdings = {symbol: (_decimal(row["quantity"]), _decimal(row["average_price"])) for symbol, row in rows.items()}
+    multipliers, accrued = {}, {}
+    for symbol, row in rows.items():
+        multiplier, interest = multiplier_of(row), marks.get(symbol, _NO_QUOTE).accrued
+        multipliers[symbol] = multiplier if multiplier.is_finite() else learned.multipliers.get(symbol, multiplier)
+        accrued[symbol] = interest if interest.is_finite() else learned.accrued.get(symbol, ZERO)
+    margined = [symbol for symbol, row in rows.items() if is_margined(row)]
+    books = open_portfolio(cash, holdings, multipliers=multipliers, margined=margined, accrued=accrued)
+    positions = dict(books.positions)
+    for symbol in books.margined & positions.keys():
+        cost = cost_of(rows[symbol])
+        positions[symbol] = positions[symbol] if cost is None else positions[symbol]._replace(cost=cost)
+    return replace(books, positions=positions, is_cash_derived=_is_cash_derived(table))
+
+
+def broker_sums(balances: Sequence[TableRow], columns: Sequence[Column]) -> tuple[Decimal, Decimal]:
+    """Return the broker's newest cash and equity out of a table of balances; NaN where it has sent none."""
+    rows = by_name(balances, columns)
+    return (_decimal(rows[0]["cash"]), _decimal(rows[0]["equity"])) if rows else (UNKNOWN, UNKNOWN)
 
 
 def _is_cash_derived(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -457,7 +482,7 @@ def _fee_alone(fill: Fill) -> Fill:
     return fill._replace(quantity=ZERO, fee=fill.fee if fill.fee.is_finite() else ZERO)
 
 
-def _reasons(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
+def reasons_of(books: Portfolio, missing: Sequence[str], marks: Mapping[str, Mark]) -> dict[str, str]:
     """Return why the value of each missing instrument is unknown, and why the cash is, if it is."""
     reasons = {symbol: _reason(books, symbol, marks.get(symbol, _NO_QUOTE)) for symbol in missing}
     return reasons if books.cash.is_finite() else {**reasons, CASH: "the broker has sent none"}

@@ -19,6 +19,8 @@ from aries_nb.model import Column, FillMark, TableData, Values
 from aries_nb.store import Fill, FillLog, ReportedFillLog
 
 if TYPE_CHECKING:
+    from aries_nb.live.moments.account import FillsSnapshot
+    from aries_nb.live.moments.parts import Moment
     from aries_nb.widgets import Blotter
 
 __all__ = ["FillsSource", "LiveFills"]
@@ -139,6 +141,11 @@ class LiveFills(LiveObject):
     @property
     def _source(self) -> FillsSource:
         return FillsSource(self, self._log)
+
+    def _captured(self, moment: Moment) -> FillsSnapshot:
+        from aries_nb.live.moments.account import FillsSnapshot
+
+        return FillsSnapshot(self.account, self._log, moment, held_since=self.source._table.held_from)  # noqa: SLF001
 
     def _count(self) -> int:
         return self._log.version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from decimal import Decimal
 from math import isfinite, nan
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
 __all__ = [
+    "PRICES",
     "FeedQuotes",
+    "FrameQuotes",
     "LiveMarks",
     "MarkQuotes",
     "Quotes",
@@ -58,7 +61,7 @@ class MarkQuotes(Protocol):
         """Call `callback` when there may be another one; it must return at once. Returns what ends the calls."""
 
 
-class _FrameQuotes(NamedTuple):
+class FrameQuotes(NamedTuple):
     """The newest quotes of a frame and its rows, as they were at an instant; those of `old` are from before a gap."""
 
     newest: BoardData
@@ -69,7 +72,7 @@ class _FrameQuotes(NamedTuple):
 class Quotes(NamedTuple):
     """All quotes of which marks are made, as they were at an instant; `left` are rows of what is held no more."""
 
-    frames: Sequence[_FrameQuotes]
+    frames: Sequence[FrameQuotes]
     left: Sequence[FrameRows]
 
 
@@ -162,11 +165,21 @@ class LiveMarks:
         for source in sources:
             newest = source.newest()
             old = newest.symbols if newest.is_stale else source.from_before_a_gap()
-            frames.append(_FrameQuotes(newest, old, source.rows(0)))
+            frames.append(FrameQuotes(newest, old, source.rows(0)))
         quotes = Quotes(frames, tuple(self._left))
         if instant is not None:
             self._captured = instant, quotes
         return quotes
+
+    @property
+    def splits(self) -> SplitWatch:
+        """What is known of splits now; it never changes. Any thread."""
+        return copy(self._splits)
+
+    @property
+    def every_frame(self) -> list[LiveFrame]:
+        """The frames of which marks are made, also a user's of other endpoints."""
+        return self._all_frames()
 
     @property
     def frames(self) -> tuple[LiveFrame, ...]:

@@ -341,8 +341,9 @@ class LivePnl(LiveTable):
     def _columns(self, link: Link) -> tuple[Column, ...]:  # noqa: ARG002
         return self._candles.columns
 
-    def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:  # noqa: ARG002
-        return Table(self._candles.columns, (self.account,), key=TABLE_KEYS["pnl"], listeners=listeners)
+    def _filled(self, link: Link, listeners: Sequence[TableListener]) -> Table:
+        clock = link.clock.now_ns
+        return Table(self._candles.columns, (self.account,), key=TABLE_KEYS["pnl"], listeners=listeners, clock=clock)
 
     def _releasing(self, link: Link) -> Callable[[], None]:  # noqa: ARG002
         return partial(self._candles.leave, self._table)

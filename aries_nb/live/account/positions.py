@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
@@ -19,8 +19,12 @@ from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
-from aries_nb.store import UNKNOWN, ZERO, Held, exactly
+from aries_nb.store import UNKNOWN, ZERO, Held, SplitWatch, exactly
 from aries_nb.store.log import RowChange, TableRow
+
+if TYPE_CHECKING:
+    from aries_nb.live.moments.account import PositionsSnapshot
+    from aries_nb.live.moments.parts import Moment
 
 __all__ = [
     "LivePositions",
@@ -31,6 +35,7 @@ __all__ = [
     "holdings",
     "is_margined",
     "is_money",
+    "marked",
     "multiplier_of",
 ]
 
@@ -78,7 +83,7 @@ class LivePositions(LiveTable):
         `mark_price` and `mark_pnl`, computed from the feed's own quotes, are among them.
         """
         marks = self._marks.now()
-        return [row | _marked(row, marks) for row in super().rows()]
+        return [row | marked(row, marks) for row in super().rows()]
 
     def wait(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
         """Block until `changes` rows were added or changed, and all instruments held have a price of the feed's quotes.
@@ -117,6 +122,13 @@ class LivePositions(LiveTable):
     def _source(self) -> PositionsSource:
         check = self._check_coming
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
+
+    def _captured(self, moment: Moment) -> PositionsSnapshot:
+        from aries_nb.live.moments.account import PositionsSnapshot
+
+        quotes = [frame._captured(moment) for frame in self._marks.every_frame]  # noqa: SLF001 - of live objects
+        splits = self._marks.splits if moment.until is None else SplitWatch()
+        return PositionsSnapshot(self.account, self._table, moment, quotes, splits)
 
     @property
     def _uses(self) -> tuple[LiveObject, ...]:
@@ -163,7 +175,7 @@ class PositionsSource(TableSource):
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
         marks = self.marks.now()
-        marked = (_marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
+        marked = (marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
         rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
 
@@ -250,7 +262,7 @@ def holdings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Held]:
     return found
 
 
-def _marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
+def marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Return a position's `mark_price` (price of the feed's own quotes) and `mark_pnl` (unrealised P&L at it), by name.
 
     `row` is the broker's record, `marks` the prices by symbol; both values are NaN for an instrument that `marks`

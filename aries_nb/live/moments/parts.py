@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,22 +21,70 @@ from aries_nb.store.order_book import BookPast
 from aries_nb.store.past.frames import CapturedFrame, FrozenFrame
 from aries_nb.store.values import utc_times
 
-__all__ = ["BookSnapshot", "FrameSnapshot", "Moment", "exact_clock", "latest_rows", "levels_frame", "not_held"]
+if TYPE_CHECKING:
+    from aries_nb.model import Times
+
+__all__ = ["BookSnapshot", "FrameSnapshot", "Moment", "Part", "exact_clock", "latest_rows", "levels_frame", "not_held"]
 
 
 class Moment:
     """The moment of a snapshot: `now` is its market time in ns since the epoch, `gaps` those that were known then.
 
-    `until` is None for the moment at which it was taken, else the same as `now`: a moment in the past.
+    `until` is None for the moment at which it was taken, else the same as `now`: a moment in the past. `quotes` are the
+    frames of quotes with the prices that marks are made of.
     """
 
     def __init__(self, now: int, until: int | None, gaps: GapLog) -> None:
         self.now = now
         self.until = until
         self.gaps = gaps
+        self.quotes: list[FrameSnapshot] = []
 
 
-class FrameSnapshot:
+class Part:
+    """What a snapshot has of one live object; `held_since` is from when on that is in memory, in ns since the epoch."""
+
+    def __init__(self, name: str, moment: Moment, held_since: int) -> None:
+        self.name = name
+        self._moment = moment
+        self.held_since = held_since
+
+    @property
+    def seq(self) -> int:
+        """The arrival number of the newest row, 0 where that is not known."""
+        return 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is held so far back."""
+        return self._moment.until is None or self._moment.until >= self.held_since
+
+    def check(self) -> None:
+        """Raise UsageError if it is not held so far back."""
+        if not self.is_held and self._moment.until is not None:
+            raise not_held(self.name, self._moment.until, self.held_since)
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The data as a DataFrame that belongs to the caller."""
+        raise NotImplementedError
+
+    def values(self) -> dict[tuple[str, str], object]:
+        """Return what `Snapshot.diff` compares: values by what they are of, such as a symbol, and their name."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.df)
+
+    def __repr__(self) -> str:
+        has = f"{len(self):,} rows" if self.is_held else "not held"
+        return f"<{self.name} at {exact_clock(self._moment.now)}: {has}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.df._repr_html_())  # type: ignore[operator]
+
+
+class FrameSnapshot(Part):
     """A live frame as it was at one moment. Any thread.
 
     Of the past it has the rows received until then that are in memory: those that were in the window then and have left
@@ -55,32 +103,22 @@ class FrameSnapshot:
     ) -> None:
         self.kind = kind
         self.symbols = captured.frame.symbols
+        self.columns = tuple(column.name for column in captured.frame.columns)
         self._captured = captured
-        self._moment = moment
         self._gaps = gaps.over(moment.gaps)
         self._staleness = staleness
-        self._is_live = is_live
+        self.is_live = is_live
         slab, start, *_ = captured.published
         has_lost = slab.base + start > captured.origin
         oldest = captured.held_from or gaps.since
-        self.held_since = oldest if has_lost else min(gaps.since, oldest)
-        """From when on it is held, in ns since the epoch."""
+        shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
+        super().__init__(f"{kind} {shown}", moment, oldest if has_lost else min(gaps.since, oldest))
 
     @property
     def seq(self) -> int:
         """The arrival number of its newest row; 0 without one."""
         slab, start, end, *_ = self.rows.published
         return int(slab.seq[end - 1]) if start < end else 0
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is held so far back."""
-        return self._moment.until is None or self._moment.until >= self.held_since
-
-    def check(self) -> None:
-        """Raise UsageError if it is not held so far back."""
-        if not self.is_held and self._moment.until is not None:
-            raise not_held(f"{self.kind} {', '.join(self.symbols[:4])}", self._moment.until, self.held_since)
 
     @cached_property
     def rows(self) -> FrozenFrame:
@@ -96,8 +134,7 @@ class FrameSnapshot:
     @property
     def latest(self) -> pd.DataFrame:
         """The newest row of each symbol, with `stale`, as `latest` of the live frame had it."""
-        received = np.array([0 if row is None else row[1] for row in self.rows.latest()], "int64")
-        flags = self._staleness.stale_then(received, self._moment.now, self._gaps) | (not self._is_live)
+        flags = self._staleness.stale_then(self._receipts(), self._moment.now, self._gaps) | (not self.is_live)
         return latest_rows(self.rows, [name for name, flag in zip(self.symbols, flags.tolist(), strict=True) if flag])
 
     def tail(self, n: int = 5) -> pd.DataFrame:
@@ -140,15 +177,27 @@ class FrameSnapshot:
 
         return arrow_table(self.rows).__arrow_c_stream__(requested_schema)
 
-    def __repr__(self) -> str:
-        has = f"{len(self):,} rows" if self.is_held else "not held"
-        return f"<{self.kind} {', '.join(self.symbols[:4])} at {exact_clock(self._moment.now)}: {has}>"
+    def from_before_a_gap(self) -> frozenset[str]:
+        """Return the symbols whose newest row was from before a gap that was not filled then."""
+        flags = self._staleness.before_a_gap_then(self._receipts(), self._gaps)
+        return frozenset(name for name, flag in zip(self.symbols, flags.tolist(), strict=True) if flag)
 
-    def _repr_html_(self) -> str:
-        return str(self.df._repr_html_())  # type: ignore[operator]
+    def values(self) -> dict[tuple[str, str], object]:
+        """Return the newest number of each symbol and column, and how many rows had come."""
+        names = [column.name for column in self.rows.columns]
+        rows = zip(self.symbols, self.rows.latest(), strict=True)
+        found: dict[tuple[str, str], object] = {
+            (symbol, name): value
+            for symbol, row in rows
+            for name, value in zip(names, () if row is None else row[2], strict=False)
+        }
+        return {("", "rows"): self.received} | found
+
+    def _receipts(self) -> Times:
+        return np.array([0 if row is None else row[1] for row in self.rows.latest()], "int64")
 
 
-class BookSnapshot:
+class BookSnapshot(Part):
     """A live order book as it was at one moment, with at most `depth` levels on each side. Any thread."""
 
     def __init__(self, book: OrderBook, past: BookPast | None, moment: Moment, *, depth: int, is_live: bool) -> None:
@@ -156,22 +205,8 @@ class BookSnapshot:
         self.depth = depth
         self._source = book
         self._past = past
-        self._moment = moment
         self._is_live = is_live
-        self.held_since = book.held_from
-        """From when on it is held, in ns since the epoch."""
-
-    seq = 0  # not known of updates
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is held so far back."""
-        return self._moment.until is None or self._past is not None
-
-    def check(self) -> None:
-        """Raise UsageError if it is not held so far back."""
-        if not self.is_held and self._moment.until is not None:
-            raise not_held(f"the book of {self.symbol}", self._moment.until, self.held_since)
+        super().__init__(f"book {book.symbol}", moment, book.held_from)
 
     @cached_property
     def book(self) -> OrderBook:
@@ -194,6 +229,13 @@ class BookSnapshot:
         """The number of updates received until then."""
         return self.book.updates
 
+    def values(self) -> dict[tuple[str, str], object]:
+        """Return the size at each price of the levels of `df`, and how many updates had come."""
+        levels = self.levels(self.depth)
+        sides = (("buy", levels.bids), ("sell", levels.asks))
+        sizes = {(f"{side} {price:.10g}", "size"): size for side, each in sides for price, size in each.tolist()}
+        return {("", "updates"): self.updates, **sizes}
+
     def levels(self, depth: int) -> BookLevels:
         """Return the best `depth` levels of each side as arrays of price and size."""
         found = self.book.levels(depth, now=self._moment.now)
@@ -202,9 +244,6 @@ class BookSnapshot:
     def __repr__(self) -> str:
         has = self.integrity if self.is_held else "not held"
         return f"<book {self.symbol} at {exact_clock(self._moment.now)}: {has}>"
-
-    def _repr_html_(self) -> str:
-        return str(self.df._repr_html_())  # type: ignore[operator]
 
 
 def latest_rows(frame: RollingFrame, stale: Collection[str]) -> pd.DataFrame:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 from weakref import WeakKeyDictionary
 
 import pandas as pd
@@ -13,20 +14,21 @@ from aries_nb.errors import BoundToProcess, UsageError
 from aries_nb.live.arguments import checked_symbol
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
+from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.moments.account import AccountSnapshot, FillsSnapshot, TableSnapshot, has_marks
 from aries_nb.live.moments.clock import instant_of
-from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, exact_clock, not_held
+from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, not_held
 from aries_nb.live.statistics import ledger_frame
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.store import GapLog, MessageCounts, gaps_frame
 
 if TYPE_CHECKING:
+    from aries_nb.live.account.fills import LiveFills
     from aries_nb.live.market.book import LiveBook
-    from aries_nb.live.market.frame import LiveFrame
+    from aries_nb.live.table import LiveTable
 
 __all__ = ["Snapshot", "SnapshotMaker"]
-
-Part: TypeAlias = FrameSnapshot | BookSnapshot
 
 
 class _Captured(NamedTuple):
@@ -42,7 +44,8 @@ class Snapshot(BoundToProcess):
     """All open frames, books, tables and gaps of a feed as they were at one moment; it never changes. Any thread.
 
     `now[quotes]` has `df`, `latest`, `tail`, `last`, `gaps` and `ledger` of a frame, `now.book("AAPL")` those of an
-    order book. What the feed shows goes on: nothing is switched. Memory that it refers to is freed with it.
+    order book, `now.account("ACC-1")` equity and tables of an account. What the feed shows goes on: nothing is
+    switched. Memory that it refers to is freed with it.
     """
 
     def __init__(self, name: str, captured: _Captured) -> None:
@@ -87,8 +90,17 @@ class Snapshot(BoundToProcess):
     @overload
     def __getitem__(self, live: LiveBook) -> BookSnapshot: ...
 
+    @overload
+    def __getitem__(self, live: LiveTable) -> TableSnapshot: ...
+
+    @overload
+    def __getitem__(self, live: LiveFills) -> FillsSnapshot: ...
+
     def __getitem__(self, live: LiveObject) -> Part:
-        """Return what a live frame or book was. Raises UsageError for what was not open, or is not held so far back."""
+        """Return what a live frame, book or table was.
+
+        Raises UsageError for what was not open, or is not held so far back.
+        """
         part = self._parts.get(live) if isinstance(live, LiveObject) else None
         if part is None:
             has = ", ".join(map(repr, self._every)) or "nothing"
@@ -109,11 +121,59 @@ class Snapshot(BoundToProcess):
         book.check()
         return book
 
+    def account(self, name: str | None = None) -> AccountSnapshot:
+        """Return what an account was: its equity, cash, positions, orders, fills and balances; None for the only one.
+
+        Raises UsageError where none of its tables was in use.
+        """
+        parts = [part for part in self._every if isinstance(part, TableSnapshot | FillsSnapshot) and part.account]
+        names = list(dict.fromkeys(part.account for part in parts))
+        alike = [each for each in names if name is None or each.upper() == str(name).upper()]
+        chosen = name if name in names else alike[0] if len(alike) == 1 else None
+        if chosen is None:
+            has = f"It has: {', '.join(names)}." if names else "Call `feed.account().positions` and the like before it."
+            raise UsageError(f"no one account {name or ''} is in this snapshot".replace("  ", " "), advice=has)
+        return AccountSnapshot(chosen, self._moment, (part for part in parts if part.account == chosen))
+
+    def diff(self, earlier: Snapshot) -> pd.DataFrame:
+        """Return what differs from another snapshot, one row each: of what, key, field, before, after, change.
+
+        Of frames the newest values of each symbol and the number of rows, of books the size at each price, of tables
+        each field of each row, of accounts equity and cash. `before` is of the other snapshot, missing (None) where it
+        had no such value, and `after` of this one; `change` is their difference, NaN where they are no numbers. What
+        either does not hold is left out.
+        """
+        if not isinstance(earlier, Snapshot):
+            raise UsageError(f"{earlier!r} is no snapshot", advice="Pass one of `feed.snapshot()`.")
+        rows = []
+        before, after = earlier._values(), self._values()
+        for name in [name for name in after if name in before]:
+            pairs = dict.fromkeys((*before[name], *after[name]))
+            for key, field in pairs:
+                one, other = before[name].get((key, field)), after[name].get((key, field))
+                if not (one == other or (one != one and other != other)):
+                    rows.append((name, key, field, one, other, _change(one, other)))
+        columns = ["what", "key", "field", "before", "after", "change"]
+        return pd.DataFrame(rows, columns=pd.Index(columns)).astype({"change": "float64"})
+
+    def _values(self) -> dict[str, dict[tuple[str, str], object]]:
+        """Return the values of each part that is held, by its name; of several with one name those of the first."""
+        found = {part.name: part.values() for part in reversed(self._every) if part.is_held}
+        names = dict.fromkeys(part.account for part in self._every if isinstance(part, TableSnapshot) and part.account)
+        return found | {f"account {name}": values for name in names if (values := self.account(name).values())}
+
     def __repr__(self) -> str:
-        kinds = {"frame": FrameSnapshot, "book": BookSnapshot}
+        kinds = {"frame": FrameSnapshot, "book": BookSnapshot, "table": TableSnapshot}
         counts = {name: sum(isinstance(part, kind) for part in self._every) for name, kind in kinds.items()}
         has = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count] or ["nothing open"]
         return f"<snapshot of {self._name}: {self.ts:%Y-%m-%d} {exact_clock(self._moment.now)}, {', '.join(has)}>"
+
+
+def _change(before: object, after: object) -> float:
+    try:
+        return float(after - before)  # type: ignore[operator]
+    except (TypeError, ArithmeticError):
+        return math.nan
 
 
 class SnapshotMaker:
@@ -170,6 +230,7 @@ class SnapshotMaker:
         now = self._arrivals.clock.now_ns() if until is None else until
         moment = Moment(now, until, self._gaps.frozen(until))
         parts = {live: part for live in objects if (part := live._captured(moment)) is not None}  # noqa: SLF001
+        moment.quotes += [part for live, part in parts.items() if type(live) is LiveFrame and has_marks(part)]
         if until is None:
             lines = [line for link in links for line in link.ledgers()]
             return _Captured(moment, self._arrivals.next - 1, parts, lines)
