@@ -175,8 +175,8 @@ class PositionsSource(TableSource):
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
         marks = self.marks.now()
-        marked = (marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
-        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, marked, strict=True))
+        valued = (marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
+        rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, valued, strict=True))
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
 
 
