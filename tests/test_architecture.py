@@ -69,8 +69,8 @@ TIMES = {
     # shown by a browser on the same computer.
     "wall_ns": {
         "net.events.exchange_clock", "net.lag", "net.http_client", "net.auth.token_endpoint", "live.market.reference",
-        "store.latency", "store.order_book", "store.rolling", "widgets.anywidget_view", "widgets.light_view",
-        "widgets.table_format",
+        "store.latency", "store.order_book", "store.rolling", "store.table", "widgets.anywidget_view",
+        "widgets.light_view", "widgets.table_format",
         "widgets.view",
     },
 }  # fmt: skip

@@ -12,12 +12,13 @@ from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
+from aries_nb.live.moments.parts import Moment
+from aries_nb.live.moments.tables import TableSnapshot
 from aries_nb.model import Column, GapSpan, Kind, TableData
 from aries_nb.store import ChangeLog, Table, TableListener
+from aries_nb.store.log import by_name
 
 if TYPE_CHECKING:
-    from aries_nb.live.moments.account import TableSnapshot
-    from aries_nb.live.moments.parts import Moment
     from aries_nb.widgets import Blotter
 
 __all__ = ["LiveTable", "SubscriptionOptions", "TableSource"]
@@ -86,8 +87,7 @@ class LiveTable(StreamedObject):
 
     def rows(self) -> list[dict[str, object]]:
         """Return the current rows as dictionaries, with money and quantities as exact decimal.Decimal."""
-        names = [column.name for column in self._table.columns]
-        return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in self._table.rows()]
+        return by_name(self._table.rows(), self._table.columns)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -154,8 +154,6 @@ class LiveTable(StreamedObject):
         return partial(link.release, self._table)
 
     def _captured(self, moment: Moment) -> TableSnapshot:
-        from aries_nb.live.moments.account import TableSnapshot
-
         return TableSnapshot(self.kind, self.account, self._table, moment)
 
     def _count(self) -> int:

@@ -10,7 +10,7 @@ import pandas as pd
 from aries_nb.model import Column, Observers, Values
 from aries_nb.store.values import RECEIPT, frame_of
 
-__all__ = ["LOG_LIMIT", "ChangeLog", "Log", "RowChange", "TableRow"]
+__all__ = ["LOG_LIMIT", "ChangeLog", "Log", "RowChange", "TableRow", "by_name"]
 
 LOG_LIMIT = 50_000  # about 100 MB of orders with two dozen fields each
 
@@ -117,3 +117,9 @@ class ChangeLog(Log[TableRow]):
         rows, end = self.entries(first)
         flat = [(row.ts, row.received, row.account, *row.values) for row in rows]
         return frame_of((*RECEIPT, *self.columns), flat).set_index(pd.RangeIndex(end - len(rows), end))
+
+
+def by_name(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[dict[str, object]]:
+    """Return the rows of a table with these columns with their values by column, as they are."""
+    names = [column.name for column in columns]
+    return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in rows]

@@ -16,7 +16,6 @@ from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.marks import Quotes, marks_of, mid_at, prices_of, with_bonds, without
 from aries_nb.live.account.positions import (
     LivePositions,
-    by_name,
     cost_of,
     holdings,
     is_margined,
@@ -47,7 +46,7 @@ from aries_nb.store import (
     open_portfolio,
     unmarked,
 )
-from aries_nb.store.log import TableRow
+from aries_nb.store.log import TableRow, by_name
 
 __all__ = [
     "CAUSES",

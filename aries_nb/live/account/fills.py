@@ -14,13 +14,13 @@ from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import Callbacks, NewRows, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
+from aries_nb.live.moments.parts import Moment
+from aries_nb.live.moments.tables import FillsSnapshot
 from aries_nb.live.table import LiveTable
 from aries_nb.model import Column, FillMark, TableData, Values
 from aries_nb.store import Fill, FillLog, ReportedFillLog
 
 if TYPE_CHECKING:
-    from aries_nb.live.moments.account import FillsSnapshot
-    from aries_nb.live.moments.parts import Moment
     from aries_nb.widgets import Blotter
 
 __all__ = ["FillsSource", "LiveFills"]
@@ -143,8 +143,6 @@ class LiveFills(LiveObject):
         return FillsSource(self, self._log)
 
     def _captured(self, moment: Moment) -> FillsSnapshot:
-        from aries_nb.live.moments.account import FillsSnapshot
-
         return FillsSnapshot(self.account, self._log, moment, held_since=self.source._table.held_from)  # noqa: SLF001
 
     def _count(self) -> int:

@@ -5,32 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import Any, Self
 
 import pandas as pd
 
 from aries_nb.errors import WaitTimeoutError
-from aries_nb.live.account.marks import LiveMarks, MarkQuotes
+from aries_nb.live.account.marks import (
+    FrameQuotes,
+    LiveMarks,
+    MarkQuotes,
+    Quotes,
+    marks_of,
+    prices_of,
+    with_bonds,
+    without,
+)
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
+from aries_nb.live.moments.parts import FrameSnapshot, Moment
+from aries_nb.live.moments.tables import TableSnapshot
 from aries_nb.live.table import LiveTable, TableSource
 from aries_nb.live.waiting import wait_for, wait_for_async
 from aries_nb.model import Column, Kind, TableData
 from aries_nb.model.clock import elapsed
 from aries_nb.model.contracts import OPTION_MULTIPLIER, implied_multiplier, is_option_symbol
-from aries_nb.store import UNKNOWN, ZERO, Held, SplitWatch, exactly
-from aries_nb.store.log import RowChange, TableRow
-
-if TYPE_CHECKING:
-    from aries_nb.live.moments.account import PositionsSnapshot
-    from aries_nb.live.moments.parts import Moment
+from aries_nb.store import UNKNOWN, ZERO, Held, Mark, SplitWatch, Table, exactly
+from aries_nb.store.log import RowChange, by_name
 
 __all__ = [
     "LivePositions",
+    "PositionsSnapshot",
     "PositionsSource",
     "SeenMultipliers",
-    "by_name",
     "cost_of",
     "holdings",
     "is_margined",
@@ -124,8 +132,6 @@ class LivePositions(LiveTable):
         return PositionsSource(self, self._table, self._gap_selection, self._options, check=check, marks=self._marks)
 
     def _captured(self, moment: Moment) -> PositionsSnapshot:
-        from aries_nb.live.moments.account import PositionsSnapshot
-
         quotes = [frame._captured(moment) for frame in self._marks.every_frame]  # noqa: SLF001 - of live objects
         splits = self._marks.splits if moment.until is None else SplitWatch()
         return PositionsSnapshot(self.account, self._table, moment, quotes, splits)
@@ -180,6 +186,42 @@ class PositionsSource(TableSource):
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
 
 
+class PositionsSnapshot(TableSnapshot):
+    """The positions of an account as they were at one moment, valued at the quotes of then. Any thread.
+
+    `quotes` are the frames of quotes of which marks are made, the first that has a price counts.
+    """
+
+    def __init__(
+        self, account: str, table: Table, moment: Moment, quotes: Sequence[FrameSnapshot], splits: SplitWatch
+    ) -> None:
+        super().__init__("positions", account, table, moment)
+        self._quotes = quotes
+        self._splits = splits
+
+    @cached_property
+    def marks(self) -> dict[str, Mark]:
+        """The mark of each instrument quoted, or the reason why it had none."""
+        others = self._moment.quotes if self._moment.until is not None else ()
+        every = dict.fromkeys((*self._quotes, *others))
+        marks = marks_of(Quotes([_quotes_of(each) for each in every if each.is_held], ()))
+        lost = (symbol for each in every if not each.is_held for symbol in each.symbols)
+        marks = dict.fromkeys(lost, Mark(UNKNOWN, "its quotes are not held so far back")) | marks
+        prices, lasts = prices_of(marks)
+        held = with_bonds(holdings(self.rows()), marks)
+        return without(marks, self._splits.doubtful(held, prices, self._moment.now, lasts=lasts))
+
+    @property
+    def df(self) -> pd.DataFrame:
+        """The positions at the quotes of then, with `mark_price` and `mark_pnl`, index `symbol`."""
+        frame = super().df
+        marks = {symbol: mark.price for symbol, mark in self.marks.items() if mark.price.is_finite()}
+        values = {row["symbol"]: marked(row, marks) for row in self.rows()}
+        for name in ("mark_price", "mark_pnl"):
+            frame[name] = [float(values[symbol][name]) for symbol in frame.index]
+        return frame
+
+
 class SeenMultipliers:
     """The multipliers of positions with these columns, also of those that were closed; listens to their table."""
 
@@ -202,12 +244,6 @@ class SeenMultipliers:
     def now(self) -> dict[str, Decimal]:
         """Return the newest known multiplier of each instrument, NaN where none is known; any thread."""
         return dict(self._known)
-
-
-def by_name(rows: Sequence[TableRow], columns: Sequence[Column]) -> list[dict[str, object]]:
-    """Return the rows of a table with these columns as `LiveTable.rows` does."""
-    names = [column.name for column in columns]
-    return [{"account": row.account, **dict(zip(names, row.values, strict=True))} for row in rows]
 
 
 def is_money(row: Mapping[str, object]) -> bool:
@@ -276,3 +312,8 @@ def marked(row: Mapping[str, Any], marks: Mapping[str, Decimal]) -> dict[str, De
     with exactly():
         profit = (mark - row["average_price"]) * row["quantity"] * multiplier_of(row)
     return {"mark_price": mark, "mark_pnl": profit}
+
+
+def _quotes_of(frame: FrameSnapshot) -> FrameQuotes:
+    newest = frame.rows.board(is_stale=not frame.is_live)
+    return FrameQuotes(newest, newest.symbols if newest.is_stale else frame.from_before_a_gap(), frame.rows.rows(0))

@@ -11,13 +11,15 @@ from weakref import WeakKeyDictionary
 import pandas as pd
 
 from aries_nb.errors import BoundToProcess, UsageError
+from aries_nb.live.account.marks import PRICES
 from aries_nb.live.arguments import checked_symbol
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
-from aries_nb.live.moments.account import AccountSnapshot, FillsSnapshot, TableSnapshot, has_marks
+from aries_nb.live.moments.account import AccountSnapshot
 from aries_nb.live.moments.clock import instant_of
 from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, not_held
+from aries_nb.live.moments.tables import FillsSnapshot, TableSnapshot
 from aries_nb.live.statistics import ledger_frame
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.arrivals import Arrivals
@@ -230,7 +232,8 @@ class SnapshotMaker:
         now = self._arrivals.clock.now_ns() if until is None else until
         moment = Moment(now, until, self._gaps.frozen(until))
         parts = {live: part for live in objects if (part := live._captured(moment)) is not None}  # noqa: SLF001
-        moment.quotes += [part for live, part in parts.items() if type(live) is LiveFrame and has_marks(part)]
+        own = [part for live, part in parts.items() if type(live) is LiveFrame and isinstance(part, FrameSnapshot)]
+        moment.quotes += [part for part in own if part.kind == "quotes" and not set(PRICES).difference(part.columns)]
         if until is None:
             lines = [line for link in links for line in link.ledgers()]
             return _Captured(moment, self._arrivals.next - 1, parts, lines)
