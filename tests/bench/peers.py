@@ -9,7 +9,7 @@ that is full: that is what they cost after the first minutes. finance-dev only d
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from statistics import median
 from typing import Any
@@ -25,7 +25,7 @@ from tests.bench.rounds import interleaved, ratio
 
 __all__ = ["measure"]
 
-WINDOW = 100_000
+WINDOW, SMOKE_WINDOW = 100_000, 2_000
 RECEIVED = 1_767_607_200_123_456_789
 SMALL_BATCHES, LARGE_BATCHES = 50, 8
 
@@ -34,20 +34,21 @@ Batches = list[list[bytes]]
 
 def measure(effort: Effort) -> Outcome:
     """One line for each peer and size of batch."""
-    frames = quotes_frames(effort.choose(1_000, 1_000, 100))
+    frames, window = quotes_frames(effort.choose(1_000, 1_000, 100)), effort.choose(WINDOW, WINDOW, SMOKE_WINDOW)
+    full = _made(quotes_frames(window // MESSAGES_A_FRAME))
     small, large = [[frame] for frame in frames[:SMALL_BATCHES]], reads(frames)[:LARGE_BATCHES]
     works: dict[tuple[str, str], Callable[[], int]] = {
         ("finance-dev 0.9.0", "decoding alone, its codec and models"): partial(_vendor_decodes, frames[:200]),
-        ("pandas", "pd.concat: a frame of 20"): _concatenating(small),
-        ("pandas", f"pd.concat: {A_READ}"): _concatenating(large),
-        ("streamz", "window(n).full(): a frame of 20"): _streamz_window(small),
-        ("streamz", f"window(n).full(): {A_READ}"): _streamz_window(large),
-        ("streamz", "accumulate: a frame of 20"): _streamz_accumulate(small),
-        ("streamz", f"accumulate: {A_READ}"): _streamz_accumulate(large),
+        ("pandas", "pd.concat: a frame of 20"): _concatenating(small, full),
+        ("pandas", f"pd.concat: {A_READ}"): _concatenating(large, full),
+        ("streamz", "window(n).full(): a frame of 20"): _streamz_window(small, full),
+        ("streamz", f"window(n).full(): {A_READ}"): _streamz_window(large, full),
+        ("streamz", "accumulate: a frame of 20"): _streamz_accumulate(small, full),
+        ("streamz", f"accumulate: {A_READ}"): _streamz_accumulate(large, full),
     }
-    ours = {"small": _ours([[frame] for frame in frames]), "large": _ours(reads(frames))}
+    ours = {"small": _ours([[frame] for frame in frames], window), "large": _ours(reads(frames), window)}
     competitors = ours | {" ".join(key): turn for key, turn in works.items()}
-    rates = interleaved(competitors, effort.choose(7, 1, 1))
+    rates = interleaved(competitors, effort.choose(7, 2, 1))
     outcome = Outcome()
     for name, work in works:
         theirs = rates[f"{name} {work}"]
@@ -56,8 +57,8 @@ def measure(effort: Effort) -> Outcome:
     return outcome
 
 
-def _ours(batches: Batches) -> Callable[[], int]:
-    pipeline = Pipeline.of(limit=WINDOW)
+def _ours(batches: Batches, window: int) -> Callable[[], int]:
+    pipeline = Pipeline.of(limit=window)
 
     def turn() -> int:
         before = pipeline.tape.version
@@ -78,44 +79,42 @@ def _vendor_decodes(frames: list[bytes]) -> int:
     return len(frames) * MESSAGES_A_FRAME
 
 
-def _concatenating(batches: Batches) -> Callable[[], int]:
-    frame = _full_window()
+def _concatenating(batches: Batches, full: pd.DataFrame) -> Callable[[], int]:
+    frame = full
 
     def turn() -> int:
         nonlocal frame
         count = 0
         for batch in batches:
             new = _made(batch)
-            frame = pd.concat([frame, new]).iloc[-WINDOW:]
+            frame = pd.concat([frame, new]).iloc[-len(full) :]
             count += len(new)
         return count
 
     return turn
 
 
-def _streamz_window(batches: Batches) -> Callable[[], int]:
+def _streamz_window(batches: Batches, full: pd.DataFrame) -> Callable[[], int]:
     from streamz import Stream
     from streamz.dataframe import DataFrame
 
     source = Stream()
-    live = DataFrame(source, example=_full_window().iloc[:0])
-    return _emitting(source, live.window(n=WINDOW).full().stream, batches)
+    live = DataFrame(source, example=full.iloc[:0])
+    return _emitting(source, live.window(n=len(full)).full().stream, batches, full)
 
 
-def _streamz_accumulate(batches: Batches) -> Callable[[], int]:
+def _streamz_accumulate(batches: Batches, full: pd.DataFrame) -> Callable[[], int]:
     from streamz import Stream
 
     source = Stream()
-    rolled = source.accumulate(
-        lambda before, new: pd.concat([before, new]).iloc[-WINDOW:], start=_full_window().iloc[:0]
-    )
-    return _emitting(source, rolled, batches)
+    rolled = source.accumulate(lambda before, new: pd.concat([before, new]).iloc[-len(full) :], start=full.iloc[:0])
+    return _emitting(source, rolled, batches, full)
 
 
-def _emitting(source: Any, result: Any, batches: Batches) -> Callable[[], int]:
+def _emitting(source: Any, result: Any, batches: Batches, full: pd.DataFrame) -> Callable[[], int]:
     newest: list[pd.DataFrame] = []
     result.sink(lambda frame: newest.__setitem__(slice(None), [frame]))
-    source.emit(_full_window())
+    source.emit(full)
 
     def turn() -> int:
         count = 0
@@ -123,7 +122,7 @@ def _emitting(source: Any, result: Any, batches: Batches) -> Callable[[], int]:
             new = _made(batch)
             source.emit(new)
             count += len(new)
-        assert len(newest[0]) == WINDOW
+        assert len(newest[0]) == len(full)
         return count
 
     return turn
@@ -149,10 +148,3 @@ def _framed(ts: np.ndarray, symbols: list[str], numbers: list[np.ndarray]) -> pd
         **dict(zip(("bid_price", "bid_size", "ask_price", "ask_size"), numbers, strict=True)),
     }
     return pd.DataFrame(data, index=pd.DatetimeIndex(pd.to_datetime(ts, utc=True), name="ts"))
-
-
-@cache
-def _full_window() -> pd.DataFrame:
-    whole = _made(quotes_frames(WINDOW // MESSAGES_A_FRAME))
-    assert len(whole) == WINDOW
-    return whole

@@ -18,11 +18,11 @@ def interleaved(competitors: Mapping[str, Callable[[], int]], rounds: int) -> Ra
 
     The time of a turn is the smaller of wall clock and CPU time of the process: on a busy machine the wall clock counts
     what others do, and CPU time counts twice what a competitor does on two threads at once. One round before the first
-    is not counted. Garbage is collected between turns, and every second round goes backwards, so that none
-    always follows the same other.
+    is not counted, unless there is one alone. Garbage is collected between turns, and every second round goes
+    backwards, so that none always follows the same other.
     """
     rates: Rates = {name: [] for name in competitors}
-    for number in range(-1, rounds):
+    for number in range(-1 if rounds > 1 else 0, rounds):
         order = list(competitors) if number % 2 else list(reversed(competitors))
         for name in order:
             gc.collect()

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.bench import table
-from tests.bench.browser_latency import measure
-from tests.bench.results import Effort
 
 RUN = Path(__file__).with_name("run.py")
 
@@ -20,14 +18,6 @@ def test_every_row_that_needs_no_browser_is_measured() -> None:
 
     assert run.returncode == 0, run.stderr
     assert len(table.ROWS) - 1 == len(run.stderr.splitlines())
-
-
-@pytest.mark.browser
-def test_the_row_of_the_browser_is_measured() -> None:
-    outcome = measure(Effort.SMOKE)
-
-    assert all(budget.is_met is not None for budget in outcome.budgets), outcome
-    assert len(outcome.budgets) == 2
 
 
 @pytest.mark.parametrize("effort", ["--smoke", "--quick"])

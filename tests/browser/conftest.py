@@ -1,7 +1,7 @@
-"""Fixtures of the browser tests: one server for all, one Chromium for each file, a fresh page for each test.
+"""Fixtures of the browser tests: one server and one Chromium for all, a fresh page for each test, or a shared one.
 
-Chromium ends with its file: Playwright keeps an event loop running in the main thread until then, and nothing that
-calls `asyncio.run` could follow.
+Chromium ends with this folder's tests: Playwright keeps an event loop running in the main thread until then, and
+nothing that calls `asyncio.run` could follow. The scope "package" takes the folder's `__init__.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.LabServer]
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     if harness.find_chromium() is None:
         pytest.fail("no Chromium on PATH; `make test` installs one")
@@ -57,8 +57,25 @@ def fresh_page(browser: Browser, lab: harness.LabServer, **screen: int) -> Itera
         yield context.new_page()
     finally:
         context.close()
-        for session in lab.ask("sessions"):
-            lab.ask(f"sessions/{session['id']}", "DELETE")
+        lab.shut_down_kernels()
+
+
+@pytest.fixture(scope="package")
+def tab(browser: Browser) -> Iterator[Page]:
+    """The page in which JupyterLab stays loaded, which takes seconds of a processor; lent by `shared_page`."""
+    context = browser.new_context(viewport=harness.VIEWPORT)
+    yield context.new_page()
+    context.close()
+
+
+@contextmanager
+def shared_page(tab: Page, lab: harness.LabServer, **screen: int) -> Iterator[Page]:
+    """The shared page for tests that mind no script, cache or listener of earlier ones; at the end it is cleared."""
+    tab.set_viewport_size(screen or harness.VIEWPORT)
+    try:
+        yield tab
+    finally:
+        harness.clear(tab, lab)
 
 
 @pytest.fixture

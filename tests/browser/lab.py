@@ -29,6 +29,7 @@ __all__ = [
     "LabServer",
     "Theme",
     "chromium",
+    "clear",
     "failures",
     "find_chromium",
     "open_notebook",
@@ -81,6 +82,14 @@ IS_OPEN = f"""() => {{
     const kernel = panel && panel.sessionContext && panel.sessionContext.session && panel.sessionContext.session.kernel;
     return Boolean(kernel && panel.content && panel.content.model && kernel.status === "idle");
 }}"""
+# What earlier tests left in the page.
+CLOSE_ALL = """() => {
+  if (!window.jupyterapp?.shell) return;
+  for (const panel of [...window.jupyterapp.shell.widgets("main")]) panel.dispose();
+  for (const name of Object.keys(window)) if (/^aries[A-Z]/.test(name)) delete window[name];
+}"""
+OPEN = "path => window.jupyterapp.commands.execute('docmanager:open', { path })"
+HAS_LAB = "() => Boolean(window.jupyterapp?.shell?.widgets) && location.pathname.startsWith('/lab')"
 IS_IDLE = f"""() => {{
     const panel = {PANEL};
     const cells = panel.content.widgets.filter(cell => cell.model.type === "code");
@@ -122,6 +131,10 @@ class LabServer:
         with urlopen(request, timeout=STOP_SECONDS) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def shut_down_kernels(self) -> None:
+        for session in self.ask("sessions"):
+            self.ask(f"sessions/{session['id']}", "DELETE")
 
 
 def find_chromium() -> str | None:
@@ -220,12 +233,25 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def open_notebook(page: Page, server: LabServer, notebook: str, *, app: App = "lab", theme: Theme = "light") -> None:
-    """Open a notebook of the server's folder, and wait until its kernel is ready."""
-    page.goto(server.address(notebook, app))
+    """Open a notebook of the server's folder, and wait until its kernel is ready.
+
+    A page that has JupyterLab already keeps it; its notebook is closed, and the server's kernels are shut down.
+    """
+    if app == "lab" and page.evaluate(HAS_LAB):
+        clear(page, server)
+        page.evaluate(OPEN, notebook)
+    else:
+        page.goto(server.address(notebook, app))
     page.wait_for_function(IS_OPEN, timeout=LOAD_MS)
     page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES[theme])
     is_light = json.dumps(str(theme == "light").lower())
     page.wait_for_function(f"() => document.body.dataset.jpThemeLight === {is_light}", timeout=LOAD_MS)
+
+
+def clear(page: Page, server: LabServer) -> None:
+    """Close what is open in JupyterLab, without questions, and shut the server's kernels down."""
+    page.evaluate(CLOSE_ALL)
+    server.shut_down_kernels()
 
 
 def run_all(page: Page, *, wait: bool = True, timeout: float = 60.0) -> None:

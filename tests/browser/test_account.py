@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.brokers import CONNECT_LINES, written_for
-from tests.browser.conftest import NOTEBOOKS
+from tests.browser.conftest import NOTEBOOKS, shared_page
 from tests.browser.lab import failures, run_all, wait_idle
 
 NOTEBOOK = "02_account_and_pnl.ipynb"
@@ -67,10 +67,10 @@ news.wait()
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture
-def page(page):
-    page.set_viewport_size(SCREEN)
-    return page
+@pytest.fixture(scope="module")
+def page(tab, lab):
+    with shared_page(tab, lab, **SCREEN) as page:
+        yield page
 
 
 @pytest.mark.parametrize("broker", CONNECT_LINES)

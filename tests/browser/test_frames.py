@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from statistics import mean
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
+from tests.views.stage import write_notebook
 
 pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
@@ -59,18 +60,15 @@ book = feed.book("AAPL", depth=8)
 
 
 @pytest.fixture
-def fast_notebook(lab):
-    """Write a notebook that shows three views at 1,000 messages a second; return its name."""
-    cells = [nbformat.v4.new_code_cell(text.strip()) for text in VIEWS_AT_1000_MESSAGES_A_SECOND]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "fast.ipynb")
-    return "fast.ipynb"
+def page(tab, lab):
+    """A notebook that shows three views at 1,000 messages a second."""
+    with shared_page(tab, lab, width=1000, height=1300) as page:
+        open_notebook(page, lab, write_notebook(lab, "fast.ipynb", VIEWS_AT_1000_MESSAGES_A_SECOND))
+        run_all(page)
+        yield page
 
 
-def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page, lab, fast_notebook):
-    page.set_viewport_size({"width": 1000, "height": 1300})
-    open_notebook(page, lab, fast_notebook)
-    run_all(page)
+def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page):
     expect(page.locator(".anb-board tbody tr").first).to_be_visible()
     expect(page.locator(".anb-ladder")).not_to_have_attribute("data-frames", "0")
     expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-import nbformat
+import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
+from tests.views.stage import write_notebook
 
 expect.set_options(timeout=30_000)
 
@@ -25,13 +27,15 @@ PICTURES = """() => [document.querySelector(".anb-ladder .anb-grid").textContent
 FROZEN = re.compile(r"^frozen \d\d:\d\d:\d\d Asia/Tokyo · [\d,]+ frames? behind$")
 
 
-def test_views_are_frozen_by_button_and_kernel_and_then_show_the_newest(page, lab):
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "freeze.ipynb")
-    page.set_viewport_size({"width": 800, "height": 2000})
-    open_notebook(page, lab, "freeze.ipynb")
-    run_all(page)
+@pytest.fixture
+def page(tab, lab):
+    with shared_page(tab, lab, width=800, height=2000) as page:
+        open_notebook(page, lab, write_notebook(lab, "freeze.ipynb", CELLS))
+        run_all(page)
+        yield page
+
+
+def test_views_are_frozen_by_button_and_kernel_and_then_show_the_newest(page):
     views = [page.locator(view) for view in VIEWS]
     for view in views:
         view.get_by_role("button", name="Freeze").click()

@@ -8,7 +8,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import lab as harness
+from tests.browser.conftest import errors_of, shared_page
+from tests.browser.lab import open_notebook, run_all, run_cell
 
 NOTEBOOK = "03_options.ipynb"
 SCREEN = {"width": 1280, "height": 1700}  # shows the chain and the smile; hidden views are not painted
@@ -54,20 +55,13 @@ evils
 
 
 @pytest.fixture(scope="module")
-def page(browser, lab):
+def page(tab, lab):
     """The notebook, run once for all tests here; `page.errors` are its console errors."""
-    context = browser.new_context(viewport=SCREEN)
-    page = context.new_page()
-    page.errors = []
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-    try:
-        harness.open_notebook(page, lab, NOTEBOOK)
-        harness.run_all(page, timeout=120)
+    with shared_page(tab, lab, **SCREEN) as page:
+        page.errors = errors_of(page)
+        open_notebook(page, lab, NOTEBOOK)
+        run_all(page, timeout=120)
         yield page
-    finally:
-        context.close()
-        for session in lab.ask("sessions"):
-            lab.ask(f"sessions/{session['id']}", "DELETE")
 
 
 def test_the_chain_and_the_smile_move_with_the_money_in_sight(page):
@@ -84,8 +78,8 @@ def test_the_chain_and_the_smile_move_with_the_money_in_sight(page):
 
 
 def test_contracts_named_by_a_script_show_themselves_and_do_nothing(page):
-    cell = harness.run_cell(page, HOSTILE.replace("EVIL", json.dumps(EVIL)).strip())
-    chart = harness.run_cell(page, "evils.chart()")
+    cell = run_cell(page, HOSTILE.replace("EVIL", json.dumps(EVIL)).strip())
+    chart = run_cell(page, "evils.chart()")
 
     expect(cell.locator(".anb-chain .anb-title")).to_contain_text("onerror=window.wasHit=1")
     expect(cell.locator(".anb-chain td.anb-call").first).to_have_attribute(

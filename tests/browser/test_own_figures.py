@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.axe import change_theme
+from tests.browser.conftest import shared_page
 from tests.browser.lab import failures, open_notebook, run_all
+from tests.views.stage import write_notebook
 
 expect.set_options(timeout=30_000)
 
@@ -55,16 +57,15 @@ SIGNS = """async () => {
 
 
 @pytest.fixture(scope="module")
-def notebook(lab):
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "own.ipynb")
-    return "own.ipynb"
+def page(tab, lab):
+    """The notebook, opened once for all tests here, which run its cells anew."""
+    with shared_page(tab, lab, width=800, height=1400) as page:
+        open_notebook(page, lab, write_notebook(lab, "own.ipynb", CELLS))
+        yield page
 
 
 @pytest.mark.long
-def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page, lab, notebook):
-    open_notebook(page, lab, notebook)
+def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page):
     run_all(page)
     expect(page.locator(".js-plotly-plot")).to_have_count(2)
 
@@ -72,9 +73,8 @@ def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_own_figures_can_be_read_and_not_be_uploaded(page, lab, notebook, screenshot, theme):
-    page.set_viewport_size({"width": 800, "height": 1400})
-    open_notebook(page, lab, notebook, theme=theme)
+def test_own_figures_can_be_read_and_not_be_uploaded(page, screenshot, theme):
+    change_theme(page, theme)
 
     run_all(page)
 

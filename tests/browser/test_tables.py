@@ -7,6 +7,7 @@ import csv
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
 from tests.browser.measure_tables import ORDERS, PRINTS, RATES, write_notebook
 
@@ -23,8 +24,13 @@ orders.version += 1
 SCREEN = {"width": 1180, "height": 900}
 
 
+@pytest.fixture(scope="module")
+def page(tab, lab):
+    with shared_page(tab, lab, **SCREEN) as page:
+        yield page
+
+
 def show(page, lab, source, selector):
-    page.set_viewport_size(SCREEN)
     open_notebook(page, lab, write_notebook(lab.root, source, ROWS))
     run_all(page)
     view = page.locator(selector)

@@ -30,6 +30,8 @@ ROUGH_SECONDS = {"03": 20}
 #: The notebooks on the rough market, those of any broker on both.
 ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS}
 ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02"}}
+#: Those that `make test-long` runs: their cells are much like those of others on the rough market of the same broker.
+ONLY_LONG = {"01_first_light_rough.ipynb", "01_first_light_rough_alor.ipynb", "04_alor_rough.ipynb"}
 
 MOST_CELLS = 25
 CELL_SECONDS = 60
@@ -42,17 +44,18 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory):
+def executed(tmp_path_factory, request):
     """`executed(name)` is the executed notebook, run in a copy of its folder by our own kernel.
 
-    All run once and at the same time, each in a kernel of its own, since they mostly wait.
+    Those that tests of this run name are run once and at the same time, each in a kernel of its own, as they mostly wait.
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
 
     for name, (path, broker) in ON_ROUGH.items():
         make_rough(folder / (written_for(broker, path, folder) if broker else path.name), folder / name)
-    names = [*(path.name for path in NOTEBOOKS), *ON_ROUGH]
+    asked = [item.callspec.params for item in request.session.items if item.path == request.path]
+    names = sorted({each["name"] if "name" in each else each["path"].name for each in asked})
 
     async def run_all():
         return await asyncio.gather(*(run(folder / name) for name in names), return_exceptions=True)
@@ -121,7 +124,9 @@ def test_notebook_runs_top_to_bottom(path, executed):
     assert troubles(executed(path.name)) == []
 
 
-@pytest.mark.parametrize("name", ON_ROUGH)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in ONLY_LONG)) for name in ON_ROUGH]
+)
 def test_notebook_runs_on_the_rough_market(name, executed):
     notebook = executed(name)
 
