@@ -47,7 +47,7 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for pa
 def executed(tmp_path_factory, request):
     """`executed(name)` is the executed notebook, run in a copy of its folder by our own kernel.
 
-    Those that tests of this run name are run once and at the same time, each in a kernel of its own, as they mostly wait.
+    Those that this run asks for run once and at the same time, each in a kernel of its own, since they mostly wait.
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
