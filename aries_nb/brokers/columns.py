@@ -15,7 +15,17 @@ import numpy as np
 from aries_nb.brokers.parsing import SECONDS_AS_MS_NS
 from aries_nb.model import FLOAT64, INT64, Block, ColumnType, ValueColumn
 
-__all__ = ["EARLIEST_MS", "FORMATS", "chosen", "column_values", "each_of", "in_nanoseconds", "renumbered", "rows_at"]
+__all__ = [
+    "EARLIEST_MS",
+    "FORMATS",
+    "chosen",
+    "column_values",
+    "each_of",
+    "in_nanoseconds",
+    "renumbered",
+    "rows_at",
+    "without_empty_sides",
+]
 
 EARLIEST_MS = SECONDS_AS_MS_NS // 1_000_000  # a smaller number is a time in another unit
 FORMATS: Mapping[ColumnType, str] = {"number": FLOAT64, "time": INT64, "integer": INT64}  # texts are in lists
@@ -47,6 +57,16 @@ def column_values(format: str, column: Sequence[Any]) -> ValueColumn:  # noqa: A
         except struct.error:
             pass
     return array(format, column)
+
+
+def without_empty_sides(columns: Sequence[ValueColumn], sides: Sequence[tuple[int, int]]) -> list[ValueColumn]:
+    """Return the columns of quotes as `model.prices.empty_sides` has it; `sides` are the places of price and size."""
+    found = list(columns)
+    for price, size in sides:
+        is_empty = np.asarray(columns[size]) == 0
+        if is_empty.any():
+            found[price] = array(FLOAT64, np.where(is_empty, np.nan, np.asarray(columns[price])).tobytes())
+    return found
 
 
 def in_nanoseconds(times: Sequence[int]) -> array[int]:

@@ -1,8 +1,8 @@
 """What a price is, and when the two sides of a quote are believable together; the one rule of stores and views.
 
-0 and NaN are no price: brokers send 0 for a side that is not there. A number below 0 is a price (spreads, oil). Two
-sides are believable together where neither is beyond the other and they are not further apart than a market maker's
-stub quotes are, 0.01 and 199,999.99.
+0 and NaN are no price: brokers send 0 for a side that is not there. Nor is that of a side whose size is 0: nobody
+offers anything at it. A number below 0 is a price (spreads, oil). Two sides are believable together where neither is
+beyond the other and they are not further apart than a market maker's stub quotes are, 0.01 and 199,999.99.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from aries_nb.model.columns import Values
     from aries_nb.model.view_data import FrameRows, Numbers
 
 __all__ = [
     "FROM_SIDES",
+    "SIZE_OF",
+    "empty_sides",
     "has_sides",
     "is_believable",
     "is_never_zero",
@@ -28,6 +31,7 @@ __all__ = [
     "is_price_column",
     "middle",
     "middles",
+    "sides_of",
     "sides_to_draw",
     "spreads",
 ]
@@ -83,6 +87,24 @@ FROM_SIDES: Mapping[str, Callable[[float, float, float], float]] = {
     "mid_price": checked_middle,
     "spread": checked_spread,
 }
+
+
+# The size of each side.
+SIZE_OF: Mapping[str, str] = {"bid_price": "bid_size", "ask_price": "ask_size"}
+
+
+def sides_of(fields: Sequence[str]) -> list[tuple[int, int]]:
+    """The places of price and size of each side that has both among these fields."""
+    return [(fields.index(name), fields.index(size)) for name, size in SIZE_OF.items() if {name, size} <= {*fields}]
+
+
+def empty_sides(values: Values, sides: Sequence[tuple[int, int]]) -> Values:
+    """The values of a quote with NaN for the price of each of these sides that has the size 0."""
+    found = list(values)
+    for price, size in sides:
+        if values[size] == 0:
+            found[price] = math.nan
+    return tuple(found)
 
 
 def has_sides(rows: FrameRows, chosen: NDArray[np.int64]) -> bool:

@@ -123,9 +123,13 @@ def tape(frames: list[bytes]) -> pd.DataFrame:
 
 
 def expected_values(quote: Quote) -> tuple[Any, ...]:
+    """The values of a row; a side whose size is 0 has no price."""
+    fields = dict(quote.fields)
+    for side in ("bid", "ask"):
+        if fields[f"{side}_size"] == 0:
+            fields[f"{side}_price"] = None
     return tuple(
-        quote.fields[column] * 1_000_000 if QUOTE_COLUMN_TYPES[column] == "time" else quote.fields[column]
-        for column in COLUMNS
+        fields[column] * 1_000_000 if QUOTE_COLUMN_TYPES[column] == "time" else fields[column] for column in COLUMNS
     )
 
 

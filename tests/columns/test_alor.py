@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,13 +79,14 @@ class Market:
 
     def quote(self, form: Format, **other: Any) -> dict[str, Any]:
         source = self.random
-        bid, ask, time, last = {
-            "slim": ("bid", "ask", "tso", "c"),
-            "simple": ("bid", "ask", "ob_ms_timestamp", "last_price"),
-            "heavy": ("bid", "ask", "obMsTimestamp", "lastPrice"),
+        bid, lots, ask, time, last = {
+            "slim": ("bid", "bv", "ask", "tso", "c"),
+            "simple": ("bid", "bid_vol", "ask", "ob_ms_timestamp", "last_price"),
+            "heavy": ("bid", "bidVol", "ask", "obMsTimestamp", "lastPrice"),
         }[form]
+        size = source.choice((0, None, *range(1, 20)))
         price = source.choice((0, None, source.randrange(1, 90_000) / 100, source.randrange(1, 90_000) / 100))
-        said = {bid: price, ask: source.randrange(1, 900), time: self.ms, last: source.random(), **other}
+        said = {bid: price, lots: size, ask: source.randrange(1, 900), time: self.ms, last: source.random(), **other}
         return lines.quote(form, **said)
 
     def odd(self, guid: str) -> bytes:
@@ -122,6 +124,23 @@ def opened(client: Client) -> None:
     client.protocol.open(0.0)
     client.protocol.authenticate("token-1", 0.0)
     answer(client)
+
+
+def test_a_side_without_lots_has_no_price_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AlorMarket, "LEAST_FRAMES", 1)
+    client, _ = clients()
+    client.add([Subscription("quotes", "S0", USUAL)])
+    opened(client)
+    (stream,) = client.protocol._streams.values()
+    stream.is_held = False
+    frames = [
+        lines.data(stream.guid, lines.quote("slim", bv=lots, tso=MS + at)) for at, lots in enumerate((340, 0, 340))
+    ]
+
+    assert client.intake.take_columns(deque(frames), RECEIVED) == 0
+    client.publish()
+
+    assert client.frames[0].frame()["bid_price"].isna().tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -226,3 +226,19 @@ def test_by_message_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     lines.answer_pings(client.protocol)
 
     assert client.intake.take_columns(deque([json.dumps(lines.quote("S0", **lines.FULL)).encode()]), RECEIVED) == 1
+
+
+def test_a_side_that_ends_by_its_size_alone_has_no_price_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AriesMarket, "LEAST_BYTES", 0)
+    client, _ = clients()
+    client.add([Subscription("quotes", "S0", USUAL)])
+    opened(client)
+    said = ({"bidPrice": 5.0, "bidSize": 100}, {"bidSize": 0}, {"askSize": 3}, {"bidSize": 200})
+    updates = [json.dumps(lines.quote("S0", quoteTimestamp=MS + at, **each)) for at, each in enumerate(said)]
+
+    assert client.intake.take_columns(deque([each.encode() for each in updates]), RECEIVED) == 0
+    client.publish()
+
+    frame = client.frames[0].frame()
+    assert frame["bid_price"].fillna(-1).tolist() == [5.0, -1, -1, 5.0]
+    assert frame["bid_size"].tolist() == [100, 0, 0, 200]

@@ -18,7 +18,15 @@ from aries_nb.brokers.alor.fields import MARKET_FIELDS, FieldType
 from aries_nb.brokers.alor.quotes import QuoteStream
 from aries_nb.brokers.alor.streams import TIME_TYPES, ns_of
 from aries_nb.brokers.alor.trades import LIVE, SOURCE, TradeStream, name_side
-from aries_nb.brokers.columns import EARLIEST_MS, chosen, column_values, each_of, in_nanoseconds, renumbered
+from aries_nb.brokers.columns import (
+    EARLIEST_MS,
+    chosen,
+    column_values,
+    each_of,
+    in_nanoseconds,
+    renumbered,
+    without_empty_sides,
+)
 from aries_nb.brokers.parsing import MAX_INTEGER, MAX_MS
 from aries_nb.model import (
     FLOAT64,
@@ -32,6 +40,7 @@ from aries_nb.model import (
     Value,
     ValueColumn,
 )
+from aries_nb.model.prices import sides_of
 
 __all__ = ["ColumnReader", "ColumnStream"]
 
@@ -56,6 +65,7 @@ class _Table:
         self._types = [MARKET_FIELDS[kind][field].type for field in own]
         self._has_times = not set(TIME_TYPES).isdisjoint(self._types)
         self._formats = [_FORMATS.get(type_, "") for type_ in self._types]
+        self._sides = sides_of(own) if kind == "quotes" else []
         self._blanks = [_BLANKS.get(type_, "") for type_ in self._types]
 
     def columns(self, data: Sequence[Any]) -> list[ValueColumn]:
@@ -73,6 +83,7 @@ class _Table:
                 column_values(format_, [blank if value is None else value for value in column])
                 for format_, blank, column in zip(self._formats, self._blanks, read, strict=True)
             ]
+        found = without_empty_sides(found, self._sides)
         if self._source is not None:
             found.insert(self._source, [LIVE] * len(data))
         return found

@@ -11,6 +11,7 @@ from msgspec import MsgspecError
 from aries_nb.brokers.alor.fields import MARKET_FIELDS
 from aries_nb.brokers.alor.streams import TIME_TYPES, Key, ShapedStream, frequency_of, instrument_body, ns_of, reader_of
 from aries_nb.model import NOT_A_TIME, Counted, Kind, Record, Subscription, Value
+from aries_nb.model.prices import empty_sides, sides_of
 
 __all__ = ["QuoteStream"]
 
@@ -123,6 +124,8 @@ class QuoteStream(ShapedStream):
             values = read(data)
             if has_times or values.count(None):
                 values = _completed("quotes", subscription.fields, values)
+            if 0.0 in values:  # a side whose size is 0 has no price (assumed)
+                values = empty_sides(values, sides_of(subscription.fields))
             records.append((subscription, ts, values))
         return records
 

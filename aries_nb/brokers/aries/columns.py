@@ -36,6 +36,7 @@ from aries_nb.brokers.columns import (
     in_nanoseconds,
     renumbered,
     rows_at,
+    without_empty_sides,
 )
 from aries_nb.brokers.parsing import MAX_INTEGER, millis, unix_ns
 from aries_nb.model import NOT_A_TIME, Block, Counted, CountedAs, ReceivedColumns, Subscription, ValueColumn, Values
@@ -324,6 +325,7 @@ class _Quotes(_Group):
     def __init__(self, first: MarketStream) -> None:
         super().__init__()
         self._parts = [_Fields.of(part) for part in first.parts]
+        self._sides = first.sides
         self._part_of = {part.update: at for at, part in enumerate(first.parts)}
         self._formats = [FORMATS.get(QUOTE_COLUMN_TYPES[field], "") for field in first.subscription.fields]
 
@@ -353,7 +355,8 @@ class _Quotes(_Group):
         for place, row in zip(last, rows_at(values, last.values()), strict=True):
             self.streams[place].values = row
         self._note_times(newest, last, ts)
-        return self._made(share, ts, last, [column for column in made if column is not None]), {}
+        whole: list[ValueColumn] = [column for column in made if column is not None]
+        return self._made(share, ts, last, without_empty_sides(whole, self._sides)), {}
 
     def _note_times(self, newest: Mapping[int, Sequence[Any]], last: Mapping[int, int], ts: Sequence[int]) -> None:
         """Note the time of the newest update of each part of each stream."""

@@ -138,7 +138,7 @@ def _level(row: str) -> tuple[float, float, float] | None:
 def _venue(row: str) -> tuple[Value, ...] | None:
     """Return venue, bid price, bid size, ask price, ask size in a text row of level 2; None if it has another form.
 
-    A price of 0 means that there is none (assumed), and becomes NaN.
+    A price of 0 or with a size of 0 is none (assumed), and becomes NaN.
     """
     try:
         name, *numbers = row.split(":" if ":" in row else ",")
@@ -147,4 +147,6 @@ def _venue(row: str) -> tuple[Value, ...] | None:
         return None
     if not name or not isfinite(ask + ask_size + bid + bid_size):
         return None
-    return shown(name), bid if is_price(bid) else nan, bid_size, ask if is_price(ask) else nan, ask_size
+    sides = ((bid, bid_size), (ask, ask_size))
+    (bid, bid_size), (ask, ask_size) = ((price if is_price(price) and size else nan, size) for price, size in sides)
+    return shown(name), bid, bid_size, ask, ask_size

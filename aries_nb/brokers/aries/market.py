@@ -140,7 +140,7 @@ class AriesMarket(AriesConnection[str]):
         if subscription not in streams:
             stream = MarketStream(subscription)
             if ts := stream.copy_known(streams.values()):
-                self._initial_records.append((subscription, ts, stream.values))
+                self._initial_records.append((subscription, ts, stream.row(stream.values)))
             streams[subscription] = stream
             self._route(stream, key)
         return (key,)
@@ -240,7 +240,7 @@ class AriesMarket(AriesConnection[str]):
                     continue
                 part.ts = ts
                 stream.values = values
-                add((stream.subscription, ts, values))
+                add((stream.subscription, ts, stream.row(values) if 0.0 in values else values))
 
     def _apply_other(self, update: Payload, received: int, records: list[Record], notices: list[Notice]) -> None:
         if isinstance(update, LevelTwoUpdate):

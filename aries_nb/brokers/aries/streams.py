@@ -32,7 +32,7 @@ from aries_nb.brokers.aries.messages import (
 from aries_nb.brokers.parsing import unix_ns
 from aries_nb.model import MISSING, NOT_A_TIME, ColumnType, Subscription, Value, Values
 from aries_nb.model.contracts import is_option_symbol
-from aries_nb.model.prices import FROM_SIDES
+from aries_nb.model.prices import FROM_SIDES, SIZE_OF, empty_sides, sides_of
 
 __all__ = [
     "QUOTE_COLUMN_TYPES",
@@ -67,6 +67,7 @@ _EVERYTHING: Mapping[str, frozenset[str]] = {
 }
 
 SIDES = ("bid_price", "ask_price")
+_HIDDEN = (*SIDES, *map(SIZE_OF.__getitem__, SIDES))  # what the middle and the spread follow from
 
 
 class StreamPart(ABC):
@@ -196,7 +197,7 @@ class FieldsPart(StreamPart):
 class SidedPart(FieldsPart):
     """The quote part of a stream with the middle or the spread, which are NaN where the quote has no such sides.
 
-    Bid and ask are requested and known in any case, in `sides`.
+    Bid and ask with their sizes are requested and known in any case, in `sides`.
     """
 
     __slots__ = ("places", "sides")
@@ -204,24 +205,27 @@ class SidedPart(FieldsPart):
     def __init__(self, stream: MarketStream, update: type[Payload], names: Mapping[str, str]) -> None:
         super().__init__(stream, update, names)
         fields = [field for field in stream.subscription.fields if field in names]
-        self.names = [names[field] for field in (*fields, *SIDES)]
+        self.names = [names[field] for field in (*fields, *_HIDDEN)]
         self.read = _reader(self.names)
         self.places = [(self.start + fields.index(name), rule) for name, rule in FROM_SIDES.items() if name in fields]
         self.needs_merge = True
-        self.sides = (nan, nan)
+        self.sides: Values = (nan,) * len(_HIDDEN)
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
         """Return the stream's whole row after an event, as any part does, with the middle and spread that are prices.
 
-        `new` ends with the event's bid and ask. A new side alone makes a row if the middle or the spread changes.
+        `new` ends with the event's bid and ask, and their sizes. A new side alone makes a row if the middle or the
+        spread changes.
         """
-        merged = super().merge(new[:-2])
+        count = len(_HIDDEN)
+        merged = super().merge(new[:-count])
         values = list(self.stream.values if merged is None else merged)
-        self.sides = tuple(  # type: ignore[assignment]
-            before if side is UNSET else side for before, side in zip(self.sides, new[-2:], strict=True)
+        self.sides = tuple(
+            before if side is UNSET else side for before, side in zip(self.sides, new[-count:], strict=True)
         )
+        bid, ask, *_ = empty_sides(self.sides, sides_of(_HIDDEN))
         for place, rule in self.places:
-            values[place] = rule(values[place], *self.sides)  # type: ignore[arg-type]
+            values[place] = rule(values[place], bid, ask)  # type: ignore[arg-type]
         if merged is None and all(_is_same(values[place], self.stream.values[place]) for place, _ in self.places):
             return None
         return tuple(values)
@@ -229,28 +233,37 @@ class SidedPart(FieldsPart):
     def forget(self) -> None:
         """Save the part's values for comparison, as any part does, and forget bid and ask."""
         super().forget()
-        self.sides = (nan, nan)
+        self.sides = (nan,) * len(_HIDDEN)
 
 
 class MarketStream:
     """One subscription of a market connection, with its current row in `values`, made up of its `parts`.
 
-    Each part is filled by one kind of event. `has_emitted`: a row was emitted since the latest break, with missing
-    values for the parts that had none by then.
+    `values` are what the server said; `row` makes of them what a record has. Each part is filled by one kind of event.
+    `has_emitted`: a row was emitted since the latest break, with missing values for the parts that had none by then.
     """
 
-    __slots__ = ("has_emitted", "parts", "subscription", "values")
+    __slots__ = ("has_emitted", "parts", "sides", "subscription", "values")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
         self.has_emitted = False
         self.parts: list[StreamPart] = []
         self.values: Values = ()
+        self.sides = sides_of(subscription.fields) if subscription.kind == "quotes" else []
         if subscription.kind == "quotes":
             for update, _, names in _PARTS:
                 if not names.keys().isdisjoint(subscription.fields):
                     is_sided = update is QuoteUpdate and not FROM_SIDES.keys().isdisjoint(subscription.fields)
                     self.parts.append((SidedPart if is_sided else FieldsPart)(self, update, names))
+
+    def row(self, values: Values) -> Values:
+        """Return `values` as a record has them: a side whose size is 0 has no price, until its size is another.
+
+        An update with a size of 0 and no price says that the price is unchanged, and that nothing is offered at it
+        (assumed; protocol page §3.4.1).
+        """
+        return empty_sides(values, self.sides) if self.sides else values
 
     def forget(self) -> None:
         """Set the current values to missing, because the connection broke and they may be out of date."""
@@ -273,16 +286,16 @@ class MarketStream:
             fresh = [part for part in other.parts if part.known != part.missing]
             for part in other.parts:
                 if isinstance(part, SidedPart):
-                    known.update(zip(SIDES, part.sides, strict=True))
+                    known.update(zip(_HIDDEN, part.sides, strict=True))
             if fresh and other.subscription.kind == "quotes":
                 known.update(zip(other.subscription.fields, other.values, strict=True))
                 times.update((part.update, max(part.ts, times.get(part.update, 0))) for part in fresh)
         for part in self.parts:
             if isinstance(part, SidedPart):
-                part.sides = known.get("bid_price", nan), known.get("ask_price", nan)  # type: ignore[assignment]
+                part.sides = tuple(known.get(name, nan) for name in _HIDDEN)
         fields = self.subscription.fields
         self.values = tuple(known.get(field, old) for field, old in zip(fields, self.values, strict=True))
-        if not all(field in known for field in fields):
+        if not times or not all(field in known for field in fields):
             return 0
         for part in self.parts:
             part.ts = times.get(part.update, 0)
@@ -324,7 +337,7 @@ def options_of(subscriptions: Iterable[Subscription]) -> RequestOptions:
             is_share = len(subscription.fields) == len(QUOTE_COLUMN_TYPES) and not is_option_symbol(subscription.symbol)
             for field in subscription.fields:
                 if field in QUOTE_FIELDS:
-                    sides = map(QUOTE_FIELDS.__getitem__, SIDES if field in FROM_SIDES else ())
+                    sides = map(QUOTE_FIELDS.__getitem__, _HIDDEN if field in FROM_SIDES else ())
                     fields.setdefault("quoteFields", {"quoteTimestamp"}).update((QUOTE_FIELDS[field], *sides))
                 elif field in TRADE_FIELDS:
                     fields.setdefault("tradeFields", {"tradeTimestamp"}).add(TRADE_FIELDS[field])

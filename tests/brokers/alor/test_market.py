@@ -353,6 +353,14 @@ def test_numbers_in_any_spelling_are_read() -> None:
     assert found[0][2] == (301.2, 340.0, 301.3, 120.0, 301.0)
 
 
+def test_a_side_without_lots_has_no_price() -> None:
+    protocol = opened(AlorMarket(), quotes())
+
+    bid, lots, ask, *_ = records(protocol, data(guid_of(protocol, quotes()), quote(bv=0)))[0][2]
+
+    assert (math.isnan(bid), lots, ask) == (True, 0, 301.3)
+
+
 def test_fields_that_are_absent_or_null_are_missing() -> None:
     protocol = opened(AlorMarket(), quotes())
 

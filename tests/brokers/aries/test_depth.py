@@ -51,6 +51,12 @@ def test_rows_of_venues_are_put_by_name_after_a_list_that_begins() -> None:
     ]
 
 
+def test_a_side_of_a_venue_without_a_size_has_no_price() -> None:
+    (_, row) = records(opened(venues()), depth("ARCX:501.14:0:501.09:400"))
+
+    assert row[2] == pytest.approx((PUT, "ARCX", 501.09, 400.0, math.nan, 0.0), nan_ok=True)
+
+
 def test_only_the_first_rows_of_a_connection_begin_a_list() -> None:
     market = opened(venues())
     marks = [[record[2][0] for record in records(market, depth(ARCA))] for _ in range(2)]

@@ -1213,6 +1213,42 @@ def test_a_side_that_vanishes_alone_takes_the_middle_with_it_and_brings_it_back(
     assert values(market, quote(midPrice=500.25)) == [pytest.approx((math.nan, math.nan), nan_ok=True)]
 
 
+def test_a_side_that_ends_by_its_size_alone_has_no_price_until_its_size_is_another() -> None:
+    sizes = ("bid_price", "bid_size", "ask_price", "ask_size")
+    market = opened(quotes(fields=sizes), quotes(fields=MIDDLE))
+    told = {"bidPrice": 500.0, "bidSize": 100, "askPrice": 500.5, "askSize": 200, "midPrice": 500.25, "spread": 0.5}
+
+    whole = values(market, quote(**told))
+    gone = values(market, quote(askSize=0))
+    bid = values(market, quote(bidSize=300))
+    back = values(market, quote(askSize=100))
+
+    nan = math.nan
+    assert whole == [(500.0, 100, 500.5, 200), (500.25, 0.5)]
+    assert gone == [pytest.approx((500.0, 100, nan, 0), nan_ok=True), pytest.approx((nan, nan), nan_ok=True)]
+    assert bid == [pytest.approx((500.0, 300, nan, 0), nan_ok=True)]
+    assert back == [(500.0, 300, 500.5, 100), (500.25, 0.5)]
+
+
+def test_sides_that_join_a_middle_before_any_quote_wait_for_it() -> None:
+    market = opened(quotes(fields=MIDDLE), quotes(fields=("bid_price", "bid_size", "ask_price", "ask_size")))
+
+    assert len(values(market, quote(bidPrice=500.0, bidSize=100))) == 1
+
+
+def test_who_joins_a_quote_without_an_ask_gets_none() -> None:
+    fields = ("bid_price", "bid_size", "ask_price", "ask_size")
+    market = opened(quotes(fields=fields))
+    values(market, quote(bidPrice=500.0, bidSize=100, askPrice=500.5, askSize=200))
+    values(market, quote(askSize=0))
+
+    joined = quotes(fields=("ask_price", "ask_size"))
+    market.subscribe([joined])
+    found, _ = market.receive([], RECEIVED)
+
+    assert [record[2] for record in found if record[0] == joined] == [pytest.approx((math.nan, 0), nan_ok=True)]
+
+
 def test_a_middle_that_joins_a_running_quote_knows_its_sides() -> None:
     market = opened(quotes())
     values(market, quote(**FULL))

@@ -31,7 +31,7 @@ def test_wants_of_a_symbol_are_united() -> None:
 
     expected = {
         "level2": (),
-        "quoteFields": ("askPrice", "bidPrice", "quoteTimestamp", "spread"),
+        "quoteFields": ("askPrice", "askSize", "bidPrice", "bidSize", "quoteTimestamp", "spread"),
         "timeAndSalesFields": ("price", "size", "tradeSeq", "tradeTimestamp"),
         "tradeFields": ("lastPrice", "tradeTimestamp"),
     }

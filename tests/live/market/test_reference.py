@@ -327,8 +327,10 @@ def test_prices_that_are_not_there_are_missing_and_so_are_their_middle_and_sprea
     quote = {"symbol": "A", "bidPrice": 0, "askPrice": 500, "midPrice": 250, "spread": 500, "lastPrice": 0}
     stub = {"symbol": "B", "bidPrice": 0.01, "askPrice": 199_999.99, "midPrice": 100_000, "lastPrice": 499}
 
-    details = answering(200, json.dumps({"data": [quote, stub]}).encode()).details("A", "B")
+    empty = {"symbol": "C", "bidPrice": 9, "bidSize": 0, "askPrice": 10, "midPrice": 9.5, "spread": 1, "lastPrice": 9}
+
+    details = answering(200, json.dumps({"data": [quote, stub, empty]}).encode()).details("A", "B", "C")
 
     assert details[["mid_price", "spread"]].isna().all(axis=None)
-    assert details["bid_price"].isna().tolist() == [True, False]
-    assert details["last_price"].tolist() == pytest.approx([math.nan, 499], nan_ok=True)
+    assert details["bid_price"].isna().tolist() == [True, False, True]
+    assert details["last_price"].tolist() == pytest.approx([math.nan, 499, 9], nan_ok=True)
