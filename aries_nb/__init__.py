@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         oauth_login,
     )
     from aries_nb.live.connect import connect, replay  # named so, as the module has the same name
-    from aries_nb.live.sealing import recordings
+    from aries_nb.live.recordings.sealing import recordings
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
 
@@ -83,7 +83,7 @@ __all__ = [
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 _ROOMS = {
-    "recordings": "aries_nb.live.sealing",
+    "recordings": "aries_nb.live.recordings.sealing",
     "settings": "aries_nb.model.settings",
     "connecting": "aries_nb.asynchronous",
     "run": "aries_nb.asynchronous",

@@ -19,7 +19,7 @@ from aries_nb.live.callbacks import same_function
 from aries_nb.live.feed import Feed
 from aries_nb.live.local_simulator import EmbeddedMarket, SimValue, arguments_from
 from aries_nb.live.moments.clock import PlaybackClock, checked_speed
-from aries_nb.live.recording import RecordedDay, broker_of, checked_path
+from aries_nb.live.recordings.recording import RecordedDay, broker_of, checked_path
 from aries_nb.live.rooms.entering import entered
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.auth.oauth import OAuthToken, oauth

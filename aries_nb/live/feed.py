@@ -48,7 +48,7 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
-from aries_nb.live.recording import Recorder, Recording, checked_path, endpoints_of
+from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.rooms.serving import Rooms, Serving
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
 from aries_nb.live.streams import Streams
@@ -476,6 +476,17 @@ class Feed(BoundToProcess):
         if self._rooms.is_room:
             raise UsageError("a room is not recorded", advice="Let the one who serves it record the feed.")
         return self._recorder.record(checked_path(path), keep=keep, max_gb=max_gb)
+
+    def capture(self, path: str | Path, *, last: str = "5min") -> Path:
+        """Write a notebook that replays what this feed had, from `last` before now on; return its path.
+
+        Beside `why.ipynb` is `why.anb`, the market data since the feed was made, without accounts and tokens. Raises
+        UsageError where either is there, and where more than 48 MiB came and no recording runs; RecordingError.
+        """
+        self._check()
+        if self._playback is not None or self._rooms.is_room:
+            raise UsageError("only a live feed is captured", advice="Copy the recording, or ask the one who serves.")
+        return self._recorder.capture(path, last, self._accounts.known)
 
     def serve(self, address: str, *, token: object = None, window: str = "15min") -> Serving:
         """Publish the quotes, trades and books that are open here, now or later, to a room, and return what serves it.

@@ -25,8 +25,9 @@ STREAMED = f"{LIVE} gaps ledger on_gap"
 TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
-        "account accounts at bars book card clock close gaps instruments ledger market_status news on_gap options"
-        " quotes record reference serve snapshot state stats streams tables trades unreadable url wait_open watchlists"
+        "account accounts at bars book capture card clock close gaps instruments ledger market_status news on_gap"
+        " options quotes record reference serve snapshot state stats streams tables trades unreadable url wait_open"
+        " watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} assign candles chart charts corrections df evicted lag last latest misdated received silent tail"

@@ -188,7 +188,7 @@ def test_wrong_limits_are_refused_and_nothing_is_made(
 def test_a_feed_that_has_received_too_much_is_recorded_from_its_beginning_only(
     market: Callable[..., Feed], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aries_nb.live.recording.EventRing.__init__.__defaults__", (1_000,))
+    monkeypatch.setattr("aries_nb.live.recordings.recording.EventRing.__init__.__defaults__", (1_000,))
     feed = market()
     feed.quotes("AAPL").wait(rows=50, timeout=10)
     with pytest.raises(anb.UsageError, match="record="):

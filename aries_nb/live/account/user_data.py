@@ -101,6 +101,12 @@ class UserData:
             accounts, tables = list(self._accounts.values()), tuple(self._tables.values())
         return [*((f"account {account.name}", account._held) for account in accounts), ("the feed", tables)]  # noqa: SLF001
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names of the accounts that were listed or opened so far; nothing is requested."""
+        with self._guard:
+            return tuple({*self._named, *(self._recorded or ()), *self._accounts})
+
     def working_orders(self, symbol: str) -> tuple[RestingOrder, ...]:
         """Return the user's unfinished limit orders in a symbol, of the accounts whose orders are streamed now."""
         reference = self._account_reference

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from aries_nb.errors import RecordingError
-from aries_nb.live.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of
+from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of
 from aries_nb.model.clock import WallClock
 from aries_nb.net.background import Background
 from aries_nb.net.events.playback_run import replayed

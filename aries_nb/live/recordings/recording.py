@@ -14,6 +14,7 @@ from msgspec.json import decode
 from aries_nb.brokers import Broker, Endpoint, broker_named
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.live.arguments import checked_span_ns
+from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Column, Subscription
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
@@ -192,6 +193,27 @@ class Recorder:
         passing = replayed(past, endpoints, to_log, routes, where=str(path))
         self._arrivals.next = Background.shared().submit(passing).result()
         return frames
+
+    def capture(self, path: object, last: str, accounts: Iterable[str]) -> Path:
+        """Write a notebook of the last span of time, with the recording that runs beside it, or the events in memory.
+
+        `accounts` are the user's known ones. Returns the notebook's path. See `Feed.capture`.
+        """
+        notebook, last_ns = checked_notebook(path), checked_span_ns(last, "last")
+        running = next((each for each in list(self._recordings.values()) if each.is_open), None)
+        if running is not None:
+            running.flush()
+            events: Callable[[], Iterable[Event]] = RecordingReader(running.path).events
+        else:
+            held = self._arrivals.do(lambda: list(self._ring.events) if self._ring.is_whole else None).result()
+            if held is None:
+                advice = "Record it from its beginning: `anb.connect(…, record=…)`."
+                raise UsageError("the feed has received more than is in memory", advice=advice)
+            mask = self._arrivals.mask
+            events = lambda: (Event(*each[:4], mask(each[4])) for each in held)  # noqa: E731
+        choices = self._choices
+        capture(events, notebook, broker=self._broker, choices=choices, accounts=accounts, last_ns=last_ns)
+        return notebook
 
     def close(self) -> None:
         """End all recordings of the feed."""
