@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         oauth_login,
     )
     from aries_nb.live.connect import connect, replay  # named so, as the module has the same name
+    from aries_nb.live.derived.windows import imbalance, realized_volatility, vwap
     from aries_nb.live.recordings.sealing import recordings
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
@@ -67,15 +68,18 @@ __all__ = [
     "connect",
     "connecting",
     "figure",
+    "imbalance",
     "keyring_token",
     "oauth",
     "oauth_client",
     "oauth_login",
+    "realized_volatility",
     "recordings",
     "replay",
     "run",
     "settings",
     "template",
+    "vwap",
 ]
 
 
@@ -83,6 +87,9 @@ __all__ = [
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 _ROOMS = {
+    "imbalance": "aries_nb.live.derived.windows",
+    "realized_volatility": "aries_nb.live.derived.windows",
+    "vwap": "aries_nb.live.derived.windows",
     "recordings": "aries_nb.live.recordings.sealing",
     "settings": "aries_nb.model.settings",
     "connecting": "aries_nb.asynchronous",

@@ -162,7 +162,7 @@ class Intake(Checkpointed):
         latest: RecordSink | None = None
         # The arrival number of a record is `seq` and how many were added to `codes` since it was `start` long: counted
         # where the sink changes, as counting each record would take longer than adding it.
-        seq, codes, start = self._arrivals.take(len(records)), _NO_CODES, 0
+        seq, codes, start = self._arrivals.take(len(records), self), _NO_CODES, 0
         for subscription, ts, values in records:
             appenders = appenders_of.get(subscription)
             if appenders is None:
@@ -223,7 +223,7 @@ class Intake(Checkpointed):
         count = sum(len(block.ts) for block in blocks)
         if self._arrivals.journals:
             self._arrivals.note_all(self._connection, "frame", frames, (0, *ends))
-        first = self._arrivals.take(count)
+        first = self._arrivals.take(count, self)
         for block in blocks:
             self._add(block, first, received)
         if count:
@@ -334,6 +334,7 @@ class Intake(Checkpointed):
         fresh, self._fresh = self._fresh, {}
         for sink in fresh:
             sink.publish()
+        self._arrivals.published(self)
 
     def interrupted(self) -> None:
         """Mark the data of every store as possibly out of date, because the connection broke."""

@@ -30,8 +30,8 @@ NAMES = {
         " watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} assign candles chart charts corrections df evicted lag last latest misdated received silent tail"
-        " time_weighted_mean wide"
+        f"{STREAMED} assign candles chart charts corrections df evicted ewm join_asof lag last latest misdated rebased"
+        " received rolling silent tail time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",

@@ -15,11 +15,11 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.frame_views import FrameSource
 from aries_nb.live.staleness import Staleness
 from aries_nb.model import BoardData
-from aries_nb.net.background import Background, on_network
+from aries_nb.net.background import Background
 from aries_nb.store import MessageCounts
 from aries_nb.store.derived.computed import ComputedFrame
 from aries_nb.store.derived.reader import RowReader
-from aries_nb.store.derived.rows import NewRows
+from aries_nb.store.derived.windows import GapStart
 
 __all__ = ["DerivedCounts", "DerivedFrame"]
 
@@ -32,8 +32,8 @@ class DerivedCounts(MessageCounts):
 
     A row counts as received where it is computed for the first time, as filled where it is written again because a
     later row changed it. `sources` has the counts of each frame that it is computed from, by its name. `missed` rows of
-    these had left their window before they could be read. `gaps` of their streams were not filled. `errors` rows have
-    missing values because a function raised.
+    these had left their window before they could be read, or came too late for any. `gaps` of their streams were not
+    filled. `errors` rows have missing values because a function raised.
     """
 
     sources: dict[str, MessageCounts]
@@ -59,10 +59,13 @@ class DerivedFrame(LiveFrame):
         self.symbols = tuple(machine.symbols)
         self._derived_by = type(self)
         window = plan.window or first._tape.window
-        tape = ComputedFrame(machine.columns, self.symbols, clock=first._link.clock.now_ns, **window)
+        by_time = first._tape._are_events if plan.is_by_time is None else plan.is_by_time
+        clock = first._link.clock.now_ns
+        tape = ComputedFrame(machine.columns, self.symbols, is_by_time=by_time, clock=clock, **window)
         self._tape: ComputedFrame = tape
         self._guard = threading.RLock()  # of all that is computed
-        self._readers = [RowReader(each._tape) for each in sources]
+        self._readers = [RowReader(each._tape, is_from_now=plan.is_from_now) for each in sources]
+        self._complete = 0
         self._missed = 0
         self._is_ended = False  # by an error of the machine: nothing more is computed
         self.error: Exception | None = None
@@ -88,7 +91,7 @@ class DerivedFrame(LiveFrame):
         self._catch_up()
         counts = DerivedCounts(*self._tape.message_counts())
         counts.sources = {each._name: each.ledger for each in self._of}
-        counts.missed = self._missed
+        counts.missed = self._missed + getattr(self._machine, "late", 0)
         counts.gaps = sum(not gap.filled for gap in self._gap_selection.all())
         counts.errors = getattr(self._machine, "errors", 0)
         return counts
@@ -184,7 +187,9 @@ class DerivedFrame(LiveFrame):
         for each in self._of:
             if isinstance(each, DerivedFrame):
                 each._compute_pending()
-        if any(reader.is_restarted or not reader.is_done for reader in self._readers):
+        with self._guard:  # rows that were read are written before it is free
+            is_done = self._is_done
+        if not is_done:
             self._advance()
 
     def _advance(self) -> None:
@@ -212,7 +217,11 @@ class DerivedFrame(LiveFrame):
                 reader.restart()
             self._machine.restart()
             self._tape.restart()
-        new = self._new()
+        self._complete = complete = min(each._complete_until() for each in self._of)
+        # All rows up to this one are there, of each source, so that the order of arrival does not depend on passes.
+        is_of_one_feed = len({id(each._link.arrivals) for each in self._of}) == 1
+        until = complete if len(self._of) > 1 and is_of_one_feed else None
+        new = [reader.take(until) for reader in self._readers]
         if not any(new):
             return is_restarted
         self._missed += sum(piece.missed for pieces in new for piece in pieces)
@@ -222,16 +231,24 @@ class DerivedFrame(LiveFrame):
             self._tape.append(rows)
         return is_restarted or rows is not None
 
-    def _new(self) -> list[list[NewRows]]:
-        if len(self._readers) == 1:
-            return [self._readers[0].take()]
-        # Between two events all rows are visible, so those up to this one are all that came until then, of each source.
-        arrivals = self._link.arrivals
-        until = on_network(lambda: arrivals.next - 1).result()
+    def _complete_until(self) -> int:
+        complete = min(each._complete_until() for each in self._of)
+        with self._guard:
+            return complete if self._is_done else self._complete
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether nothing is left to be computed; with `_guard` held."""
+        return all(reader.is_done and not reader.is_restarted for reader in self._readers)
+
+    def _gap_starts(self) -> list[GapStart]:
+        own, found = set(self.symbols), []
         for each in self._of:
-            if isinstance(each, DerivedFrame):
-                each._compute_pending()
-        return [reader.take(until) for reader in self._readers]
+            is_renamed = not own & set(each.symbols)  # then a gap of any symbol concerns all here
+            for begin, symbol in each._gap_starts():
+                if is_renamed or not symbol or symbol in own:
+                    found.append((begin, "" if is_renamed else symbol))
+        return found
 
     def _problem(self) -> str:
         """Return in a few words what is wrong with the computation; "" where nothing is."""

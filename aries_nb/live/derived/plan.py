@@ -10,10 +10,11 @@ from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import same_function
 from aries_nb.model import Kind
 from aries_nb.store import RollingFrame
+from aries_nb.store.derived.combined import Rebased
 from aries_nb.store.derived.row_by_row import Assigned, AssignedColumn, DependsOnOtherRows, OfSymbol, tried
 from aries_nb.store.derived.rows import Machine
 
-__all__ = ["Plan", "assigned", "function_key", "of_symbol"]
+__all__ = ["Plan", "assigned", "function_key", "of_symbol", "rebased"]
 
 OWN_NAMES = {"ts", "received", "symbol", "seq"}
 PLAIN = (int, float, str, bool, bytes, tuple, frozenset, type(None))
@@ -24,7 +25,9 @@ class Plan(NamedTuple):
     """What a derived frame is to be: `machine` computes its rows, `name` is shown in its repr, views and errors.
 
     `kind` None is that of the source, `shown` are the columns of its charts, () for the usual ones. `window` has
-    `limit` or `window_ns` of its `RollingFrame`, None for those of the source.
+    `limit` or `window_ns` of its `RollingFrame`, None for those of the source. `is_by_time`: the newest row is that
+    with the latest exchange time, else the one that arrived last; None as of the source. `is_from_now`: rows that the
+    source has are left out.
     """
 
     machine: Machine
@@ -32,6 +35,8 @@ class Plan(NamedTuple):
     kind: Kind | None = None
     shown: tuple[str, ...] = ()
     window: dict[str, int | None] | None = None
+    is_by_time: bool | None = None
+    is_from_now: bool = False
 
 
 def of_symbol(tape: RollingFrame, symbol: str, name: str) -> Plan:
@@ -65,6 +70,12 @@ def assigned(tape: RollingFrame, columns: Mapping[str, AssignedColumn], name: st
     machine = Assigned(tape.columns, tape.symbols, columns, types)
     shown = tuple(column for column in columns if types[column] == "number")
     return Plan(machine, f"{name} with {', '.join(columns)}", shown=shown)
+
+
+def rebased(tape: RollingFrame, columns: Sequence[str], to: float, name: str) -> Plan:
+    """Return the plan of a frame with values as a share of the first ones of each symbol, from now on."""
+    made = columns[0] if len(columns) == 1 else "mid"
+    return Plan(Rebased(columns, tape.symbols, to, made), f"{name} from {to:g}", shown=(made,), is_from_now=True)
 
 
 def function_key(function: object) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from weakref import WeakSet, ref
 
 import numpy as np
@@ -15,7 +16,9 @@ from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.joining import JoinedBy, SameObject, joined, joined_to_fixed
-from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol
+from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol, rebased
+from aries_nb.live.derived.series import LiveSeries
+from aries_nb.live.derived.windows import AgeWeights, Rolling
 from aries_nb.live.live_object import LiveRegistry
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
 from aries_nb.live.moments.parts import FrameSnapshot, Moment, latest_rows
@@ -27,6 +30,7 @@ from aries_nb.model import (
 )
 from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
 from aries_nb.store.derived.row_by_row import AssignedColumn
+from aries_nb.store.derived.windows import GapStart
 from aries_nb.store.past.frames import CapturedFrame
 from aries_nb.store.values import utc_times
 
@@ -267,17 +271,27 @@ class LiveFrame(FrameViews):
 
     __iter__ = None  # not over `__getitem__`; a frame's symbols are `symbols`, its rows `df`
 
-    def __getitem__(self, key: str) -> LiveFrame:
-        """Return the part of a symbol, `quotes["AAPL"]`, as a live frame, which has rows of its own.
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - by what is in the frame
+        """Return the part of a symbol, `quotes["AAPL"]`, as a live frame; of one symbol, a column as a live series.
 
-        Raises UsageError for a symbol that is not in this frame.
+        `quotes["AAPL"]["bid_price"]` has `values`, `latest`, `chart`, `on_update`, and live arithmetic. Raises
+        UsageError for a symbol that is not in this frame, and for what is no number column.
         """
-        if key in self.symbols and len(self.symbols) == 1:
-            return self
-        if key not in self.symbols:
-            near = f"It has {', '.join(map(repr, self.symbols[:SHOWN_SYMBOLS]))}."
-            raise UsageError(f"{key!r} is no symbol of this frame", advice=near)
-        return self._derive(("symbol", key), lambda: of_symbol(self._tape, key, self._name))
+        if key in self.symbols:
+            return (
+                self
+                if len(self.symbols) == 1
+                else self._derive(("symbol", key), lambda: of_symbol(self._tape, key, self._name))
+            )
+        names = [column.name for column in self._tape.columns if column.type == "number"]
+        if len(self.symbols) == 1 and key in names:
+            return LiveSeries(self, key)
+        symbols = ", ".join(map(repr, self.symbols[:SHOWN_SYMBOLS]))
+        if key in names:
+            advice = f"Choose a symbol first: [{self.symbols[0]!r}][{key!r}]."
+            raise UsageError(f"{key!r} is a column of {len(self.symbols)} symbols", advice=advice)
+        columns = f"; columns {', '.join(names)}" if len(self.symbols) == 1 else ""
+        raise UsageError(f"{key!r} is no symbol of this frame", advice=f"It has {symbols}{columns}.")
 
     def __array__(self, dtype: object = None, copy: object = None) -> NDArray[np.object_]:
         """Return an array with this object: numpy would take what has items for a sequence of them."""
@@ -286,7 +300,9 @@ class LiveFrame(FrameViews):
         return own
 
     def _ipython_key_completions_(self) -> list[str]:
-        return list(self.symbols)
+        if len(self.symbols) > 1:
+            return list(self.symbols)
+        return [column.name for column in self._tape.columns if column.type == "number"]
 
     def assign(self, **columns: AssignedColumn) -> LiveFrame:
         """Return a live frame with these columns more, each a function of a DataFrame of the newest rows, or a value.
@@ -324,7 +340,58 @@ class LiveFrame(FrameViews):
         key = "join_asof", on, SameObject(other)
         return self._derive(key, lambda: joined_to_fixed(self, other, on=on))
 
+    def rolling(self, window: str, *, weight: Literal["time"] | None = None) -> Rolling[LiveFrame]:
+        """Return windows over the last `window` of exchange time, such as "30s", before each row of its symbol.
+
+        `rolling("30s")["mid"].mean()`, also sum, std, var, min, max, count: a live frame with that column, equal to
+        pandas' `df.groupby("symbol")["mid"].rolling("30s").mean()`. `rolling("1min").agg(vwap=anb.vwap())` for several
+        columns. `weight="time"`: in means each value weighs as long as it held, as suits quotes. A late row changes
+        rows after it, which are written again; one later than `window` and a minute is in no window, and NaN. Column
+        `over_gap` is 1 where the window reaches into a gap that was not filled: rows may be missing. Raises UsageError
+        for an invalid span or weight.
+        """
+        if weight not in {None, "time"}:
+            raise UsageError(f"weight={weight!r}", advice='Pass "time", or leave it out.')
+        span = checked_span_ns(window, "window") // 1_000
+        return Rolling(self, span, str(window), is_over_time=weight == "time")
+
+    def ewm(self, *, halflife: str) -> AgeWeights[LiveFrame]:
+        """Return weights that halve with each `halflife` of a value's age: `ewm(halflife="5s")["mid"].mean()`.
+
+        Equal to pandas' `df.groupby("symbol")["mid"].ewm(halflife="5s", times=df.index).mean()`. Late rows as in
+        `rolling`. Column `over_gap` is 1 until ten half-lives after a gap that was not filled. Raises UsageError for an
+        invalid span.
+        """
+        return AgeWeights(self, checked_span_ns(halflife, "halflife") // 1_000, str(halflife))
+
+    def rebased(self, to: float = 100, *, column: str | None = None) -> LiveFrame:
+        """Return a live frame in which each symbol begins with `to`, to compare them: `quotes.rebased(100).chart()`.
+
+        The base of a symbol is its first value after this call, and is kept. `column` None: the price of trades, the
+        middle of bid and ask (`mid`) of quotes, else the first column that a chart shows. Raises UsageError for an
+        unknown column, and for a `to` that is no finite number.
+        """
+        if isinstance(to, bool) or not isinstance(to, int | float) or not math.isfinite(to):
+            raise UsageError(f"to={to!r} is no number to begin with", advice="Pass one, such as 100.")
+        if column is not None:
+            self._known_numbers((column,))
+        usual = self._usual_columns()
+        columns = (column,) if column else usual if usual == ("bid_price", "ask_price") else usual[:1]
+        return self._derive(("rebased", to, columns), lambda: rebased(self._tape, columns, to, self._name))
+
     # Inside.
+
+    def _complete_until(self) -> int:
+        """Return the arrival number up to which this frame has all its rows; a hook. Ask before reading the rows."""
+        complete = self._link.arrivals.complete
+        if not self._tape.is_backfilling:
+            return complete
+        slab, start, end, *_ = self._tape.published
+        return min(complete, int(slab.seq[end - 1])) if end > start else 0
+
+    def _gap_starts(self) -> list[GapStart]:
+        """Return the starts of gaps that were not filled, by the clock of receipts in us, with the symbol; a hook."""
+        return [(gap.started // 1_000, gap.symbol) for gap in self._gap_selection.all() if not gap.filled]
 
     @cached_property
     def _dependents(self) -> WeakSet[LiveFrame]:

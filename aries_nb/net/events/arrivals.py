@@ -81,6 +81,7 @@ class Arrivals(Checkpointed):
         self.journals: tuple[Journal, ...] = ()
         self.mask = FrameMask()
         self.next = 1  # the number of the next record
+        self._waiting: dict[object, int] = {}  # the number of the first record that each has not published
         self._connections = 0
         self._base: int | None = None  # that of the newest event; the first one is preceded by its base
         self.recorded: dict[str, list[Use]] = {}
@@ -92,11 +93,23 @@ class Arrivals(Checkpointed):
         self.late = Observers()
         """Called where something begins in a replay after events that it needed: it is to begin anew."""
 
-    def take(self, count: int) -> int:
-        """Number `count` records; return the number of the first."""
+    def take(self, count: int, by: object = None) -> int:
+        """Number `count` records; return the number of the first. `by` has them until it calls `published`."""
         first = self.next
+        if by is not None and by not in self._waiting:
+            self._waiting[by] = first
         self.next += count
         return first
+
+    def published(self, by: object) -> None:
+        """Note that readers see all that `by` has taken."""
+        self._waiting.pop(by, None)
+
+    @property
+    def complete(self) -> int:
+        """The number up to which readers see all records, but for those that wait for a backfill. Any thread."""
+        end = self.next  # first: records that are numbered later are not missed
+        return min([end, *self._waiting.values()]) - 1
 
     def new_connection(self) -> int:
         """Return the number of a new connection among all of the feed, from 1; 0 stands for the feed itself."""
@@ -184,6 +197,7 @@ class Arrivals(Checkpointed):
         """Forget all that is due, asked or used, because a replay begins anew. The network's thread only."""
         self.timer.restart()
         self.answers.restart()
+        self._waiting.clear()
         self._uses.clear()
         self.restarted.notify()
 

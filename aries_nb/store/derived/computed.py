@@ -26,9 +26,22 @@ _MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 class ComputedFrame(RollingFrame):
     """A rolling frame whose rows are computed from those of other frames.
 
-    One thread at a time writes, by `append`, and has rows made anew by `restart`; nothing is written by `buffer`. Any
-    thread reads.
+    `is_by_time`: the newest row of a symbol is that with the latest exchange time; None as of any rolling frame, whose
+    other arguments are taken as well. One thread at a time writes, by `append`, and has rows made anew by `restart`;
+    nothing is written by `buffer`. Any thread reads.
     """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        symbols: Sequence[str],
+        *,
+        is_by_time: bool | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(columns, symbols, **more)
+        if is_by_time is not None:
+            self._are_events = is_by_time
 
     def _begin(self, origin: int) -> None:
         super()._begin(origin)

@@ -24,13 +24,15 @@ class RowReader:
     """Reads each row of a rolling frame once, in the order of arrival; the first ones are those in its window now.
 
     Rows that leave the window are read all the same as long as their memory is there: it is kept by the reader until it
-    has read all of it. One thread at a time.
+    has read all of it. `is_from_now`: the first ones are those that come from now on. One thread at a time.
     """
 
-    def __init__(self, frame: RollingFrame) -> None:
+    def __init__(self, frame: RollingFrame, *, is_from_now: bool = False) -> None:
         self._frame = frame
         frame.readers.add(self)
         self._begin()
+        if is_from_now:
+            self.take()
 
     def _begin(self) -> None:
         self._origin = self._frame.origin

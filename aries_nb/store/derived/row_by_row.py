@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import MISSING, Column, ColumnType
-from aries_nb.store.derived.rows import CodedColumn, DerivedRows, NewRows
+from aries_nb.store.derived.rows import CodedColumn, DerivedRows, NewRows, joined
 
 if TYPE_CHECKING:
     from aries_nb.store.corrections import Pair
@@ -58,7 +58,7 @@ class RowByRow(ABC):
         """Return the rows that new rows of the source make; a row that does not count makes one that does not."""
         (pieces,) = new
         made = [self._made(piece) for piece in pieces]
-        rows = _joined([each for each in made if len(each)])
+        rows = joined([each for each in made if len(each)])
         pairs: list[Pair] = []
         void: list[int] = []
         for piece in pieces:
@@ -283,19 +283,3 @@ def _are_same(one: pd.Series[Any], other: pd.Series[Any]) -> bool:
 
 def _at(column: AnyArray | CodedColumn, at: slice | AnyArray) -> AnyArray | CodedColumn:
     return CodedColumn(column.codes[at], column.texts) if isinstance(column, CodedColumn) else column[at]
-
-
-def _joined(pieces: Sequence[DerivedRows]) -> DerivedRows | None:
-    if len(pieces) < 2:
-        return pieces[0] if pieces else None
-    columns = [_joined_column(values) for values in zip(*(piece.columns for piece in pieces), strict=True)]
-    ts, received, seq, codes = (
-        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("ts", "received", "seq", "codes")
-    )
-    return DerivedRows(ts, received, seq, codes, columns)
-
-
-def _joined_column(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a column of `DerivedRows`
-    if isinstance(values[0], CodedColumn):
-        return CodedColumn(np.concatenate([each.codes for each in values]), values[0].texts)
-    return np.concatenate(values)

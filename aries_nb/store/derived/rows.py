@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from aries_nb.model import Codes, Column, Times
     from aries_nb.store.corrections import Pair
     from aries_nb.store.slab import AnyArray, Slab
 
-__all__ = ["CodedColumn", "DerivedRows", "Machine", "NewRows"]
+__all__ = ["CodedColumn", "DerivedRows", "Machine", "NewRows", "joined"]
 
 
 class CodedColumn(NamedTuple):
@@ -141,3 +142,25 @@ class Machine(Protocol):
 
     def restart(self) -> None:
         """Begin anew, as the sources have: a replay begins anew."""
+
+
+def joined(pieces: Sequence[DerivedRows]) -> DerivedRows | None:
+    """Return rows of several pieces as one, None for none."""
+    if len(pieces) < 2:
+        return pieces[0] if pieces else None
+    columns = [_joined_column(values) for values in zip(*(piece.columns for piece in pieces), strict=True)]
+    ts, received, seq, codes = (
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("ts", "received", "seq", "codes")
+    )
+    return DerivedRows(
+        ts, received, seq, codes, columns,
+        pairs=[pair for piece in pieces for pair in piece.pairs],
+        void=[number for piece in pieces for number in piece.void],
+        filled=sum(piece.filled for piece in pieces),
+    )  # fmt: skip
+
+
+def _joined_column(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a column of `DerivedRows`
+    if isinstance(values[0], CodedColumn):
+        return CodedColumn(np.concatenate([each.codes for each in values]), values[0].texts)
+    return np.concatenate(values)

@@ -11,6 +11,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.live import Feed
+from aries_nb.net.background import on_network
 from aries_nb.sim import Simulator
 
 SYMBOLS = ("AAPL", "MSFT")
@@ -38,7 +39,8 @@ def test_a_join_is_that_of_pandas_on_the_final_frames(delayed: Feed, on: Any) ->
     joined = trades.join_asof(quotes, on=on)
     joined.wait(rows=300, timeout=20)
     for frame in (trades, quotes):
-        delayed._link.release(frame._tape)  # nothing more comes
+        delayed._link.release(frame._tape)
+    on_network(lambda: None).result(10)  # nothing more comes
     found = joined.df
 
     key = "seq" if on == "received" else "ts"

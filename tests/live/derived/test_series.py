@@ -1,0 +1,144 @@
+"""Live series, windows and comparisons of a feed, one line each as a user writes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import aries_nb as anb
+from aries_nb.live import Feed
+from aries_nb.sim import Simulator
+from tests.net.patience import eventually
+
+
+def mid(df: pd.DataFrame) -> pd.Series:
+    return (df.bid_price + df.ask_price) / 2
+
+
+def grouped(frame: pd.DataFrame, column: str, compute) -> np.ndarray:
+    parts = [compute(part[column]) for _, part in frame.assign(at=range(len(frame))).groupby("symbol", observed=True)]
+    places = [part["at"] for _, part in frame.assign(at=range(len(frame))).groupby("symbol", observed=True)]
+    return pd.concat(parts).to_numpy()[np.argsort(pd.concat(places).to_numpy())]
+
+
+def test_windows_of_a_feed_are_those_of_pandas(feed: Feed, sim: Simulator) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    mids = quotes.assign(mid=mid)
+    mean, slow = mids.rolling("500ms")["mid"].mean(), mids.ewm(halflife="300ms")["mid"].mean()
+    assert mids.rolling("500ms")["mid"].mean() is mean
+    mean.wait(rows=1_000, timeout=20)
+    sim.close()
+    eventually(lambda: feed.state != "live")
+    frame = mids.df
+
+    np.testing.assert_allclose(mean.df["mid"], grouped(frame, "mid", lambda s: s.rolling("500ms").mean()), rtol=1e-9)
+    by_age = grouped(frame, "mid", lambda s: s.ewm(halflife=pd.Timedelta("300ms"), times=s.index).mean())
+    np.testing.assert_allclose(slow.df["mid"], by_age, rtol=1e-9)
+    assert list(mean.df.columns) == ["received", "symbol", "mid", "over_gap"]
+
+
+def test_aggregates_of_trades(feed: Feed) -> None:
+    trades = feed.trades("AAPL", "MSFT")
+    signals = trades.rolling("1s").agg(
+        vwap=anb.vwap(), rv=anb.realized_volatility(), imbalance=anb.imbalance(), high=("price", "max")
+    )
+    signals.wait(rows=200, timeout=30)
+    frame = signals.df
+
+    assert (frame["vwap"] <= frame["high"] + 1e-9).all()
+    assert frame["imbalance"].dropna().between(-1, 1).all()
+    assert (frame["rv"].dropna() >= 0).all()
+    assert signals.chart() is not None
+    assert "agg(vwap, rv, imbalance, high) of 1s" in repr(signals)
+
+
+def test_a_series_is_one_column_of_one_symbol(feed: Feed) -> None:
+    bid = feed.quotes("AAPL", "MSFT")["AAPL"]["bid_price"]
+    seen: list[pd.Series] = []
+    bid.on_update(seen.append)
+    bid.wait(rows=50, timeout=10)
+
+    assert bid.values.dtype == "float64"
+    assert bid.latest > 0
+    assert isinstance(bid.series, pd.Series)
+    assert len(bid.tail(3)) == 3
+    assert len(bid.last("1h")) >= 50
+    eventually(lambda: sum(map(len, seen)) > 10)
+    assert seen[0].name == "bid_price"
+    assert "AAPL.bid_price" in repr(bid)
+    assert np.asarray(bid).ndim == 1
+
+
+def test_live_arithmetic_of_two_symbols(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    mids = quotes.assign(mid=mid)
+    ratio = mids["AAPL"]["mid"] / mids["MSFT"]["mid"]
+    again = mids["AAPL"]["mid"] / mids["MSFT"]["mid"]
+    assert ratio.frame is again.frame
+    percent = (ratio - 1) * 100
+    percent.wait(rows=200, timeout=20)
+    frame = mids.df
+
+    assert ratio.latest == pytest.approx(
+        frame[frame["symbol"] == "AAPL"]["mid"].iloc[-1] / frame[frame["symbol"] == "MSFT"]["mid"].iloc[-1], rel=0.02
+    )
+    assert abs(2 * ratio).latest > 0
+    assert (-ratio).latest < 0
+    assert (1 / ratio).latest == pytest.approx(1 / ratio.latest, rel=0.02)
+    assert percent.chart() is not None
+    assert (quotes["AAPL"]["ask_price"] - quotes["AAPL"]["bid_price"]).wait(rows=10).latest >= 0
+
+
+def test_series_of_two_feeds_are_refused(feed: Feed, serve, open_feed) -> None:
+    other = open_feed(serve(rate=100))
+    left, right = feed.quotes("AAPL")["bid_price"], other.quotes("AAPL")["bid_price"]
+
+    with pytest.raises(anb.UsageError, match="of two feeds"):
+        left / right
+    with pytest.raises(TypeError):
+        left / "text"
+
+
+def test_symbols_are_compared_from_a_common_beginning(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=100, timeout=10)
+    both = quotes.rebased(100).wait(rows=50, timeout=10)
+    first = both.df.groupby("symbol", observed=True)["mid"].first()
+
+    assert first.tolist() == [100.0, 100.0]
+    assert both.df["mid"].between(50, 200).all()
+    assert quotes.rebased(100) is both
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda quotes: quotes["mid"],
+        lambda quotes: quotes["bid_price"],
+        lambda quotes: quotes.rolling("nonsense"),
+        lambda quotes: quotes.rolling("30s", weight="size"),
+        lambda quotes: quotes.rolling("30s")["symbol"],
+        lambda quotes: quotes.rolling("30s").agg(),
+        lambda quotes: quotes.rolling("30s").agg(x=3),
+        lambda quotes: quotes.rolling("30s").agg(x=("bid_price", "median")),
+        lambda quotes: quotes.rolling("30s").agg(x=anb.vwap()),
+        lambda quotes: quotes.rolling("30s").agg(symbol=("bid_price", "mean")),
+        lambda quotes: quotes.rolling("30s", weight="time")["bid_price"].sum(),
+        lambda quotes: quotes.ewm(halflife="5s").mean(),
+        lambda quotes: quotes.ewm(halflife=5),
+        lambda quotes: quotes.rebased("x"),
+        lambda quotes: quotes.rebased(100, column="nothing"),
+    ],
+)
+def test_wrong_arguments_are_refused(feed: Feed, call) -> None:
+    with pytest.raises(anb.UsageError):
+        call(feed.quotes("AAPL", "MSFT"))
+
+
+def test_a_mean_over_time_of_a_feed(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+    weighted = quotes.rolling("1h", weight="time")["bid_price"].mean().wait(rows=300, timeout=20)
+    frame = weighted.df
+    newest = frame[frame["symbol"] == "AAPL"]["bid_price"].iloc[-1]
+
+    assert newest == pytest.approx(quotes.time_weighted_mean("bid_price", symbol="AAPL"), rel=1e-3)
