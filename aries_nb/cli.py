@@ -159,6 +159,10 @@ def _shared_options() -> _TroublesParser:
         "--rough-seconds", type=float, default=20.0, metavar="S",
         help="mean time in s between two occurrences of a trouble for one symbol (default: %(default)g)",
     )  # fmt: skip
+    shared.add_argument(
+        "--troubles", action="append", default=[], metavar="TEXT",
+        help='let a trouble happen at a set time, such as "outage at 10s for 5s" or "halt of AAPL at 1min"',
+    )  # fmt: skip
     shared.add_argument("--end-with-input", action="store_true", help=argparse.SUPPRESS)
     return shared
 
@@ -190,6 +194,7 @@ def _sim(chosen: argparse.Namespace) -> int:
         "token": chosen.token,
         "rough": read_troubles(chosen.rough),
         "rough_seconds": chosen.rough_seconds,
+        "troubles": tuple(each for text in chosen.troubles for each in text.split(",")),
     }
     options: SimOptions | AlorOptions
     more: dict[str, str] = {}

@@ -133,9 +133,10 @@ def connect(
     Names that begin with "sim" start a simulated market in a child process, which takes the options `seed`, `rate`
     (messages a second), `tape` (Parquet files of a recording), `speed` (how many times faster than recorded, or
     "max") and `rough`: True for all troubles of real markets, or the names of some, such as "halts,late_prints"
-    (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. Its `feed.clock`
-    pauses it, and moves it forward. Some brokers take
-    options of their own, such as `exchange`; the error for a wrong value lists the right ones.
+    (`aries-nb sim aries --help` lists them); each comes about every `rough_seconds` for each symbol. `troubles` happen
+    at set times of the market, such as ["outage at 10s for 5s", "halt of AAPL at 1min"]; `feed.simulate` lets one
+    happen at once. Its `feed.clock` pauses it, and moves it forward. Some brokers take options of their own, such as
+    `exchange`; the error for a wrong value lists the right ones.
 
     `record` is the path of a recording, such as "today.anb": a new one has all from the beginning on, as with
     `feed.record`; one that is there goes on, and the feed begins with the rows, gaps and counts that it has.

@@ -50,6 +50,7 @@ from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.rooms.serving import Rooms, Serving
+from aries_nb.live.simulation import Simulation
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
@@ -124,6 +125,7 @@ class Feed(BoundToProcess):
         if market is not None:
             market.clock.changed.add(merged_on_network(arrivals.timer.look_again))
             self._clock = SimulatedClock(market, lambda: [each for link in self._links() for each in link.catch_up()])
+        self.simulate = Simulation(broker.name, market)
         self._missed = Gaps(self._gap_selection)
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second

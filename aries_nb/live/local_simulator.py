@@ -31,7 +31,7 @@ SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequen
 CATCH_UP_SECONDS = 5.0  # for what was sent until the market stands; the rest comes later
 WRONG_USAGE = 2  # exit status of the command line
 OURS = "ARIES_NB_"  # environment variables of this package; not passed on: `ps e` would show a token
-_OPTIONS = ("seed", "rate", "tape", "speed", "rough", "rough_seconds")
+_OPTIONS = ("seed", "rate", "tape", "speed", "rough", "rough_seconds", "troubles")
 
 
 def arguments_from(options: Mapping[str, SimValue]) -> list[str]:
@@ -97,6 +97,9 @@ class EmbeddedMarket:
         self.refresh_token = Secret(token) if isinstance(token, str) else None
         self.clock = SteeredClock()
         self.start, self.speed, self.is_playing = 0, 1.0, True
+        #: Clients get nothing now: an outage or a delay.
+        self.is_interrupted = False
+        self._troubles: dict[str, str] = {}
         self._numbers = count(1)
         self._answers: dict[int, Future[None]] = {}
         self._guard = threading.Lock()
@@ -110,7 +113,7 @@ class EmbeddedMarket:
             raise
 
     def command(self, what: str, **more: object) -> None:
-        """Have the market do something: "pause", "play", "seek", "step"; blocks until it is done, and has been sent.
+        """Have the market do something: "pause", "play", "seek", "step", "simulate"; blocks until it is done and sent.
 
         An interrupt of "seek" or "step" leaves the market standing where it is. Raises ClosedError when the market has
         ended, UsageError for what it refuses.
@@ -122,6 +125,12 @@ class EmbeddedMarket:
             if what in {"seek", "step"}:
                 self._send("pause", {})
             raise
+
+    def troubles(self) -> dict[str, str]:
+        """Return the troubles that `command("simulate", trouble=…, seconds=…)` takes, each in one line."""
+        if not self._troubles:
+            self.command("troubles")
+        return dict(self._troubles)
 
     def _send(self, what: str, more: Mapping[str, object]) -> Future[None]:
         done: Future[None] = Future()
@@ -142,7 +151,9 @@ class EmbeddedMarket:
         """Take what the market says until it ends; on a thread of its own."""
         for line in lines:
             said = json.loads(line)
+            self._troubles = said.get("troubles", self._troubles)
             if (state := said.get("clock")) is not None:
+                self.is_interrupted = state["is_interrupted"]
                 self.start, self.is_playing = state["start"], state["is_playing"]
                 self.speed = MAX_SPEED if state["speed"] == "max" else state["speed"]
                 pace = self.speed if self.is_playing and not state["is_hurried"] else 0.0
@@ -150,7 +161,7 @@ class EmbeddedMarket:
             with self._guard:
                 done = self._answers.pop(said.get("id"), None)
             if done is not None and "error" in said:
-                done.set_exception(UsageError(f"the simulated market refused: {said['error']}"))
+                done.set_exception(UsageError(f"the simulated market refused: {str(said['error']).rstrip('.')}"))
             elif done is not None:
                 done.set_result(None)
         with self._guard:
@@ -276,7 +287,8 @@ class SimulatedClock(FeedClock):
     def _have(self, what: str, **more: object) -> None:
         """Have the market do something, and read what it has sent by then."""
         self._market.command(what, **more)
-        wait(self._catch_up(), CATCH_UP_SECONDS)
+        if not self._market.is_interrupted:
+            wait(self._catch_up(), CATCH_UP_SECONDS)
 
     @property
     def _pace(self) -> str:

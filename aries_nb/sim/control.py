@@ -1,4 +1,4 @@
-"""Steers the clock of a simulated market by lines of JSON, from the process that started it.
+"""Steers a simulated market, its clock and its troubles, by lines of JSON, from the process that started it.
 
 A command such as {"id": 3, "do": "seek", "to": 1772463845000000000} is answered, when the market is there, by a line
 {"id": 3, "clock": {…}}, or {"id": 3, "error": "…"}. A line without an id says that the pace counts anew. The lines go
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.errors import UsageError
 from aries_nb.model.clock import steady_ns
 from aries_nb.sim.clock import MAX_SPEED
+from aries_nb.sim.market.troubles import SIMULATED, TROUBLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ MAX = "max"
 
 
 class Control:
-    """The control of one market's clock: takes commands, and writes answers and changes. Owned by the server's loop.
+    """The control of one market: takes commands, and writes answers and changes. Owned by the server's loop.
 
     `write` is called with one line of text, without its end. The market is steered from its start: no moment of it is
     left out, however long the machine is busy.
@@ -45,6 +46,7 @@ class Control:
 
         `now` is the market time, in ns since the epoch, at `at`, in ns of the clock that all processes of the machine
         share; `speed` is a number or "max". While it is hurried, it keeps no pace: it goes to a moment, or at "max".
+        While it is interrupted, clients get nothing: an outage, or a delay.
         """
         clock = self._clock
         now, at = clock.anchor(steady_ns())
@@ -55,6 +57,7 @@ class Control:
             "speed": MAX if clock.speed == MAX_SPEED else clock.speed,
             "is_playing": clock.is_playing,
             "is_hurried": clock.has_no_pace,
+            "is_interrupted": self._server.is_interrupted,
         }
 
     def tell(self) -> None:
@@ -94,5 +97,9 @@ class Control:
             await server.seek(int(command["to"]))
         elif what == "step":
             await server.step(int(command["events"]))
+        elif what == "simulate":
+            server.simulate(str(command["trouble"]), float(command["seconds"]), str(command.get("symbol", "")))
+        elif what == "troubles":
+            self._write(json.dumps({"troubles": {name: TROUBLES[trouble] for name, trouble in SIMULATED.items()}}))
         elif what != "state":
             raise UsageError(f"unknown command {what!r}")

@@ -14,7 +14,9 @@ from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
+from aries_nb.errors import UsageError
 from aries_nb.sim.market.rough import RoughSymbol
+from aries_nb.sim.market.troubles import trouble_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +32,7 @@ STEPS_PER_EVENT = 20
 #: An instrument's name, by which the feed draws the order of events: not by the order of subscriptions.
 Key: TypeAlias = tuple[str, ...]
 ROWS_PER_TURN = 2000
+BURST = 10.0
 
 
 class SteppedChannel(Protocol):
@@ -42,6 +45,9 @@ class SteppedChannel(Protocol):
     @property
     def weight(self) -> float:
         """How often this symbol has an event, as a relative number: the feed draws symbols in proportion to it."""
+
+    #: The troubles of the symbol, None for none.
+    rough: RoughSymbol | None
 
     def step(self, stamp: int) -> int:
         """Make one market event at `stamp` (Unix ms) and send it to the subscribers.
@@ -65,6 +71,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
         self.events = 0
         self._options = options
         self.roughness = options.roughness()
+        self._bursts = self.roughness.spells("bursts", "market")
         self._rng = Random(f"{options.seed} order of events")
         self._budget = 0.0
         self._tries = 0
@@ -104,7 +111,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
         self._is_in_turn = False
         return True
 
-    def _begin_turn(self, seconds: float, now: float) -> None:  # noqa: ARG002 - for subclasses
+    def _begin_turn(self, seconds: float, now: float) -> None:
         self._weigh()
         self._tries = 0
         if self._is_closed():
@@ -112,7 +119,7 @@ class MarketFeed(ABC, Generic[ChannelT]):
             return
         self.market.drift(seconds)
         if self._stepped:
-            self._budget += self._options.rate * seconds
+            self._budget += self._options.rate * seconds * (1.0 if self._bursts.share(now) is None else BURST)
             self._tries = int(self._budget) * STEPS_PER_EVENT
         else:
             self._budget = 0.0
@@ -129,7 +136,28 @@ class MarketFeed(ABC, Generic[ChannelT]):
 
     def _rough(self, symbol: str) -> RoughSymbol | None:
         """Return the troubles of a symbol of the synthetic market; None in a market that is kind."""
-        return RoughSymbol(symbol, self.roughness) if self.roughness.troubles else None
+        is_rough = self.roughness.troubles or self.roughness.schedule.is_used
+        return RoughSymbol(symbol, self.roughness) if is_rough else None
+
+    def simulate(self, name: str, seconds: float, now: float, *, symbol: str = "") -> None:
+        """Let a trouble of `SIMULATED` last `seconds` from `now` (Unix s) on, for one symbol, "" for all.
+
+        Raises UsageError for an unknown trouble or symbol, and for a number of seconds that is not above 0.
+        """
+        trouble = trouble_named(name)
+        if symbol and not self._is_synthetic(symbol):
+            raise UsageError(f"unknown symbol {symbol[:100]}", advice="Name one of the market, or none for all.")
+        self.roughness.schedule.add(trouble, now, seconds, symbol)
+        for channel in self._synthetic_channels():
+            channel.rough = channel.rough or self._rough(":".join(channel.key))
+
+    @abstractmethod
+    def _is_synthetic(self, symbol: str) -> bool:
+        """Return whether a symbol is listed in the synthetic market, and not replaced by a recording."""
+
+    @abstractmethod
+    def _synthetic_channels(self) -> Iterable[ChannelT]:
+        """Return the objects that send the data of symbols of the synthetic market, with subscribers or without."""
 
     @abstractmethod
     def _is_closed(self) -> bool:

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import suppress
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -132,6 +133,12 @@ class Server(ABC, Generic[ClientT]):
         self._steered, self._arrived = asyncio.Event(), asyncio.Event()
         #: Called when the pace of the clock counts anew, and without a pace whenever turns were made.
         self.on_clock: Callable[[], None] = lambda: None
+        #: Troubles of the connections, in market time; senders wait while nothing is delivered.
+        self._outages = feed.roughness.spells("outages", "connections")
+        self._delays = feed.roughness.spells("stalls", "connections")
+        self._is_out = False
+        self._delivers = asyncio.Event()
+        self._delivers.set()
         #: A turn may be made in parts: for want of time, or by single events.
         self._is_turn_open = self._is_stepped = False
         self._counts: Counter[str] = Counter()
@@ -149,7 +156,7 @@ class Server(ABC, Generic[ClientT]):
             Front(self._http_handler, is_local=is_loopback(options.host)),
             self._serve_client,
             self.drop_connections,
-            process_request=self._refuse,
+            process_request=self._admit,
             **self._socket_settings(),
         ) as url:
             ready(url)
@@ -222,6 +229,39 @@ class Server(ABC, Generic[ClientT]):
             await asyncio.sleep(0)
         await self._arrive()
 
+    def simulate(self, name: str, seconds: float, symbol: str = "") -> None:
+        """Let a trouble happen from now on, for `seconds` of market time, to one symbol, "" for all.
+
+        Raises UsageError for an unknown trouble or symbol, and for a number of seconds that is not above 0.
+        """
+        self.feed.simulate(name, seconds, self.clock.now, symbol=symbol)
+        self._interrupt()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether clients get nothing now: an outage or a delay."""
+        return self._is_out or not self._delivers.is_set()
+
+    def _interrupt(self) -> None:
+        """Begin and end outages and delays, as they are at the time of the market."""
+        now, was_interrupted = self.clock.now, self.is_interrupted
+        is_out = self._outages.share(now) is not None
+        if is_out and not self._is_out:
+            self.drop_connections()
+        self._is_out = is_out
+        if self._delays.share(now) is None:
+            self._delivers.set()
+        else:
+            self._delivers.clear()
+        if self.is_interrupted != was_interrupted:
+            self.on_clock()
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return the HTTP response that refuses a WebSocket handshake; None accepts it."""
+        if self._is_out:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "An outage is simulated.\n")
+        return self._refuse(connection, request)
+
     @property
     def _messages(self) -> int:
         """Number of messages that were sent, or wait to be sent."""
@@ -235,7 +275,7 @@ class Server(ABC, Generic[ClientT]):
             await self._arrived.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(READ_SECONDS):
-                while any(self._is_behind(client, 0) for client in self.clients):  # noqa: ASYNC110 - of many clients
+                while self._is_read_later():  # noqa: ASYNC110 - of many clients
                     await asyncio.sleep(SHORTEST_LOOK)
         self.on_clock()
 
@@ -326,7 +366,11 @@ class Server(ABC, Generic[ClientT]):
         disconnected.
         """
         is_hurried = self.clock.has_no_pace or self.clock.speed > 1.0
-        return is_hurried and any(self._is_behind(client, BACKLOG) for client in self.clients)
+        return is_hurried and self._is_read_later(BACKLOG)
+
+    def _is_read_later(self, most: int = 0) -> bool:
+        """Return whether a client has yet to read more than `most` messages; False while none is delivered."""
+        return not self.is_interrupted and any(self._is_behind(client, most) for client in self.clients)
 
     @abstractmethod
     def _check_limits(self, client: ClientT) -> None:
@@ -423,6 +467,7 @@ class Server(ABC, Generic[ClientT]):
         if not self._is_turn_open:
             clock.turns += 1
             self._is_turn_open = True
+            self._interrupt()
         while not self.feed.advance(seconds, clock.now, most=most or UPDATES_TOGETHER):
             if most or perf_counter() > until:
                 return False

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal, Self, get_args
 
 from aries_nb.errors import UsageError
 from aries_nb.sim.market.recording import recording_kind
-from aries_nb.sim.market.troubles import TROUBLES, Roughness, Trouble, read_troubles
+from aries_nb.sim.market.schedule import Schedule, read_plan
+from aries_nb.sim.market.troubles import TROUBLES, Roughness, Trouble, read_troubles, trouble_named
 
 __all__ = ["MAX_RATE", "AuthReply", "ServerOptions", "SimOptions", "Statistics"]
 
@@ -30,7 +31,8 @@ class ServerOptions:
     one client before it is disconnected. The market advances every `flush_seconds`. A robot trades `orders_per_s`
     times per second on average in all accounts together, 0 for never. `rough` are the named troubles of
     `market/troubles.py` that happen: none by default. Each happens to each symbol about every `rough_seconds` s, and
-    within half of that for the first time. `start` is the market time in Unix s at which the market starts, None for
+    within half of that for the first time. `troubles` happen at set times after the start, each as a text such as
+    "halt of AAPL at 20s for 5s". `start` is the market time in Unix s at which the market starts, None for
     the present.
 
     Raises UsageError if a value is out of range, a recording is missing, or its columns are of no known kind.
@@ -50,6 +52,7 @@ class ServerOptions:
     #: The troubles whose description begins with this are not this broker's: its protocol lacks what they are about.
     other_broker: ClassVar[str] = "ALOR"
     rough_seconds: float = 20.0
+    troubles: tuple[str, ...] = ()
     start: float | None = None
 
     def __post_init__(self) -> None:
@@ -70,16 +73,25 @@ class ServerOptions:
         self._check("rough_seconds", 0.01, 1e9)
         if self.start is not None:
             self._check("start", 1.0, MOST_SECONDS)
+        self._plan(Schedule(), 0.0)
         for path in self.tapes:
             recording_kind(Path(path))
 
     def roughness(self) -> Roughness:
         """Return the chosen troubles with the source of their times, which count from `start`."""
-        return Roughness(self.rough, self.seed, self.rough_seconds, self.start)
+        made = Roughness(self.rough, self.seed, self.rough_seconds, self.start)
+        if self.start is not None:
+            self._plan(made.schedule, self.start)
+        return made
 
     def started(self, now: float) -> Self:
         """Return the options with `now` (Unix s) as the start of the market, unless another one was chosen."""
         return replace(self, start=now) if self.start is None else self
+
+    def _plan(self, schedule: Schedule, start: float) -> None:
+        for text in self.troubles:
+            plan = read_plan(text)
+            schedule.add(trouble_named(plan.name), start, plan.seconds, plan.symbol, after=plan.after)
 
     def _check(self, name: str, low: float, high: float) -> None:
         value, where = getattr(self, name), f"{type(self).__name__}.{name}"

@@ -13,6 +13,7 @@ from aries_nb.widgets.panels.dashboard import Dashboard
 from aries_nb.widgets.panels.ladder import Ladder
 from aries_nb.widgets.panels.playback_bar import PlaybackBar
 from aries_nb.widgets.panels.tape import Tape
+from aries_nb.widgets.panels.trouble_buttons import TroubleButtons
 from aries_nb.widgets.progress import Progress
 from aries_nb.widgets.sources import (
     BarsSource,
@@ -57,6 +58,7 @@ __all__ = [
     "Strip",
     "TableSource",
     "Tape",
+    "TroubleButtons",
     "View",
     "get_painter",
 ]

@@ -14,7 +14,7 @@ import pytest
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.net.auth.tokens import fixed_token
-from aries_nb.sim import TROUBLES, AlorOptions, SimOptions, Simulator
+from aries_nb.sim import AlorOptions, SimOptions, Simulator, read_troubles
 from aries_nb.sim.accounts.orders import Worth
 from aries_nb.sim.market.rough import EXTREME_SIZES
 from tests.live.conftest import QUICK
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Refusals and a hanging answer keep what these tests look at from coming at all. A print that is still to be withdrawn
 #: when the market comes to rest would stay.
 LEFT_OUT = {"stream_refusals", "hanging_http", "cancelled_prints", "corrected_prints"}
-CHOSEN = sorted(set(TROUBLES) - LEFT_OUT)
+CHOSEN = sorted(read_troubles("all") - LEFT_OUT)
 EXTREME = set(map(float, EXTREME_SIZES))
 MARKETS = [(broker, market) for broker in ("aries", "alor") for market in ("kind", "rough")]
 

@@ -17,13 +17,13 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from aries_nb.sim import TROUBLES
+from aries_nb.sim import read_troubles
 from tests.browser.brokers import written_for
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 #: The troubles of the rough market that notebooks run on as well: all but that which refuses what a cell is about.
-ROUGH = sorted(set(TROUBLES) - {"stream_refusals"})
+ROUGH = sorted(read_troubles("all") - {"stream_refusals"})
 CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
 #: Mean interval in s between two occurrences of a trouble. The fit over the strikes of 03 needs most of their quotes.
 ROUGH_SECONDS = {"03": 20}

@@ -263,7 +263,7 @@ class ListingChannel(InstrumentChannel):
         self._traded = 0
         self._centre = 0.0  # of the price limits
         self._shown: object = None
-        self._rough = rough
+        self.rough = rough
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -281,8 +281,8 @@ class ListingChannel(InstrumentChannel):
 
     def step(self, stamp: int) -> int:
         """Make one market event at `stamp` (Unix ms). Returns how many kinds of subscribed stream it changed."""
-        if self._rough is not None:
-            return self._rough_step(self._rough, stamp)
+        if self.rough is not None:
+            return self._rough_step(self.rough, stamp)
         listing, sent = self.listing, 0
         self._traded = self._traded or stamp
         trade = listing.step(self.focus)
@@ -346,7 +346,7 @@ class ListingChannel(InstrumentChannel):
         `stamp` is the present time in Unix ms.
         """
         values = objects.quote_values(self.security, self.listing, stamp, self._traded or stamp)
-        shown = None if self._rough is None else self._rough.shown
+        shown = None if self.rough is None else self.rough.shown
         return values if shown is None else objects.rough_quote_values(values, shown, self.security.lot)
 
     def book_levels(self, depth: int, stamp: int) -> tuple[objects.Levels, objects.Levels, int]:
@@ -356,7 +356,7 @@ class ListingChannel(InstrumentChannel):
         is also the returned one.
         """
         bids, asks = objects.listing_levels(self.listing, self.security.lot, depth)
-        shown = None if self._rough is None else self._rough.shown
+        shown = None if self.rough is None else self.rough.shown
         if shown is None:
             return bids, asks, stamp
         bids, asks = rough_sides(shown, bids, asks)

@@ -143,6 +143,13 @@ class AlorFeed(MarketFeed[ListingChannel]):
     def _subscribed_channels(self) -> Iterable[ListingChannel]:
         return self._subscribed
 
+    def _is_synthetic(self, symbol: str) -> bool:
+        found = [self.security(exchange, symbol.rpartition(":")[2]) for exchange in EXCHANGES]
+        return any(each is not None and not each.is_recorded for each in found)
+
+    def _synthetic_channels(self) -> Iterable[ListingChannel]:
+        return (channel for channel in self._channels.values() if isinstance(channel, ListingChannel))
+
     def _recorded_channels(self) -> Iterable[RecordedChannel]:
         return (channel for channel in self._channels.values() if isinstance(channel, RecordedChannel))
 

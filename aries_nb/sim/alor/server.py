@@ -181,6 +181,7 @@ class AlorServer(Server[FrameClient]):
             while not session.is_cut and (session.closing is None or session.outbox):
                 if not client.has_work:
                     await client.wake.wait()
+                await self._delivers.wait()
                 client.wake.clear()
                 if len(session.outbox) < FRAMES_TOGETHER:
                     session.pull(FRAMES_TOGETHER)
@@ -217,7 +218,8 @@ class AlorServer(Server[FrameClient]):
 
     def _is_held_up(self) -> bool:
         # A backlog of the server itself is not the fault of the client.
-        return super()._is_held_up() or any(client.is_backlogged for client in self.clients)
+        is_backlogged = not self.is_interrupted and any(client.is_backlogged for client in self.clients)
+        return is_backlogged or super()._is_held_up()
 
     def _check_limits(self, client: FrameClient) -> None:
         if client.is_unread(self.options.queue_limit):

@@ -135,7 +135,7 @@ class ListingChannel(SymbolChannel):
         self._greeks_state: dict[str, Any] = {}
         self._last_trade = 0
         self._book = data.BookRows()
-        self._rough = rough
+        self.rough = rough
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -164,8 +164,8 @@ class ListingChannel(SymbolChannel):
 
         An update that goes to several clients counts once.
         """
-        if self._rough is not None:
-            return self._rough_step(self._rough, stamp)
+        if self.rough is not None:
+            return self._rough_step(self.rough, stamp)
         trade = self.listing.step(self.focus)
         sent = 0
         if self.quote:
@@ -272,7 +272,7 @@ class ListingChannel(SymbolChannel):
     def chart_state(self) -> dict[str, Any]:
         """Return the symbol's present values by their names on the charts endpoint."""
         values = chart_values(self.listing)
-        shown = None if self._rough is None else self._rough.shown
+        shown = None if self.rough is None else self.rough.shown
         if shown is not None:
             values |= {name: shown.side(name)[0] for name in ("bid", "ask")}
         return values
@@ -280,7 +280,7 @@ class ListingChannel(SymbolChannel):
     def _quote_changes(self, stamp: int) -> dict[str, Any]:
         """Return the quote fields that changed since the last call; `stamp` is the time to send, in Unix ms."""
         assert self._traded is not None
-        shown = None if self._rough is None else self._rough.shown
+        shown = None if self.rough is None else self.rough.shown
         if shown is None:
             now = data.quote_data(self._quote_state, self._traded.quote(), stamp)
         else:
@@ -302,7 +302,7 @@ class ListingChannel(SymbolChannel):
             ]
             for side in (book.asks, book.bids)
         )
-        shown = None if self._rough is None else self._rough.shown
+        shown = None if self.rough is None else self.rough.shown
         if shown is not None:
             rough_bids, rough_asks = rough_sides(shown, bids, asks)
             venues = data.rough_venue_rows(shown)

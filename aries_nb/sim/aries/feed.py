@@ -219,6 +219,12 @@ class AriesFeed(MarketFeed[ListingChannel]):
     def _subscribed_channels(self) -> Iterable[ListingChannel]:
         return (channel for channel in self._channels.values() if channel.has_subscribers)
 
+    def _is_synthetic(self, symbol: str) -> bool:
+        return self.market.listing(symbol) is not None and not self._is_replaced(symbol)
+
+    def _synthetic_channels(self) -> Iterable[ListingChannel]:
+        return self._channels.values()
+
     def _recorded_channels(self) -> Iterable[RecordedChannel]:
         return self._recorded.values()
 

@@ -155,6 +155,7 @@ class AriesServer(Server[LineClient]):
         try:
             while session.closing is None or session.outbox:
                 await client.wake.wait()
+                await self._delivers.wait()
                 client.wake.clear()
                 for lines, frame in client.frames():
                     await connection.send(frame)

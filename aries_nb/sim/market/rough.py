@@ -89,6 +89,7 @@ class RoughSymbol:
         self._seconds = roughness.seconds
         self._rng = roughness.rng(symbol)
         self._missing = roughness.spells("missing_sides", symbol)
+        self._crossed = roughness.spells("crossed_books", symbol)
         self._stubs = roughness.spells("stub_quotes", symbol)
         self._halts = roughness.spells("halts", symbol)
         self._market_halts = roughness.market_halts
@@ -125,6 +126,10 @@ class RoughSymbol:
             quote = quote._replace(ask_price=quote.bid_price)
         elif self._stubs.share(now) is not None:
             quote = quote._replace(bid_price=STUB_BID, ask_price=STUB_ASK)
+        elif self._crossed.share(now) is not None:
+            quote = quote._replace(
+                bid_price=quote.ask_price, bid_size=quote.ask_size, ask_price=quote.bid_price, ask_size=quote.bid_size
+            )
         elif self._missing.share(now) is not None:
             missing, form = self._missing.choice(MISSING)
         stamp = sent = self._delays["quote"].made(stamp)
@@ -181,7 +186,8 @@ def _off(price: float, share: float, listing: Listing) -> float:
 def rough_sides(shown: RoughQuote, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:
     """Return bids and asks of an order book, best first, with the troubles of its quote.
 
-    A side that is missing has no level, a stub is alone on its side, and in an auction the best ask lies at the bid.
+    A side that is missing has no level, a stub is alone on its side, in an auction the best ask lies at the bid, and in
+    a crossed book the best of each side is one more level beyond the other.
     `bids` and `asks` are (price, size).
     """
     quote, bids, asks = shown.quote, list(bids), list(asks)
@@ -189,4 +195,6 @@ def rough_sides(shown: RoughQuote, bids: Levels, asks: Levels) -> tuple[Levels, 
         bids, asks = [(STUB_BID, quote.bid_size)], [(STUB_ASK, quote.ask_size)]
     elif quote.bid_price == quote.ask_price:
         asks = [(quote.ask_price, quote.ask_size), *asks]
+    elif quote.bid_price > quote.ask_price:
+        bids, asks = [(quote.bid_price, quote.bid_size), *bids], [(quote.ask_price, quote.ask_size), *asks]
     return [] if "bid" in shown.missing else bids, [] if "ask" in shown.missing else asks

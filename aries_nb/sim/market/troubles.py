@@ -1,8 +1,9 @@
-"""The named troubles of the rough market, and when they happen: what brokers send that a kind market never does.
+"""The named troubles of simulated markets, and when they happen: what brokers send that a kind market never does.
 
-A trouble happens to a subject (a symbol, an account, a path over HTTP) at times drawn from the seed; the random numbers
-of the market itself stay as they are. Nothing here is on by default. Source: reports from the field, and what the
-protocol pages leave open ("assumed" where a page does not say how the broker reports it).
+A trouble happens to a subject (a symbol, an account, a path over HTTP) at times drawn from the seed, or at set ones
+(`aries_nb.sim.market.schedule`); the random numbers of the market itself stay as they are. None is on by default.
+Source: reports from the field, and what the protocol pages leave open ("assumed" where a page does not say how the
+broker reports it).
 """
 
 from __future__ import annotations
@@ -11,15 +12,29 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args
 
 from aries_nb.errors import UsageError
+from aries_nb.sim.market.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["TROUBLES", "Delays", "Occurrences", "Roughness", "Spells", "Trouble", "read_troubles"]
+    from aries_nb.sim.market.schedule import PlannedAt
+
+__all__ = [
+    "SIMULATED",
+    "TROUBLES",
+    "Delays",
+    "Occurrences",
+    "Roughness",
+    "Spells",
+    "Trouble",
+    "read_troubles",
+    "trouble_named",
+]
 
 Trouble: TypeAlias = Literal[
     "missing_sides",
     "stub_quotes",
+    "crossed_books",
     "halts",
     "late_prints",
     "corrected_prints",
@@ -43,12 +58,16 @@ Trouble: TypeAlias = Literal[
     "summary_money",
     "splits",
     "market_halts",
+    "outages",
+    "stalls",
+    "bursts",
 ]
 T = TypeVar("T")
 #: Each trouble in one line.
 TROUBLES: dict[Trouble, str] = {
     "missing_sides": "a side of the market is sent as 0, as null, or not at all, and is back a moment later",
     "stub_quotes": "bid 0.01 and ask 199,999.99, while trades go on at the usual price",
+    "crossed_books": "the best bid is above the best ask",
     "halts": "a symbol is halted with an empty book, and opens again by an auction, in which its book is locked",
     "late_prints": "a trade is sent seconds after later ones, with its own time",
     "corrected_prints": "a trade is sent again under its number, with another price (assumed)",
@@ -72,8 +91,30 @@ TROUBLES: dict[Trouble, str] = {
     "summary_money": "ALOR: an account's money is in its summary, and not among its positions",
     "splits": "a share that is held is split 2 for 1, or back; its orders are cancelled (assumed)",
     "market_halts": "all trading halts, by Aries' market status (its word is assumed) and ALOR's trading statuses",
+    "outages": "all connections of streams are cut, and new ones refused, until it is over",
+    "stalls": "nothing is delivered until it is over; then all of it comes at once",
+    "bursts": "ten times as many messages",
 }
 assert tuple(TROUBLES) == get_args(Trouble)
+#: Those of the connection, which happen to the whole market. "all" is without them.
+OF_CONNECTIONS: frozenset[Trouble] = frozenset(("outages", "stalls", "bursts"))
+#: Those that can be had at once and at set times, by the name of one of them.
+SIMULATED: dict[str, Trouble] = {
+    "outage": "outages",
+    "delay": "stalls",
+    "burst": "bursts",
+    "crossed book": "crossed_books",
+    "halt": "halts",
+    "market halt": "market_halts",
+    "missing sides": "missing_sides",
+    "stub quotes": "stub_quotes",
+    "late prints": "late_prints",
+    "corrected prints": "corrected_prints",
+    "cancelled prints": "cancelled_prints",
+    "times ahead": "times_ahead",
+    "times in seconds": "times_in_seconds",
+    "extreme sizes": "extreme_sizes",
+}
 
 #: A spell of a lasting trouble takes this share of the mean interval between two of them.
 SPELL_SHARE = 0.15
@@ -87,30 +128,46 @@ HANG_SHARE = 0.75
 
 
 def read_troubles(given: bool | str | Iterable[str]) -> frozenset[Trouble]:  # noqa: FBT001 - the option of users
-    """Return troubles by what a user gives: True or "all" for all, False for none, names, or a text "halts,splits".
+    """Return troubles by what a user gives: names, or a text "halts,splits"; False for none.
+
+    True or "all" is for all but those of the connection (outages, stalls, bursts), which are chosen by name.
 
     Raises UsageError for an unknown name.
     """
     if isinstance(given, bool):
-        return frozenset(TROUBLES) if given else frozenset()
+        return frozenset(TROUBLES) - OF_CONNECTIONS if given else frozenset()
     names = given.split(",") if isinstance(given, str) else list(given)
     chosen = {name.strip().replace("-", "_") for name in names if name.strip()}
     unknown = sorted(chosen - {"all", *TROUBLES})
     if unknown:
         advice = f"Use some of: {', '.join(TROUBLES)}; or all."
         raise UsageError(f"unknown trouble {', '.join(unknown)}", where="rough", advice=advice)
-    return frozenset(name for name in TROUBLES if name in chosen or "all" in chosen)
+    return frozenset(name for name in TROUBLES if name in chosen or ("all" in chosen and name not in OF_CONNECTIONS))
+
+
+def trouble_named(name: str) -> Trouble:
+    """Return the trouble of `SIMULATED` that a user names, such as "crossed book", "crossed_books" or "Halt".
+
+    Raises UsageError, with the list, for another name.
+    """
+    said = name.strip().lower().replace("_", " ").replace("-", " ")
+    for each, trouble in SIMULATED.items():
+        if said in (each, f"{each}s", trouble.replace("_", " ")):
+            return trouble
+    raise UsageError(f"unknown trouble {name[:100]}", advice=f"Use one of: {', '.join(SIMULATED)}.")
 
 
 class Roughness:
     """The chosen troubles of a simulated broker, and the source of their times.
 
     `seconds` is the mean interval, in s, between two occurrences of one trouble to one subject; the first is within
-    half of it after `start` (Unix s), None for the first moment at which it is asked for.
+    half of it after `start` (Unix s), None for the first moment at which it is asked for. Those of `schedule` happen at
+    set times, whether they are chosen or not.
     """
 
     def __init__(self, troubles: frozenset[Trouble], seed: int, seconds: float, start: float | None = None) -> None:
         self.troubles = troubles
+        self.schedule = Schedule()
         self.seconds = seconds
         self._seed = seed
         self._start = start
@@ -137,9 +194,10 @@ class Roughness:
         return symbol.upper().replace("/", ".") if "server_spelling" in self.troubles else symbol
 
     def occurrences(self, trouble: Trouble, subject: str) -> Occurrences:
-        """Return the times at which a trouble happens to a subject: none where the trouble is not chosen."""
+        """Return the times at which a trouble happens to a subject: set ones alone where the trouble is not chosen."""
         seconds = self.seconds if trouble in self.troubles else 0.0
-        return Occurrences(self.rng(f"{trouble} {subject}"), seconds, self._start)
+        planned = self.schedule.of(trouble, subject)
+        return Occurrences(self.rng(f"{trouble} {subject}"), seconds, self._start, planned)
 
     def delays(self, kind: str, symbol: str) -> Delays:
         """Return how late the quotes or trades ("quote", "trade") of a symbol are: not at all unless it is chosen."""
@@ -151,18 +209,22 @@ class Roughness:
         return self.seconds * HANG_SHARE
 
     def spells(self, trouble: Trouble, subject: str) -> Spells:
-        """Return the periods in which a lasting trouble holds for a subject: none where the trouble is not chosen."""
-        forms = self.rng(f"form of {trouble} {subject}")
-        return Spells(self.occurrences(trouble, subject), self.seconds * SPELL_SHARE, forms)
+        """Return the periods in which a lasting trouble holds for a subject: set ones alone where it is not chosen."""
+        forms, planned = self.rng(f"form of {trouble} {subject}"), self.schedule.of(trouble, subject)
+        return Spells(self.occurrences(trouble, subject), self.seconds * SPELL_SHARE, forms, planned)
 
 
 class Occurrences:
     """Times at which one trouble happens to one subject; `seconds` is their mean distance, 0 for never.
 
-    They are counted from `start` (Unix s), whenever they are asked for: None for the first call.
+    They are counted from `start` (Unix s), whenever they are asked for: None for the first call. `planned` returns the
+    trouble that holds by a schedule at a time; while one does, each call finds it due.
     """
 
-    def __init__(self, rng: Random, seconds: float, start: float | None = None) -> None:
+    def __init__(
+        self, rng: Random, seconds: float, start: float | None = None, planned: PlannedAt = lambda _: None
+    ) -> None:
+        self._planned = planned
         self._rng = rng
         self._seconds = seconds
         self._start = start
@@ -174,7 +236,7 @@ class Occurrences:
         One that is past by more than the mean distance, as nobody asked then, does not count.
         """
         found = self.passed(now)
-        return bool(found) and now - found[-1] <= self._seconds
+        return (bool(found) and now - found[-1] <= self._seconds) or self._planned(now) is not None
 
     def passed(self, now: float) -> list[float]:
         """Return the times (Unix s) of the occurrences since the last call, until `now`."""
@@ -191,9 +253,13 @@ class Occurrences:
 
 
 class Spells:
-    """Periods of `seconds` in which a lasting trouble holds for one subject, in a form drawn by `rng`."""
+    """Periods of `seconds` in which a lasting trouble holds for one subject, in a form drawn by `rng`.
 
-    def __init__(self, starts: Occurrences, seconds: float, rng: Random) -> None:
+    `planned` returns the trouble that holds by a schedule at a time.
+    """
+
+    def __init__(self, starts: Occurrences, seconds: float, rng: Random, planned: PlannedAt = lambda _: None) -> None:
+        self._planned = planned
         self._starts = starts
         self._rng = rng
         self._seconds = seconds
@@ -203,6 +269,9 @@ class Spells:
         """Return which share of a spell is over at `now` (Unix s), from 0 to below 1; None outside of spells."""
         for start in self._starts.passed(now):
             self._start, self._form = start, self._rng.randrange(1_000_000)
+        if (planned := self._planned(now)) is not None:
+            self._form = planned.number
+            return (now - planned.start) / planned.seconds
         past = now - self._start
         return past / self._seconds if 0 <= past < self._seconds else None
 

@@ -6,14 +6,16 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.sim import AlorOptions, SimOptions
-from aries_nb.sim.market.troubles import TROUBLES, Roughness, read_troubles
+from aries_nb.sim.market.schedule import read_plan
+from aries_nb.sim.market.troubles import TROUBLES, Roughness, read_troubles, trouble_named
 
 
 @pytest.mark.parametrize(
     ("given", "chosen"),
     [
-        (True, set(TROUBLES)),
-        ("all", set(TROUBLES)),
+        (True, set(TROUBLES) - {"outages", "stalls", "bursts"}),
+        ("all", set(TROUBLES) - {"outages", "stalls", "bursts"}),
+        ("all,outages", set(TROUBLES) - {"stalls", "bursts"}),
         (False, set()),
         ("", set()),
         ("halts", {"halts"}),
@@ -84,3 +86,52 @@ def test_nothing_is_late_where_delays_are_not_chosen():
     delays = Roughness(frozenset(["halts"]), 1, 20.0).delays("quote", "AAPL")
 
     assert [delays.made(each) for each in (10, 20, 500)] == [10, 20, 500]
+
+
+@pytest.mark.parametrize("name", ["crossed book", "Crossed-Book", "crossed_books", "crossed books"])
+def test_trouble_to_simulate_has_the_name_of_one_or_of_many(name):
+    assert trouble_named(name) == "crossed_books"
+
+
+@pytest.mark.parametrize("name", ["weather", "splits", ""])
+def test_trouble_that_cannot_be_simulated_is_refused_with_the_list(name):
+    with pytest.raises(UsageError, match=r"Use one of: outage, delay, burst, crossed book, halt"):
+        trouble_named(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("outage at 10s for 5s", ("outage", 10.0, 5.0, "")),
+        (" crossed book of AAPL at 1min for 500ms ", ("crossed book", 60.0, 0.5, "AAPL")),
+        ("late_prints of MOEX:SBER at 0.5s", ("late_prints", 0.5, 5.0, "MOEX:SBER")),
+    ],
+)
+def test_plan_of_a_trouble_is_a_sentence(text, plan):
+    assert read_plan(text) == plan
+
+
+@pytest.mark.parametrize("text", ["outage", "outage at ten", "at 5s", "halt at 5", "halt at 5s for", "halt at 5s,", ""])
+@pytest.mark.parametrize("options", [SimOptions, AlorOptions])
+def test_plan_of_another_form_is_refused_with_an_example(options, text):
+    with pytest.raises(UsageError, match=r"is no trouble at a time.*outage at 10s for 5s"):
+        options(troubles=(text,))
+
+
+@pytest.mark.parametrize("text", ["weather at 5s", "halt at 5s for 0s", "halt at 5s for 25h"])
+def test_plan_of_what_cannot_be_is_refused(text):
+    with pytest.raises(UsageError):
+        SimOptions(troubles=(text,))
+
+
+def test_planned_trouble_holds_for_its_symbol_and_time_alone():
+    plan = ("halt of AAPL at 10s for 5s", "late prints at 20s for 5s")
+    roughness = SimOptions(troubles=plan, start=100.0).roughness()
+    halts = {name: roughness.spells("halts", name) for name in ("AAPL", "MOEX:AAPL", "MSFT")}
+    prints = roughness.occurrences("late_prints", "MSFT")
+
+    shares = {name: [each.share(now) for now in (109.9, 110.0, 112.5, 115.0)] for name, each in halts.items()}
+
+    assert shares["AAPL"] == shares["MOEX:AAPL"] == [None, 0.0, 0.5, None]
+    assert shares["MSFT"] == [None] * 4
+    assert [prints.is_due(now) for now in (119.9, 120.0, 124.9, 125.0)] == [False, True, True, False]
