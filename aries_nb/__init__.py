@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from aries_nb.live.connect import connect, replay  # named so, as the module has the same name
     from aries_nb.live.derived.windows import imbalance, realized_volatility, vwap
     from aries_nb.live.recordings.sealing import recordings
+    from aries_nb.live.screen.desk import desk
     from aries_nb.model.settings import settings
     from aries_nb.widgets.own_figure import figure, template
 
@@ -67,6 +68,7 @@ __all__ = [
     "WaitTimeoutError",
     "connect",
     "connecting",
+    "desk",
     "figure",
     "imbalance",
     "keyring_token",
@@ -91,6 +93,7 @@ _ROOMS = {
     "realized_volatility": "aries_nb.live.derived.windows",
     "vwap": "aries_nb.live.derived.windows",
     "recordings": "aries_nb.live.recordings.sealing",
+    "desk": "aries_nb.live.screen.desk",
     "settings": "aries_nb.model.settings",
     "connecting": "aries_nb.asynchronous",
     "run": "aries_nb.asynchronous",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Literal, Self, overload
 from weakref import WeakMethod, WeakSet
 
 import pandas as pd
 
 from aries_nb.brokers import Broker, Endpoint
-from aries_nb.errors import BoundToProcess, ClosedError, UsageError
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.account.account import Account
 from aries_nb.live.account.marks import FeedQuotes
 from aries_nb.live.account.user_data import UserData, tables_at
@@ -29,7 +29,6 @@ from aries_nb.live.arguments import (
     checked_window,
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
-from aries_nb.live.card import FeedSource
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.endpoints import FeedEndpoints
@@ -37,7 +36,7 @@ from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.gaps import Gaps, GapSelection
 from aries_nb.live.idle import IdleStreams
 from aries_nb.live.live_object import LiveObject, LiveRegistry, SessionViews
-from aries_nb.live.local_simulator import EmbeddedMarket, SimulatedClock
+from aries_nb.live.local_simulator import EmbeddedMarket, SimulatedClock, Simulation
 from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.book import LiveBook
@@ -50,11 +49,11 @@ from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of
 from aries_nb.live.rooms.serving import Rooms, Serving
-from aries_nb.live.simulation import Simulation
+from aries_nb.live.screen.feed_views import FeedViews
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
-from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, CardData, Column, Kind, State
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Column, Kind, State
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
@@ -72,7 +71,7 @@ __all__ = ["Feed"]
 MOST_LEVELS = 1_000  # of a side of a book
 
 
-class Feed(BoundToProcess):
+class Feed(FeedViews):
     """A connection to one broker: its quotes, trades, order books, bars, options, accounts and lookups.
 
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
@@ -125,7 +124,7 @@ class Feed(BoundToProcess):
         if market is not None:
             market.clock.changed.add(merged_on_network(arrivals.timer.look_again))
             self._clock = SimulatedClock(market, lambda: [each for link in self._links() for each in link.catch_up()])
-        self.simulate = Simulation(broker.name, market)
+        self._simulation = Simulation(broker.name, market)
         self._missed = Gaps(self._gap_selection)
         self._limit = shared = connection_limit or ConnectionLimit(
             broker.most_connections, requests_per_second=broker.requests_per_second
@@ -435,12 +434,10 @@ class Feed(BoundToProcess):
         """The market time of this feed: this computer's clock, corrected where it is far from the exchange's."""
         return self._clock
 
-    def card(self) -> CardData:
-        """Return what the status card shows now: state, counts, latencies, and the newest problem in `error`.
-
-        `error` also says by how much this computer's clock is wrong. Any thread.
-        """
-        return self._source.card()
+    @property
+    def simulate(self) -> Simulation:
+        """Troubles of the simulated market: `feed.simulate("outage", seconds=5)`; `feed.simulate()` shows buttons."""
+        return self._simulation
 
     def snapshot(self) -> Snapshot:
         """Return all that is open now, as of one moment: `now[quotes].df`, `now.book("AAPL")`, `now.account().equity`.
@@ -552,18 +549,6 @@ class Feed(BoundToProcess):
     def __repr__(self) -> str:
         now = self.stats()
         return f"<feed {self.name} at {self.url}: {now.state}, {now.messages:,} messages, {now.gaps} gaps>"
-
-    def _repr_mimebundle_(
-        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
-    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-        from aries_nb.widgets import Card
-
-        card: Card = self._views.shown("card", lambda: Card(self._source))
-        return card._repr_mimebundle_(include, exclude)
-
-    @property
-    def _source(self) -> FeedSource:
-        return FeedSource(self, self._callbacks, self._registry)
 
     def _frame(
         self,

@@ -53,11 +53,11 @@ class SessionViews:
         self._views: WeakValueDictionary[object, Any] = WeakValueDictionary()
         self._is_closed = False
 
-    def shown(self, kind: str, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - views are imported when they are shown
-        """Return the view of this kind in the present session, else the one that `make` returns now."""
+    def shown(self, kind: object, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - views are imported when they are shown
+        """Return the open view of this kind in the present session, else the one that `make` returns now."""
         key = browser_session(), kind
         view = self._views.get(key)
-        if view is None:
+        if view is None or view.is_closed:
             view = self._views[key] = make()
             if self._is_closed:
                 view.close()
@@ -409,6 +409,10 @@ class LiveRegistry:
         with self._guard:
             every = list(self._objects.values())
         return [live for live in every if live.is_open]
+
+    def symbols(self) -> tuple[str, ...]:
+        """Return the symbols of the open frames, in the order in which they were made."""
+        return tuple(dict.fromkeys(each for live in self.open_objects() for each in getattr(live, "symbols", ())))
 
     def close(self) -> None:
         """Close all registered objects; one that is being made is closed when it is ready."""

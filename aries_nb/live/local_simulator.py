@@ -1,4 +1,4 @@
-"""The embedded simulated market: a server in a child process, which ends when this process ends, and its clock."""
+"""The embedded simulated market: a server in a child process, which ends with this one, its clock and its troubles."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from itertools import count
+from math import isfinite
+from numbers import Real
 from os import PathLike, fspath
-from typing import IO, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias, overload
 
 import pandas as pd
 
 from aries_nb.errors import ClosedError, ConnectError, UsageError
+from aries_nb.live.arguments import checked_symbol
 from aries_nb.live.moments.clock import FeedClock, checked_speed, checked_step, instant_of
 from aries_nb.model import Secret
 from aries_nb.model.settings import settings
@@ -25,7 +28,10 @@ from aries_nb.net.background import register_fork_aware
 from aries_nb.net.events.replay_clock import MAX_SPEED
 from aries_nb.net.events.steered_clock import Course, SteeredClock
 
-__all__ = ["EmbeddedMarket", "SimValue", "SimulatedClock", "arguments_from"]
+if TYPE_CHECKING:
+    from aries_nb.widgets import TroubleButtons
+
+__all__ = ["EmbeddedMarket", "SimValue", "SimulatedClock", "Simulation", "arguments_from"]
 
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
 CATCH_UP_SECONDS = 5.0  # for what was sent until the market stands; the rest comes later
@@ -301,6 +307,64 @@ class SimulatedClock(FeedClock):
         advice = "Of a simulated market: .pause() .play(speed=2) .step(&quot;1s&quot;) .seek(&quot;14:31:07&quot;)"
         now = settings.clock(self.now_ns())
         return f"<p>Market time <b>{now}</b>, {self._pace}<br><small>{advice}</small></p>"
+
+
+class Simulation:
+    """The troubles of the simulated market that was started for a feed; `market` None for any other feed.
+
+    Called as `feed.simulate`. Any thread.
+    """
+
+    def __init__(self, name: str, market: EmbeddedMarket | None) -> None:
+        self._name = name
+        self._market = market
+
+    @overload
+    def __call__(self) -> TroubleButtons: ...
+
+    @overload
+    def __call__(self, trouble: str, *, seconds: float = 5.0, symbol: str | None = None) -> None: ...
+
+    def __call__(
+        self, trouble: str | None = None, *, seconds: float = 5.0, symbol: str | None = None
+    ) -> TroubleButtons | None:
+        """Let a trouble happen now, for some seconds of market time; without a name, return buttons for all of them.
+
+        `trouble` is one of "outage", "delay", "burst", "crossed book", "halt", "market halt", "missing sides",
+        "stub quotes", "late prints", "corrected prints", "cancelled prints", "times ahead", "times in seconds" and
+        "extreme sizes". `symbol` names one, None is for all; the first three and "market halt" are always for all.
+
+        While the market stands, the trouble holds, and goes on with it. Raises UsageError for a feed without an
+        embedded simulated market, for an unknown trouble or symbol, and for seconds that are not above 0; ClosedError
+        when the market has ended.
+        """
+        market = self._existing()
+        if trouble is None:
+            from aries_nb.widgets import TroubleButtons
+
+            return TroubleButtons(self)
+        if not isinstance(trouble, str):
+            raise UsageError(f"trouble={trouble!r} is no name", advice=f"Use one of: {', '.join(market.troubles())}.")
+        is_number = isinstance(seconds, Real) and not isinstance(seconds, bool) and isfinite(seconds)
+        if not is_number or seconds <= 0:
+            raise UsageError(f"seconds={seconds!r}", advice="Pass a number above 0, such as 5.")
+        name = "" if symbol is None else checked_symbol(symbol)
+        market.command("simulate", trouble=trouble, seconds=float(seconds), symbol=name)
+        return None
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What can be simulated: each name with what happens. Raises UsageError as a call does."""
+        return self._existing().troubles()
+
+    def __repr__(self) -> str:
+        return "<simulate: troubles of a simulated market>"
+
+    def _existing(self) -> EmbeddedMarket:
+        if self._market is None:
+            what = f"{self._name} is no simulated market of its own: nothing can be simulated"
+            raise UsageError(what, advice='Use anb.connect("sim") without url=, which starts one.')
+        return self._market
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ __all__ = [
     "BookLevels",
     "BookMarks",
     "CardData",
+    "DeskData",
     "EquityData",
     "FillMark",
     "FrameRows",
@@ -245,6 +246,32 @@ class PrintsData:
     rejected: Mapping[str, str] = field(default_factory=dict)
     is_stale: bool = False
     origin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeskData:
+    """What a trading desk shows, and what can be chosen.
+
+    `symbols` are those of its board, `window` and `interval` spans such as "15min", `depth` the levels of the ladder,
+    `side` what is below the chart. `windows`, `intervals`, `depths` and `sides` are the choices. `found` are the
+    symbols, each with its name, that a search for `searched` found. `note` says what was refused, "" for nothing, and
+    `is_changing` that a choice is being carried out.
+    """
+
+    symbol: str
+    symbols: tuple[str, ...]
+    window: str
+    interval: str
+    depth: int
+    side: str
+    windows: tuple[str, ...]
+    intervals: tuple[str, ...]
+    depths: tuple[int, ...]
+    sides: tuple[str, ...]
+    searched: str = ""
+    found: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    is_changing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

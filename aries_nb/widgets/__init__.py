@@ -10,6 +10,7 @@ from aries_nb.widgets.panels.blotter import Blotter, Strip
 from aries_nb.widgets.panels.board import Board
 from aries_nb.widgets.panels.card import Card
 from aries_nb.widgets.panels.dashboard import Dashboard
+from aries_nb.widgets.panels.desk import DeskBox, SheetSource
 from aries_nb.widgets.panels.ladder import Ladder
 from aries_nb.widgets.panels.playback_bar import PlaybackBar
 from aries_nb.widgets.panels.tape import Tape
@@ -20,6 +21,7 @@ from aries_nb.widgets.sources import (
     BoardSource,
     BookSource,
     CardSource,
+    DeskSource,
     EquitySource,
     PlaybackSource,
     PrintsSource,
@@ -41,6 +43,8 @@ __all__ = [
     "Chart",
     "Dashboard",
     "DepthChart",
+    "DeskBox",
+    "DeskSource",
     "EquityChart",
     "EquitySource",
     "Ladder",
@@ -55,6 +59,7 @@ __all__ = [
     "PrintsSource",
     "Progress",
     "RowsSource",
+    "SheetSource",
     "Strip",
     "TableSource",
     "Tape",

@@ -13,7 +13,7 @@ import functools
 import math
 from abc import abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -190,6 +190,9 @@ class Panel(ScriptView):
 
     def __init__(self, source: VersionedSource) -> None:
         super().__init__(source, panel_class(self.script)())
+        #: Called on the kernel's thread with the symbol that a user clicks on in a table; None: they are no buttons.
+        self.on_pick: Callable[[str], object] | None = None
+        self.picked = ""
         self._content: object = None
         self._time = _FrameTime(math.nan, None, 0.0)  # of the newest frame
 
@@ -197,8 +200,15 @@ class Panel(ScriptView):
     def _compose(self) -> PanelFrame:
         """Return the frame (description and numbers) that shows the source's present data; called with `lock` held."""
 
+    def _on_message(self, widget: object, content: object, buffers: object) -> None:
+        super()._on_message(widget, content, buffers)
+        if self.on_pick is not None and isinstance(content, dict) and isinstance(content.get("pick"), str):
+            self.on_pick(content["pick"])
+
     def _draw(self) -> int:
         new, time = self._compose(), _FrameTime.of(self._source)
+        if self.on_pick is not None:
+            new = replace(new, description={**new.description, "picks": True, "picked": self.picked})
         content = (new.head, new.body.tobytes())
         is_same = content == self._content and new.description == self._widget.description and new.rows is None
         if is_same and time.follows(self._time):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BookLevels,
         BookMarks,
         CardData,
+        DeskData,
         EquityData,
         FillMark,
         FrameRows,
@@ -37,6 +38,7 @@ __all__ = [
     "CardSource",
     "ChainSource",
     "ClockedSource",
+    "DeskSource",
     "EquitySource",
     "FillsOverlaySource",
     "GapSource",
@@ -259,6 +261,20 @@ class TableSource(VersionedSource, Protocol):
 
     def table(self) -> TableData:
         """Return all present rows of the table. Its columns stay the same; rows may be added, changed and removed."""
+
+
+class DeskSource(VersionedSource, Protocol):
+    """Interface of what a desk's bar shows, and of what it asks for."""
+
+    def desk(self) -> DeskData:
+        """Return what the desk shows, and what can be chosen."""
+
+    def choose(self, what: str, value: object, done: Callable[[], None]) -> None:
+        """Carry out what a page asks for, and return at once; `done` is called when `desk` follows it.
+
+        `what` is "symbol", "window", "interval", "depth", "side" or "search". Anything else, or a value that is none,
+        changes nothing but `desk().note`. Any thread.
+        """
 
 
 class EquitySource(VersionedSource, Protocol):

@@ -13,11 +13,13 @@ from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.pnl import LivePnl
 from aries_nb.live.account.positions import LivePositions
 from aries_nb.live.gaps import Gaps
+from aries_nb.live.local_simulator import Simulation
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.instruments import LiveInstruments
 from aries_nb.live.market.options import OptionChain, Options
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.rooms.serving import Serving
+from aries_nb.live.screen.desk import Desk
 from tests.net.patience import eventually
 
 LIVE = "close is_live is_open on_update until wait"
@@ -25,8 +27,9 @@ STREAMED = f"{LIVE} gaps ledger on_gap"
 TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
-        "account accounts at bars book capture card clock close gaps instruments ledger market_status news on_gap"
-        " options quotes record reference serve snapshot state stats streams tables trades unreadable url wait_open"
+        "account accounts at bars book capture card clock close desk gaps instruments ledger market_status news on_gap"
+        " options quotes record reference serve simulate snapshot state stats streams tables trades unreadable url"
+        " wait_open"
         " watchlists"
     ),
     anb.LiveFrame: (
@@ -51,6 +54,8 @@ NAMES = {
     OptionChain: f"{LIVE} at_the_money chain chart df refused spot",
     Gaps: "all df",
     Serving: "address close last_error rows state",
+    Desk: "close is_closed layout save show symbol views",
+    Simulation: "troubles",
     MarketReference: (
         "aggregates boards book chain chart_config details instrument instruments is_healthy market_status quotes"
         " search search_charts server_time tick_bars trades"

@@ -138,15 +138,14 @@ class LiveBook(StreamedObject):
         trades or quotes is open, and the user's own orders where `feed.account().orders` is. Raises UsageError for an
         invalid depth or step.
         """
+        levels = depth or self.depth
+        return self._view(("ladder", levels, step), lambda: self._new_ladder(levels, step))
+
+    def _new_ladder(self, depth: int, step: float | None) -> Ladder:
         from aries_nb.widgets import Ladder
 
-        levels = depth or self.depth
-
-        def make() -> Ladder:
-            self._states = self._states or TradingState(self._link, (self.symbol,))
-            return Ladder(self._source, depth=levels, step=step)
-
-        return self._view(("ladder", levels, step), make)
+        self._states = self._states or TradingState(self._link, (self.symbol,))
+        return Ladder(self._source, depth=depth, step=step)
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
         """Return a live chart of the cumulated size of the best `depth` levels of each side."""

@@ -159,20 +159,23 @@ class FrameViews(StreamedObject):
         return {each.symbol: "unknown symbol" if why.is_unknown_symbol else "refused" for each, why in refused}
 
     def _first_view(self) -> Board | Tape:
-        from aries_nb.widgets import Board, Tape
+        is_tape = self.kind == "trades" and any(column.name == "price" for column in self._tape.columns)
+        return self._view("tape", self._new_tape) if is_tape else self._view("board", self._new_board)
 
-        if self.kind == "trades" and any(column.name == "price" for column in self._tape.columns):
-            whose = self.symbols[0] if len(self.symbols) == 1 else f"of {len(self.symbols)} symbols"
-            return self._view("tape", lambda: Tape(self._source, title=f"Trades {whose}"))
+    def _new_tape(self) -> Tape:
+        from aries_nb.widgets import Tape
 
-        def make() -> Board:
-            if self.kind == "quotes" and self._day is None and not self._is_computed:
-                self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
-            if not self._is_computed:
-                self._states = self._states or TradingState(self._link, self.symbols)
-            return Board(self._source, title=self._title)
+        whose = self.symbols[0] if len(self.symbols) == 1 else f"of {len(self.symbols)} symbols"
+        return Tape(self._source, title=f"Trades {whose}")
 
-        return self._view("board", make)
+    def _new_board(self) -> Board:
+        from aries_nb.widgets import Board
+
+        if self.kind == "quotes" and self._day is None and not self._is_computed:
+            self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
+        if not self._is_computed:
+            self._states = self._states or TradingState(self._link, self.symbols)
+        return Board(self._source, title=self._title)
 
     def _known_symbol(self, symbol: str | None) -> str:
         if symbol is not None and symbol not in self.symbols:

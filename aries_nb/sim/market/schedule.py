@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from aries_nb.errors import UsageError
-
-if TYPE_CHECKING:
-    from aries_nb.sim.market.troubles import Trouble
 
 __all__ = ["Plan", "Planned", "PlannedAt", "Schedule", "read_plan"]
 
@@ -39,7 +36,7 @@ class Plan(NamedTuple):
 class Planned(NamedTuple):
     """A trouble that lasts `seconds` from `start` (Unix s) on; `number` counts them."""
 
-    trouble: Trouble
+    trouble: str
     start: float
     seconds: float
     symbol: str
@@ -63,7 +60,7 @@ class Schedule:
         #: Whether a trouble was ever planned.
         self.is_used = False
 
-    def add(self, trouble: Trouble, now: float, seconds: float, symbol: str = "", *, after: float = 0.0) -> None:
+    def add(self, trouble: str, now: float, seconds: float, symbol: str = "", *, after: float = 0.0) -> None:
         """Let a trouble last `seconds`, `after` s from `now` (Unix s) on, for one symbol, "" for all.
 
         Raises UsageError for a time that is not above 0 or longer than a day, and where 1,000 are planned.
@@ -76,7 +73,7 @@ class Schedule:
         self._planned.append(Planned(trouble, now + after, seconds, _code(symbol), next(self._numbers)))
         self.is_used = True
 
-    def of(self, trouble: Trouble, subject: str) -> PlannedAt:
+    def of(self, trouble: str, subject: str) -> PlannedAt:
         """Return a function that finds the trouble of one kind that holds for a subject at a time, the newest first."""
 
         def planned(now: float) -> Planned | None:

@@ -112,6 +112,7 @@ function makeBlotter(root, clock, store) {
     pinned = new Set(next.pinned.map((key) => JSON.stringify(key)));
     table.setEmpty(next.empty);
     table.setRows(next.rows);
+    table.setPicks(next);
     table.update();
   }
   return { paint, freeze: table.freeze };

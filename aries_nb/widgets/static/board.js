@@ -128,6 +128,7 @@ function makeBoard(root, clock, store) {
     flag(root, "anb-stale", isStale);
     const late = stale.size ? `${stale.size} of ${store.rows.size} stale` : "";
     put(badge, [description.market, isStale ? "stale" : late].filter(Boolean).join(" · "));
+    table.setPicks(next);
     table.update();
   }
 

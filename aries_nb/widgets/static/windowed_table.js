@@ -15,7 +15,7 @@ const COLLATOR = new Intl.Collator("en-US", { numeric: true });
 // numbers, bornAt }; `order` grows when rows came, went or moved.
 function keepRows(model, connection) {
   const rows = new Map();
-  const store = { rows, order: 0, number: null, save };
+  const store = { rows, order: 0, number: null, save, pick: (symbol) => send(model, { pick: symbol }) };
   const by = Math.random().toString(36).slice(2);
 
   function put(entry, bornAt) {
@@ -311,6 +311,10 @@ function makeWindowedTable(root, store, look) {
     const isSelected = String(selected.has(row.key));
     if (node.getAttribute("aria-selected") !== isSelected) node.setAttribute("aria-selected", isSelected);
     flag(node, "anb-pinned", isPinned(row));
+    const isPicked = picks.isOn && picks.picked !== "" && symbolOf(row) === picks.picked;
+    flag(node, "anb-picked", isPicked);
+    if (isPicked) node.setAttribute("aria-current", "true");
+    else node.removeAttribute("aria-current");
     look.paintRow?.(node, row);
     for (let at = 0; at < cells.length; at += 1) {
       look.paintCell(cells[at], at, row, isSame);
@@ -361,6 +365,15 @@ function makeWindowedTable(root, store, look) {
     copiedTimer = setTimeout(() => put(copy, "Copy"), 2000);
   }
 
+  let picks = { isOn: false, picked: "" };
+  const symbolOf = (row) => row?.texts[columns.findIndex((column) => column.kind === "symbol")] ?? "";
+  // Of a table whose symbols can be picked: that of the row, from its symbol or, by key, from any of its cells.
+  function pick(row, place) {
+    if (!picks.isOn || columns[place].kind !== "symbol" || isPinned(row)) return false;
+    store.pick(symbolOf(row));
+    return true;
+  }
+
   function open(row, place) {
     const text = row?.texts[place];
     if (!text) return;
@@ -380,6 +393,7 @@ function makeWindowedTable(root, store, look) {
     if (at < 0) return;
     select(at, place, event.shiftKey, event.ctrlKey || event.metaKey);
     const node = made.cells[place].node;
+    if (pick(order[at], place)) return;
     if (columns[place].isLeft && node.scrollWidth > node.clientWidth) open(order[at], place);
     else shut();
   }
@@ -416,7 +430,7 @@ function makeWindowedTable(root, store, look) {
       if (to === 0) scroll.scrollLeft = 0;
       else node?.scrollIntoView({ block: "nearest", inline: "nearest" });
       render();
-    } else if (event.key === "Enter") open(order[at], place);
+    } else if (event.key === "Enter") pick(order[at], place) || open(order[at], place);
     else if (event.key === "Escape") {
       selected.clear();
       active = null;
@@ -458,6 +472,10 @@ function makeWindowedTable(root, store, look) {
     freeze,
     name: (text) => table.getAttribute("aria-label") !== text && table.setAttribute("aria-label", text),
     setFilter: (isSet, text) => (others = isSet ? text : ""),
+    setPicks(description) {
+      picks = { isOn: description.picks === true, picked: description.picked ?? "" };
+      flag(root, "anb-picks", picks.isOn);
+    },
     setEmpty: (text) => (emptyText = text),
     setRows: (count) => scroll.style.setProperty("--anb-rows", count),
   };

@@ -1,0 +1,232 @@
+"""`feed.desk()`: what its views show, how it is changed, saved and opened again, on both brokers."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aries_nb as anb
+from tests.net.patience import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aries_nb.live import Feed
+    from aries_nb.live.screen.desk import Desk
+
+ARIES, ALOR = ("AAPL", "MSFT", "NVDA"), ("SBER", "GAZP", "LKOH")
+
+
+@pytest.fixture(scope="module", params=[("sim", ARIES), ("sim-alor", ALOR)], ids=["aries", "alor"])
+def market(request: pytest.FixtureRequest) -> Iterator[tuple[Feed, tuple[str, ...]]]:
+    name, symbols = request.param
+    with anb.connect(name, rate=400, seed=7) as feed:
+        yield feed, symbols
+
+
+@pytest.fixture
+def desk(market: tuple[Feed, tuple[str, ...]]) -> Iterator[Desk]:
+    feed, symbols = market
+    made = feed.desk(*symbols)
+    yield made
+    made.close()
+
+
+def titles(desk: Desk) -> dict[str, str]:
+    """What each view shows, as its static text."""
+    return {place: " ".join(view._static_html() for view in views) for place, views in desk.views.items()}
+
+
+def choose(desk: Desk, what: str, value: object) -> None:
+    """Ask for something as a page does, and wait until it is done."""
+    number = time.monotonic()
+    desk._box.bar._on_message(None, {"desk": [what, value, number]}, [])
+    eventually(lambda: desk._box.bar._handled >= number, seconds=15)
+
+
+def note_of(desk: Desk) -> str:
+    return desk._requests.desk().note
+
+
+def test_all_views_show_the_first_symbol_and_the_board_all(desk: Desk, market: Any) -> None:
+    _, symbols = market
+
+    shown = titles(desk)
+
+    assert list(shown) == ["chart", "ladder", "tape", "side"]
+    for place in ("chart", "ladder", "tape"):
+        assert symbols[0] in shown[place]
+        assert symbols[1] not in shown[place]
+    assert all(symbol in shown["side"] for symbol in symbols)
+
+
+def test_a_symbol_that_is_clicked_on_moves_all_views(desk: Desk, market: Any) -> None:
+    _, symbols = market
+    before = dict(desk.views)
+
+    before["side"][0]._on_message(None, {"pick": symbols[1]}, [])  # type: ignore[arg-type]
+    eventually(lambda: desk.symbol == symbols[1], seconds=10)
+
+    shown = titles(desk)
+    assert all(symbols[1] in shown[place] for place in ("chart", "ladder", "tape"))
+    # The board stays the one that it was; the others are closed.
+    assert desk.views["side"] == before["side"]
+    assert [view.is_closed for place in ("chart", "ladder", "tape") for view in before[place]] == [True] * 3
+    eventually(lambda: desk.views["side"][0].draw() or desk.views["side"][0].widget.description["picked"] == symbols[1])  # type: ignore[attr-defined]
+
+
+def test_bar_changes_window_interval_depth_and_side(desk: Desk) -> None:
+    for what, value in (("window", "5min"), ("interval", "1s"), ("depth", "5"), ("side", "account")):
+        choose(desk, what, value)
+
+    layout = desk.layout
+    assert (layout.window, layout.interval, layout.depth, layout.side) == ("5min", "1s", 5, "account")
+    assert note_of(desk) == ""
+    assert len(desk.views["side"]) == 2  # balances and positions
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "said"),
+    [
+        ("symbol", "<b>NOPE", "<B>NOPE"),
+        ("window", "soon", "no span of time"),
+        ("interval", "-1s", "holds no rows"),
+        ("depth", "0", "depth="),
+        ("depth", "١٠٠٠٠٠٠", "depth="),
+        ("side", "news", "Use one of: board, account"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_and_changes_nothing(desk: Desk, what: str, value: str, said: str) -> None:
+    before, views = desk.layout, dict(desk.views)
+
+    choose(desk, what, value)
+
+    assert said in note_of(desk)
+    assert (desk.layout, dict(desk.views)) == (before, views)
+    choose(desk, "symbol", before.symbols[1].lower())
+    assert (desk.symbol, note_of(desk)) == (before.symbols[1], "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"desk": "x"}, {"desk": ["symbol"]}, {"desk": ["close", "", 1]}, {"desk": ["symbol", 5, 1]},
+        {"desk": ["symbol", "x" * 101, 1]}, {"desk": ["symbol", "MSFT", float("nan")]}, {"pick": 5}, None, [],
+    ],
+)  # fmt: skip
+def test_malformed_message_of_a_page_is_ignored(desk: Desk, content: Any) -> None:
+    before = desk._requests.version
+
+    for view in (desk._box.bar, desk.views["side"][0]):
+        view._on_message(None, content, [])  # type: ignore[attr-defined]
+
+    assert desk._requests.version == before
+
+
+def test_search_finds_by_symbol_and_by_the_brokers_answer(desk: Desk, market: Any) -> None:
+    _, symbols = market
+
+    choose(desk, "search", symbols[2][:3].lower())
+
+    data = desk._requests.desk()
+    assert data.searched == symbols[2][:3].lower()
+    assert symbols[2] in [symbol for symbol, _ in data.found]
+    assert any(name for _, name in data.found)
+    assert data.note == ""
+
+
+def test_a_desk_is_saved_as_data_and_opened_as_it_was(desk: Desk, market: Any, tmp_path: Path) -> None:
+    feed, symbols = market
+    desk.show(symbols[1], window="5min", depth=5, interval="15s")
+
+    desk.save(tmp_path / "desk.json")
+    again = anb.desk(tmp_path / "desk.json", feed)
+
+    assert again.layout == desk.layout
+    assert list(tmp_path.iterdir()) == [tmp_path / "desk.json"]
+    again.close()
+
+
+SAVED: dict[str, Any] = {
+    "aries_nb": "desk", "version": 1, "symbol": "AAPL", "symbols": ["AAPL"], "window": "15min", "interval": "5s",
+    "depth": 10, "side": "board", "account": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"aries_nb": "else"}, "no saved desk"),
+        ({"version": 2}, "another version"),
+        ({"symbol": ["AAPL"]}, "symbol is missing or wrong"),
+        ({"symbols": "AAPL"}, "symbols is missing or wrong"),
+        ({"symbols": [5]}, "symbol"),
+        ({"depth": True}, "depth is missing or wrong"),
+        ({"depth": 10**9}, "depth="),
+        ({"window": "<script>"}, "no span of time"),
+        ({"side": "<img src=x>"}, "Use one of: board, account"),
+        ({"account": None}, "account is missing or wrong"),
+        ({"code": "import os"}, "unknown in a saved desk: code"),
+    ],
+)
+def test_a_saved_desk_is_checked(market: Any, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    feed, _ = market
+    path = tmp_path / "desk.json"
+    path.write_text(json.dumps({**SAVED, **change}))
+
+    with pytest.raises(anb.UsageError, match=said):
+        anb.desk(path, feed)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "5", "[" * 50_000, " " * 200_000])
+def test_a_file_that_is_no_desk_is_refused(market: Any, tmp_path: Path, text: str) -> None:
+    feed, _ = market
+    path = tmp_path / "desk.json"
+    path.write_text(text)
+
+    with pytest.raises(anb.UsageError, match="no saved desk"):
+        anb.desk(path, feed)
+    with pytest.raises(FileNotFoundError):
+        anb.desk(tmp_path / "none.json", feed)
+
+
+def test_a_cell_that_runs_again_has_the_same_desk(desk: Desk, market: Any) -> None:
+    feed, symbols = market
+
+    assert feed.desk(*symbols) is desk
+    desk.close()
+    again = feed.desk(*symbols)
+    assert again is not desk
+    assert "closed" in repr(desk)
+    with pytest.raises(anb.ClosedError, match="the desk is closed"):
+        desk.show(symbols[1])
+    again.close()
+
+
+def test_closing_leaves_frames_that_the_user_has(market: Any) -> None:
+    feed, symbols = market
+    mine = feed.trades(symbols[0], window="15min")
+    made = feed.desk(*symbols)
+    streams = len(feed.streams.df)
+
+    made.close()
+
+    assert mine.is_open
+    eventually(lambda: gc.collect() >= 0 and len(feed.streams.df) < streams)
+
+
+def test_a_desk_without_symbols_shows_what_is_there() -> None:
+    with anb.connect("sim-alor", rate=100) as feed:
+        found = feed.desk()
+        assert found.symbol in found.layout.symbols
+        found.close()
+        gc.collect()
+        trades = feed.trades("LKOH")
+        assert feed.desk(side="board").symbol == "LKOH"
+        assert trades.is_open
+    assert feed.desk is not None
