@@ -29,8 +29,7 @@ NAMES = {
     anb.Feed: (
         "account accounts at bars book capture card clock close desk gaps instruments ledger market_status news on_gap"
         " options quotes record reference serve simulate snapshot state stats streams tables trades unreadable url"
-        " wait_open"
-        " watchlists"
+        " wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} assign candles chart charts corrections df evicted ewm join_asof lag last latest misdated rebased"
