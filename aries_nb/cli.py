@@ -1,4 +1,4 @@
-"""The command line of the package: `aries-nb demo`, `sim`, `record`, `replay`, `doctor`."""
+"""The command line of the package: `aries-nb demo`, `sim`, `record`, `replay`, `serve`, `room`, `doctor`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.errors import FeedError, UsageError
 
 if TYPE_CHECKING:
+    from aries_nb.live import Feed
     from aries_nb.sim.serving import Server
 
 __all__ = ["main"]
@@ -120,6 +121,30 @@ def _parser() -> argparse.ArgumentParser:
     recordings.add_argument("path", metavar="FOLDER", help="a folder of recordings, or a recording")
     recordings.add_argument("--check", action="store_true", help="read all of them, and say where events are missing")
     recordings.set_defaults(run=_recordings)
+
+    does = "publish a broker's streams to a room, until Ctrl-C"
+    serve = commands.add_parser("serve", help=does, description=does[0].upper() + does[1:] + ". The broker's token "
+        "comes from the environment, as for anb.connect, the room's from $ARIES_NB_ROOM_TOKEN.")  # fmt: skip
+    serve.add_argument("broker", help="as in anb.connect: aries, alor, sim, …")
+    serve.add_argument("--to", required=True, metavar="ADDRESS", help="the room, such as tls://HOST:4222/room42")
+    serve.add_argument("--symbols", required=True, metavar="A,B", help="symbols whose quotes, trades, books to publish")
+    serve.add_argument(
+        "--kinds", default=",".join(RECORDED), metavar="K,L", help="what of them to publish (default: %(default)s)"
+    )
+    serve.add_argument("--window", default="15min", help="how long the server keeps rows (default: %(default)s)")
+    serve.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
+    serve.add_argument("--url", help="address of the server, such as that of `aries-nb sim` (default: the broker's)")
+    serve.set_defaults(run=_serve)
+
+    does = "run a NATS server for one room on this machine, for a trial"
+    says = (
+        'Prints one JSON line with the room\'s "url" and the tokens of a "publisher" and a "reader" as soon as it runs'
+    )
+    room = commands.add_parser("room", help=does, description=f"{does[0].upper()}{does[1:]}. {says}; ends with Ctrl-C.")
+    room.add_argument("name", nargs="?", default="room42", help="the room's name (default: %(default)s)")
+    room.add_argument("--port", type=int, default=4222, help="port to listen on, 0 for a free one (default: 4222)")
+    room.add_argument("--folder", type=Path, help="where to keep the rows (default: a folder that goes with it)")
+    room.set_defaults(run=_room)
 
     does = "check versions and known problems, with a fix for each"
     doctor = commands.add_parser("doctor", help=does, description=does[0].upper() + does[1:] + ".")
@@ -252,20 +277,12 @@ def _speed(text: str) -> float | None:
 def _record(chosen: argparse.Namespace) -> int:
     from aries_nb.live.connect import connect
 
-    symbols = [name for name in chosen.symbols.split(",") if name.strip()]
-    kinds = [kind for kind in chosen.kinds.split(",") if kind.strip()]
-    if unknown := sorted(set(kinds) - set(RECORDED)):
-        raise UsageError(f"--kinds has {', '.join(unknown)}", advice=f"There are: {', '.join(RECORDED)}.")
+    symbols, kinds = _streams(chosen)
     if not (symbols or chosen.account):
         raise UsageError("there is nothing to record", advice="Name --symbols or an --account.")
     with connect(chosen.broker, url=chosen.url, record=chosen.to) as feed, _terminated() as is_over:
         recording = feed.record(chosen.to, keep=chosen.keep, max_gb=chosen.max_gb)
-        held: list[object] = []
-        for kind in kinds if symbols else ():
-            if kind == "book":
-                held += [feed.book(symbol) for symbol in symbols]
-            else:
-                held.append(getattr(feed, kind)(*symbols))
+        held = _opened(feed, symbols, kinds)
         for name in chosen.account:
             account = feed.account(name)
             held += [account.positions, account.orders, account.balances, account.fills]
@@ -277,6 +294,59 @@ def _record(chosen: argparse.Namespace) -> int:
             _say(f"{recording}, {feed.stats().gaps} gaps")
         recording.close()
     print(recording)
+    return 0
+
+
+def _streams(chosen: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return the symbols and kinds that the arguments name. Raises UsageError for an unknown kind."""
+    symbols = [name for name in chosen.symbols.split(",") if name.strip()]
+    kinds = [kind for kind in chosen.kinds.split(",") if kind.strip()]
+    if unknown := sorted(set(kinds) - set(RECORDED)):
+        raise UsageError(f"--kinds has {', '.join(unknown)}", advice=f"There are: {', '.join(RECORDED)}.")
+    return symbols, kinds
+
+
+def _opened(feed: Feed, symbols: Sequence[str], kinds: Sequence[str]) -> list[object]:
+    """Return the frames and books of these symbols, which are open while they are held."""
+    held: list[object] = []
+    for kind in kinds if symbols else ():
+        if kind == "book":
+            held += [feed.book(symbol) for symbol in symbols]
+        else:
+            held.append(getattr(feed, kind)(*symbols))
+    return held
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    from aries_nb.live.connect import connect
+
+    symbols, kinds = _streams(chosen)
+    if not symbols:
+        raise UsageError("there is nothing to publish", advice="Name --symbols.")
+    with connect(chosen.broker, url=chosen.url) as feed, _terminated() as is_over:
+        held = _opened(feed, symbols, kinds)
+        serving = feed.serve(chosen.to, window=chosen.window)
+        print(json.dumps({"room": serving.address, "pid": os.getpid()}), flush=True)
+        left = chosen.seconds
+        while (left is None or left > 0) and not is_over.wait(STATUS_SECONDS if left is None else min(left, 1.0)):
+            left = None if left is None else left - STATUS_SECONDS
+            if serving.state == "failed":
+                raise FeedError(serving.last_error, where=serving.address)
+            _say(f"{serving}, {feed.stats().gaps} gaps")
+        print(serving)
+        del held
+    return 0
+
+
+def _room(chosen: argparse.Namespace) -> int:
+    from aries_nb.rooms.trial import TrialServer
+
+    with TrialServer(chosen.name, port=chosen.port, folder=chosen.folder) as server, _terminated() as is_over:
+        tokens = {"publisher": server.publisher.reveal(), "reader": server.reader.reveal()}
+        print(json.dumps({"url": str(server.address), **tokens, "pid": server.pid}), flush=True)
+        while not is_over.wait(STATUS_SECONDS):
+            if not server.is_running:
+                raise FeedError("nats-server has ended", where=str(server.address))
     return 0
 
 

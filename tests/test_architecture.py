@@ -32,7 +32,7 @@ ALLOWED = {
     "sim": set(),  # never brokers: client and simulator must not share a mistake
     "asynchronous": {"brokers", "live", "net", "store"},  # net for threads that are not those of a loop's executor
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
-    "cli": {"live", "recording", "sim", "doctor"},
+    "cli": {"live", "recording", "rooms", "sim", "doctor"},
     "root": {"live", "cli", "asynchronous", "recording", "widgets"},
     "__main__": {"cli"},
 }
@@ -59,7 +59,7 @@ TIMES = {
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.screen.card", "live.derived.worker", "live.staleness", "live.account.positions",
-        "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream",
+        "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream", "rooms.trial",
         "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {

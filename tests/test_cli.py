@@ -39,6 +39,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["record"], ["--symbols", "--to", "--account", "--keep", "--max-gb", "--url"]),
         (["replay"], ["--speed", "--start"]),
         (["recordings"], ["--check", "exit status"]),
+        (["serve"], ["--to", "--symbols", "--kinds", "--window", "ARIES_NB_ROOM_TOKEN"]),
+        (["room"], ["--port", "--folder", "publisher", "reader"]),
     ],
 )
 def test_each_command_explains_itself(

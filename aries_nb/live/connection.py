@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import cast
+from weakref import WeakSet
 
 from aries_nb.brokers import Endpoint, Query
 from aries_nb.errors import (
@@ -122,6 +123,7 @@ class Link:
         self._lags = LatencySamples(self.clock.now_ns)  # of all its frames and books
         self._given_up: dict[int, tuple[list[Route], int]] = {}  # by store, with the number of its gap
         self._numbers = count(1)  # of queries
+        self._own: WeakSet[RecordSink] = WeakSet()  # what symbols they have says what accounts hold
         self._books: dict[Subscription, tuple[OrderBook, int]] = {}
         self._book_requests: dict[Subscription, threading.RLock] = {}
         # Guards `_books`; reentrant: the garbage collector may release a book while this thread holds it.
@@ -158,20 +160,24 @@ class Link:
         *,
         options: tuple[tuple[str, str], ...] = (),
         takes_over: bool = False,
+        is_own: int | None = False,
         **window: int | None,
     ) -> RollingFrame:
         """Subscribe to these symbols, and return the rolling frame that their streams fill.
 
         `window` is `limit` (rows) or `window_ns` (nanoseconds) of the rolling frame, `options` are sent with the
-        subscriptions. With `takes_over` it begins with the rows that other frames have of equal subscriptions, as when
-        a user asks for a longer window. Waits up to 5 s for the server's reply. Raises UnknownSymbolError or
-        SubscriptionRefusedError where the server refuses a symbol; then none is subscribed to.
+        subscriptions. `is_own`: it is for a computation about accounts, and goes into no room. With `takes_over` it
+        begins with the rows that other frames have of equal subscriptions, as when a user asks for a longer window.
+        Waits up to 5 s for the server's reply. Raises UnknownSymbolError or SubscriptionRefusedError where the server
+        refuses a symbol; then none is subscribed to.
         """
         tape = RollingFrame(columns, symbols, clock=self.clock.now_ns, **window)
         tape.lags.whole = self._lags
         fields = tuple(column.name for column in columns)
         wanted = (Subscription(kind, symbol, fields, options) for symbol in symbols)
         streams = [Route(subscription, tape, code) for code, subscription in enumerate(wanted)]
+        if is_own:
+            self._own.add(tape)
         lenders = self._lenders(streams) if takes_over and not self._brings_past else []
         self._subscribe(streams, tape)
         if lenders and not self.is_on_a_loop:
@@ -332,8 +338,9 @@ class Link:
 
     @property
     def open_stores(self) -> list[tuple[Subscription, RecordSink]]:
-        """What is filled now, each with the subscription of its first symbol."""
-        return [(streams[0].subscription, streams[0].sink) for streams in list(self._streams.values()) if streams]
+        """What is filled for the user now, each with the subscription of its first symbol."""
+        first = [streams[0] for streams in list(self._streams.values()) if streams]
+        return [(each.subscription, each.sink) for each in first if each.sink not in self._own]
 
     def newest(self, kind: Kind, symbol: str) -> dict[str, Value]:
         """Return the newest row of a symbol in any open frame of this kind, by column; {} where there is none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,12 +23,12 @@ from aries_nb.net.urls import is_loopback, shown_url
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-__all__ = ["RoomAddress", "connected", "end", "is_room"]
+__all__ = ["RoomAddress", "closed", "connected", "end", "is_room"]
 
 PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 PLAIN = {"nats", "ws"}
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-CONNECT_SECONDS = 5
+CONNECT_SECONDS, CLOSE_SECONDS = 5, 2.0
 PING_SECONDS, MOST_PINGS = 5, 2  # without an answer the connection is lost
 PENDING_BYTES = 16 << 20  # not sent yet: beyond it, publishing waits
 EXAMPLE = "Write it as tls://HOST:4222/room42, or nats://127.0.0.1:4222/room42 on this machine."
@@ -153,18 +154,24 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
         )
         _check_encrypted(address, client)
     except FeedError:
-        await client.close()
+        await closed(client)
         raise
     except Error as error:
-        await client.close()
+        await closed(client)
         if "authorization" in str(error).lower():
             said = "the server of the room wants one" if token is None else "the server of the room does not accept it"
             raise TokenRefusedError(said) from None
         raise ConnectionLostError(explain(client.last_error or error)) from None
     except (OSError, TimeoutError) as error:
-        await client.close()
+        await closed(client)
         raise ConnectionLostError(explain(error)) from error
     return client
+
+
+async def closed(client: Client) -> None:
+    """Close a connection. After a failed handshake nats-py would wait for ever for its end."""
+    with suppress(Exception):
+        await asyncio.wait_for(client.close(), CLOSE_SECONDS)
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:

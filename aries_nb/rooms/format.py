@@ -43,6 +43,7 @@ __all__ = [
 FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 
+COMPRESSION = "lz4"
 MOST_ROWS = 2_000  # of a batch that is sent
 MOST_ROWS_READ = 65_536
 MOST_BATCH_BYTES = 8 << 20  # decompressed
@@ -223,7 +224,7 @@ class BatchWriter:
         self._schema = group.schema
         self._epoch, self._life = epoch, life
         self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
         self._writer = pa.ipc.new_stream(self._sink, self._schema, options=options)
         self._writer.write_batch(pa.RecordBatch.from_pylist([], self._schema))  # readers have the schema already
 

@@ -25,7 +25,7 @@ from aries_nb.net.background import Background
 from aries_nb.net.backoff import Backoff, BackoffRule
 from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, token_refused
 from aries_nb.net.redaction import Redactor
-from aries_nb.rooms.address import RoomAddress, connected, end
+from aries_nb.rooms.address import RoomAddress, closed, connected, end
 from aries_nb.rooms.format import (
     FORMAT,
     MOST_ROWS,
@@ -256,8 +256,7 @@ class RoomPublisher:
                 return
             finally:
                 if client is not None:
-                    with suppress(Exception):
-                        await client.close()
+                    await closed(client)
             self.state = "reconnecting"
             self.reconnects += 1
             lived = None if began is None else elapsed() - began

@@ -43,7 +43,7 @@ from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
-from aries_nb.rooms.address import RoomAddress, connected, end
+from aries_nb.rooms.address import RoomAddress, closed, connected, end
 from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
 from aries_nb.rooms.stream import ANSWER_SECONDS, RoomStream
 from aries_nb.store import Gap, StreamGaps
@@ -241,8 +241,7 @@ class RoomSession(SessionState):
                 return
             finally:
                 if client is not None:
-                    with suppress(Exception):
-                        await client.close()
+                    await closed(client)
             self.interrupted(f"the connection to the room broke: {reason}", "room")
             self._client = None
             for stream in self._streams:
@@ -309,6 +308,8 @@ class RoomSession(SessionState):
         }
         if self.log is not None:
             for line in catalog.gaps:
+                if line.stream.partition(" ")[0] != self.log.name:
+                    continue
                 key = catalog.epoch, line.number
                 gap = Gap(
                     line.stream, line.symbol, line.started, line.ended, line.reason, line.filled, line.missed,
