@@ -69,7 +69,6 @@ from aries_nb.store import Gap, GapLog
 __all__ = ["Feed"]
 
 MOST_LEVELS = 1_000  # of a side of a book
-MARK_ROWS: Mapping[str, int] = {"limit": 20_000, "is_own": True}  # of the quotes that accounts are valued by
 
 
 class Feed(FeedViews):
@@ -167,11 +166,7 @@ class Feed(FeedViews):
             self._http,
             broker.reference,
             self._callbacks,
-            FeedQuotes(
-                lambda symbols, fields: self._frame("quotes", symbols, fields, QUOTE_COLUMNS, {**MARK_ROWS}),
-                self._link,
-                self._registry,
-            ),
+            FeedQuotes(self._frame, self._link, self._registry),
             account_reference=broker.account_reference,
             recorded=None if self._playback is None else self._playback.accounts,
         )

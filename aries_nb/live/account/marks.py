@@ -45,6 +45,7 @@ PRICES = ("bid_price", "ask_price", "last_price")
 QUOTE_NAMES = tuple(column.name for column in QUOTE_COLUMNS)
 ACCRUED = "accrued_interest"  # of one bond, where the broker's quotes have it
 MOST_LEFT = 4
+MARK_ROWS = 20_000  # of quotes that accounts are valued by
 OLDEST_US = 60_000_000  # the oldest quote that values a fill: an older one may be from before a gap
 
 
@@ -368,17 +369,17 @@ def without(marks: Mapping[str, Mark], reasons: Mapping[str, str]) -> dict[str, 
 class FeedQuotes:
     """The quotes of a feed of which marks are made; implements `MarkQuotes`.
 
-    `subscribe` makes a frame of quotes with the fields given, None for the usual ones; `link` is the endpoint that it
-    uses, `registry` has the frames of all.
+    `frame` makes a frame, given kind, symbols, fields (None for the usual ones), usual columns and window; `link` is
+    the endpoint that it uses, `registry` has the frames of all.
     """
 
     def __init__(
         self,
-        subscribe: Callable[[Sequence[str], Sequence[str] | None], LiveFrame],
+        frame: Callable[..., LiveFrame],
         link: Link,
         registry: LiveRegistry,
     ) -> None:
-        self._subscribe = subscribe
+        self._frame = frame
         self._link = link
         self._registry = registry
         self.watch = registry.watch
@@ -386,7 +387,8 @@ class FeedQuotes:
     def subscribe(self, symbols: Sequence[str]) -> LiveFrame:
         """Subscribe to quotes of these symbols and return their frame. Raises where the server refuses one."""
         has_accrued = ACCRUED in self._link.columns("quotes")
-        return self._subscribe(symbols, (*QUOTE_NAMES, ACCRUED) if has_accrued else None)
+        fields = (*QUOTE_NAMES, ACCRUED) if has_accrued else None
+        return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, {"limit": MARK_ROWS, "is_own": True})
 
     def others(self) -> list[LiveFrame]:
         """Return the open frames of quotes that a user has from other endpoints, and that have all prices of a mark."""
