@@ -30,6 +30,7 @@ from aries_nb.live.arguments import (
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.alerts import FeedAlerts
 from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.endpoints import FeedEndpoints
 from aries_nb.live.gap_fill import GapFill
@@ -151,6 +152,8 @@ class Feed(FeedViews):
         self._link = self._endpoints.market
         self._callbacks = Callbacks()
         self._registrations = Registrations(self._callbacks, "the feed")
+        self.alerts = FeedAlerts()
+        """All alerts of this feed's frames: `df` has one row a firing, `open` are those that watch."""
         self._market_status = LiveMarketStatus(self._link, self._registrations)
         if self._playback is None and room is None:
             self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
@@ -398,10 +401,7 @@ class Feed(FeedViews):
 
     @property
     def market_status(self) -> LiveMarketStatus:
-        """The state of the market as the broker reports it, such as {"market": "open", "after_hours": False, …}.
-
-        A mapping that stays current, with `ts`, `df` and `on_update`. Empty before the first report.
-        """
+        """The broker's reports of the market's state as a live mapping, such as {"market": "open"}; `ts`, `df`."""
         return self._market_status
 
     @property
@@ -530,6 +530,7 @@ class Feed(FeedViews):
             steps.callback(self._accounts.close)
             steps.callback(self._views.close)
             steps.callback(self._registry.close)
+            steps.callback(self.alerts.close)
 
     def wait_open(self, timeout: float) -> None:
         """Block until the connection to the market endpoint is live, at most `timeout` seconds.
@@ -576,6 +577,7 @@ class Feed(FeedViews):
                 options=options,
                 own_fills=WeakMethod(self._accounts.own_fills),
                 derived_by=DerivedFrame,
+                alerts=self.alerts,
             ),
         )
 

@@ -12,6 +12,7 @@ from aries_nb.live.account.equity import EquityMoment, LiveEquity
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.pnl import LivePnl
 from aries_nb.live.account.positions import LivePositions
+from aries_nb.live.derived.alerts import FeedAlerts, LiveAlert
 from aries_nb.live.gaps import Gaps
 from aries_nb.live.local_simulator import Simulation
 from aries_nb.live.market.bars import LiveBars
@@ -32,11 +33,13 @@ NAMES = {
         " wait_open watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} assign candles chart charts corrections df evicted ewm join_asof lag last latest misdated rebased"
-        " received rolling silent tail time_weighted_mean wide"
+        f"{STREAMED} alert assign candles chart charts corrections df evicted ewm join_asof lag last latest misdated"
+        " rebased received rolling silent tail time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",
+    LiveAlert: f"{LIVE} df true_now",
+    FeedAlerts: "add close df ended open table version",
     anb.LiveTable: TABLE,
     LiveInstruments: TABLE,
     LivePositions: TABLE,
@@ -62,7 +65,7 @@ NAMES = {
 }
 # Plain values that an object has from the beginning; its class's docstring or its maker's says what they are.
 VALUES = {
-    anb.Feed: "name",
+    anb.Feed: "alerts name",
     anb.LiveFrame: "kind symbols",
     anb.LiveBook: "depth symbol",
     LiveBars: "interval symbol",

@@ -58,6 +58,7 @@ class DerivedFrame(LiveFrame):
         self.kind = plan.kind or first.kind
         self.symbols = tuple(machine.symbols)
         self._derived_by = type(self)
+        self._alerts = first._alerts
         window = plan.window or first._tape.window
         by_time = first._tape._are_events if plan.is_by_time is None else plan.is_by_time
         clock = first._link.clock.now_ns

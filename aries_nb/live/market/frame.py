@@ -15,11 +15,12 @@ from aries_nb.errors import ClosedError, GapError, UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.alerts import FeedAlerts, LiveAlert
 from aries_nb.live.derived.joining import JoinedBy, SameObject, joined, joined_to_fixed
 from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol, rebased
 from aries_nb.live.derived.series import LiveSeries
 from aries_nb.live.derived.windows import AgeWeights, Rolling
-from aries_nb.live.live_object import LiveRegistry
+from aries_nb.live.live_object import LiveObject, LiveRegistry
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
 from aries_nb.live.moments.parts import FrameSnapshot, Moment, latest_rows
 from aries_nb.live.staleness import Staleness
@@ -51,7 +52,7 @@ class LiveFrame(FrameViews):
     (pairs of name and text) are sent with the subscriptions. It begins with the rows that open frames of the feed have
     of the same symbols, fields and options; they count as `filled`, and as rows that have arrived. `own_fills`
     refers to the function with the user's fills in some symbols, None where there is none. `derived_by` makes the
-    frames that are computed from this one and others.
+    frames that are computed from this one and others; `alerts` keeps its alerts, None for a place of their own.
     """
 
     def __init__(
@@ -66,9 +67,11 @@ class LiveFrame(FrameViews):
         options: tuple[tuple[str, str], ...] = (),
         own_fills: OwnFills | None = None,
         derived_by: Callable[[Sequence[LiveFrame], Plan], LiveFrame],
+        alerts: FeedAlerts | None = None,
     ) -> None:
         self._own_fills = own_fills
         self._derived_by = derived_by
+        self._alerts = FeedAlerts() if alerts is None else alerts
         self.kind = kind
         self.symbols = tuple(symbols)
         self._tape = link.tape(kind, symbols, columns, options=options, takes_over=True, **window)
@@ -379,6 +382,24 @@ class LiveFrame(FrameViews):
         columns = (column,) if column else usual if usual == ("bid_price", "ask_price") else usual[:1]
         return self._derive(("rebased", to, columns), lambda: rebased(self._tape, columns, to, self._name))
 
+    def alert(self, condition: str) -> LiveAlert:
+        """Return a live alert, which fires for a symbol when `condition` becomes true: `quotes.alert("mid > 270")`.
+
+        A text of number columns, numbers, + - * /, comparisons, and, or, not; `mid` and `spread` stand for those of bid
+        and ask. It fires when it becomes true after it was false, and again after it was false for one second of market
+        time. What is true from the beginning, or unknown because a value is missing, does not fire. `feed.alerts.df`
+        has one row a firing, and `on_update` of the alert calls a function with them. A call with the same text returns
+        the same alert while that is open. Raises UsageError for any other text.
+        """
+        key = "alert", condition if isinstance(condition, str) else repr(condition)
+
+        def make() -> LiveAlert:
+            alert = LiveAlert(self, condition, self._alerts, depth=self._depth)
+            self._dependents.add(alert)
+            return alert
+
+        return self._derivations.same(key, make)
+
     # Inside.
 
     def _complete_until(self) -> int:
@@ -394,8 +415,8 @@ class LiveFrame(FrameViews):
         return [(gap.started // 1_000, gap.symbol) for gap in self._gap_selection.all() if not gap.filled]
 
     @cached_property
-    def _dependents(self) -> WeakSet[LiveFrame]:
-        """The open frames that are computed from this one."""
+    def _dependents(self) -> WeakSet[LiveObject]:
+        """The open frames, bars and alerts that are computed from this one."""
         return WeakSet()
 
     @cached_property
