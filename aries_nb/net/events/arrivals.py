@@ -76,7 +76,7 @@ class Arrivals(Checkpointed):
     def __init__(self, clock: ExchangeClock | None = None, *, is_replay: bool = False) -> None:
         self.clock = clock or ExchangeClock()
         self.is_replay = is_replay
-        self.timer = MarketTimer(self.clock, is_live=not is_replay)
+        self.timer = MarketTimer(self.clock, is_live=not is_replay, corrected=self._note_clock)
         self.answers = Answers(self, is_replay=is_replay)
         self.journals: tuple[Journal, ...] = ()
         self.mask = FrameMask()
@@ -144,6 +144,10 @@ class Arrivals(Checkpointed):
         for journal in self.journals:
             for event in events:
                 journal.add(*event)
+
+    def _note_clock(self) -> None:
+        with self.moment():
+            self.note_all(0, CLOCK, (), ())
 
     @contextmanager
     def event(self, connection: int, what: str, body: Any = None) -> Iterator[int]:  # noqa: ANN401 - JSON
@@ -217,7 +221,8 @@ class Arrivals(Checkpointed):
         """Go on from the state of an earlier moment. The network's thread only."""
         self.restart()
         super().resume({name: checkpoint[name] for name in self.STATE})
-        self.clock.base, self.timer.now = checkpoint["clock"], checkpoint["now"]
+        self.clock.base = checkpoint["clock"]
+        self.timer.resume(checkpoint["now"])
         self.answers.resume(checkpoint["answers"])
 
     def soon(self, work: Callable[[], object]) -> None:

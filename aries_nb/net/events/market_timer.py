@@ -41,9 +41,13 @@ class _Due:
 
 
 class HeldClock(Clock, Protocol):
-    """Interface of market time that stands at `held` (ns), where that is not None, while something takes effect."""
+    """Interface of market time that stands at `held` (ns), where that is not None, while something takes effect.
+
+    `base` is another value after a correction.
+    """
 
     held: int | None
+    base: int
 
     def wait_s(self, instant: int) -> float | None:
         """Return in how many seconds a moment (ns since the epoch) is reached; None while the clock stands."""
@@ -55,14 +59,21 @@ class MarketTimer:
     The rule: work due at T sees exactly the events whose `received` is T or less. `run(received)` is therefore called
     before anything of an event is done, and does all that was due before `received`; while no event comes, the loop
     calls it a moment after the instant. Work of one instant is done in the order in which it was registered, with the
-    clock held at the instant. With `is_live` False only `run` does anything: a replay calls it with the recorded times.
-    `now` is the time of the newest event or instant, which is the same in a replay, in ns since the epoch; 0 before the
-    first. The network's thread owns it; any thread may read `now` and cancel.
+    clock held at the instant. What a correction of market time has passed over is due once, at the time at which `run`
+    finds it; `corrected` is called for an event where the loop finds it first.
+
+    With `is_live` False only `run` does anything: a replay calls it with the recorded times. `now` is the time of the
+    newest event or instant, which is the same in a replay, in ns since the epoch; 0 before the first. The network's
+    thread owns it; any thread may read `now` and cancel.
     """
 
-    def __init__(self, clock: HeldClock, *, is_live: bool = True) -> None:
+    def __init__(
+        self, clock: HeldClock, *, is_live: bool = True, corrected: Callable[[], object] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._base = clock.base
         self._is_live = is_live
+        self._corrected = corrected
         self.now = 0
         self._next = _NEVER  # the first instant of `_waiting`
         self._waiting: list[tuple[int, int, _Due]] = []  # a heap
@@ -72,6 +83,9 @@ class MarketTimer:
 
     def run(self, now: int) -> None:
         """Do what is due before `now` (ns), the market time of the event that is worked on from here."""
+        if self._clock.base != self._base:
+            self._base = self._clock.base
+            self.skip(now)
         if self.is_due(now):
             self._run(now)
         self.now = now
@@ -107,6 +121,10 @@ class MarketTimer:
     def is_waiting(self) -> bool:
         """Whether anything is due at an instant to come."""
         return any(due.work is not None for _, _, due in self._waiting)
+
+    def resume(self, now: int) -> None:
+        """Go on at `now` (ns), with nothing due; the clock has been corrected as often as it had been then."""
+        self.now, self._base = now, self._clock.base
 
     def restart(self) -> None:
         """Have nothing due, because a replay begins anew."""
@@ -153,6 +171,8 @@ class MarketTimer:
 
     def _look(self) -> None:
         self._handle = None
+        if self._clock.base != self._base:
+            self._corrected()
         if self.is_due(now := self._clock.now_ns()):
             self._run(now)
         else:

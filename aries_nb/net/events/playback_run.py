@@ -163,6 +163,9 @@ class PlaybackRun:
         """Pass an event. Readers see its records after `publish`."""
         self.done += 1
         self.latest = max(self.latest, event.received)
+        if event.what == CLOCK:  # before what it passed over is done
+            with self._taking_effect(event):
+                self.arrivals.clock.base = decode(event.body, type=int)
         self.pass_time(event.received)
         with self._taking_effect(event):
             self._pass(event, routes_of)
@@ -201,8 +204,6 @@ class PlaybackRun:
                 self._begin(event, name, number)
                 again = event._replace(what="subscribe", body=encode(running))
                 self._by_connection[event.connection].play(again, routes_of)
-        elif event.what == CLOCK:
-            self.arrivals.clock.base = decode(event.body, type=int)
         elif event.what == USE:
             self.publish()
             self.arrivals.use(decode(event.body, type=Use))

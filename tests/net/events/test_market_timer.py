@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 
+from aries_nb.net.events.arrivals import CLOCK, Arrivals, EventRing
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
 
 START = 1_800_000_000_000_000_000
+TENTH = 100_000_000
+HOUR = 36_000 * TENTH
 
 
 class SetClock:
     def __init__(self) -> None:
-        self.held = None
+        self.held, self.base = None, 0
 
     def now_ns(self) -> int:
         return START if self.held is None else self.held
@@ -122,6 +125,49 @@ async def kept_live() -> list[int]:
     timer.at(max(instants), lambda _now: done.set())
     await asyncio.wait_for(done.wait(), 5)
     return late
+
+
+def each_tenth(timer: MarketTimer, seen: list[int]) -> None:
+    """Have work due every tenth of a second from now on."""
+
+    def again(now: int) -> None:
+        seen.append(now)
+        timer.at(now + TENTH, again)
+
+    timer.at(timer.now + TENTH, again)
+
+
+def test_what_a_correction_of_the_clock_passes_over_is_due_once():
+    clock = ExchangeClock()
+    timer, seen = MarketTimer(clock, is_live=False), []
+    timer.run(START)
+    each_tenth(timer, seen)
+
+    clock.base += 3 * HOUR
+    timer.run(START + 3 * HOUR + 1)
+    timer.run(START + 3 * HOUR + TENTH + 2)
+
+    assert seen == [START + 3 * HOUR + 1, START + 3 * HOUR + TENTH + 1]
+
+
+async def corrected_live() -> tuple[list[int], list[tuple[int, str]]]:
+    arrivals, ring, seen = Arrivals(), EventRing(), []
+    arrivals.journals = (ring,)
+    with arrivals.event(0, "first"):
+        each_tenth(arrivals.timer, seen)
+    arrivals.clock.base += 3 * HOUR
+    done = asyncio.Event()
+    arrivals.timer.at(arrivals.clock.now_ns() + 3 * TENTH, lambda _now: done.set())
+    await asyncio.wait_for(done.wait(), 10)
+    return seen, [(received, what) for _, received, _, what, _ in ring.events]
+
+
+def test_a_correction_that_no_event_follows_is_one_itself_so_that_a_replay_does_the_same():
+    seen, events = asyncio.run(corrected_live())
+
+    assert [what for _, what in events] == [CLOCK, "first", CLOCK]
+    assert seen[:2] == [events[-1][0], events[-1][0] + TENTH]
+    assert events[-1][0] - events[0][0] >= 3 * HOUR
 
 
 def test_what_is_due_where_nobody_was_there_is_done_once_at_its_end():
