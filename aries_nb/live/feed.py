@@ -48,7 +48,7 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
-from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of
+from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of, passing
 from aries_nb.live.rooms.serving import Rooms, Serving
 from aries_nb.live.screen.feed_views import FeedViews
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
@@ -58,7 +58,6 @@ from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Column, Kind, State
 from aries_nb.net.auth.tokens import TokenSource
 from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.events.answers import Requests
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import Playback, Recorded
 from aries_nb.net.http_client import HttpClient, NoHttp, http_base
@@ -107,12 +106,13 @@ class Feed(FeedViews):
         if recorded is not None:
             to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
             self._playback = Playback(recorded, endpoints_of(broker), to_log, where=url, parts=[gaps])
+            self._playback.again = passing(broker, url)
             arrivals = self._playback.arrivals
         if room is not None:
             room.report_to(gaps.stream("market"))
             arrivals = room.arrivals
         gaps.clock = arrivals.clock
-        self._recorder = Recorder(broker.name, arrivals, choices or {}, lambda problem: self._link.report(problem))
+        self._recorder = Recorder(broker, arrivals, choices or {}, lambda problem: self._link.report(problem))
         past: dict[str, list[list[Route]]] = {}
         if record is not None:
             past = self._recorder.resume(record, endpoints_of(broker), gaps)
@@ -160,9 +160,10 @@ class Feed(FeedViews):
         else:
             self._http = NoHttp(url)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
-        base, get, report = self._http.base, self._http.get, self._link.report
-        lookups = lambda get: MarketReference(Requests(base, get), broker.lookup, arrivals.clock)  # noqa: E731
-        self._link.fill_gaps_with(GapFill(lookups, get, arrivals, report).start)
+        gap_fill = GapFill.of(self._http, broker, arrivals, self._link.report)
+        self._link.fill_gaps_with(gap_fill.start)
+        if self._playback is not None:
+            self._playback.parts.append(gap_fill)
         self._registry = LiveRegistry(self._check)
         self._accounts = UserData(
             lambda: connect("accounts", self._endpoints.existing(broker.accounts, "accounts")),

@@ -12,11 +12,13 @@ from typing import NamedTuple, TypeAlias
 
 import pandas as pd
 
+from aries_nb.brokers import Broker
 from aries_nb.errors import FeedError
 from aries_nb.live.market.reference import MarketReference
-from aries_nb.model import MISSING, Kind, TradeGap, Values
-from aries_nb.net.events.answers import Get, Reply, UnwantedError
+from aries_nb.model import MISSING, Checkpoint, Checkpointed, Kind, TradeGap, Values
+from aries_nb.net.events.answers import Get, Reply, Requests, UnwantedError
 from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.http_client import HttpClient
 from aries_nb.net.intake import Route
 from aries_nb.store import RollingFrame, StreamGaps
 
@@ -70,7 +72,7 @@ class _Fill(NamedTuple):
         return self.gap, self.hole.subscription.kind, self.hole.subscription.symbol
 
 
-class GapFill:
+class GapFill(Checkpointed):
     """Requests missing trades over HTTP and inserts them into rolling frames, one trade gap after the other.
 
     A trade gap is the missing trades of one symbol. `lookups` returns lookups whose requests are made with the function
@@ -86,6 +88,12 @@ class GapFill:
         self._arrivals = arrivals
         self._asked: dict[_Span, list[_Fill]] = {}  # the trade gaps that wait for one answer
         self._open: dict[_Key, list[bool | None]] = {}  # whether each part was filled
+
+    @classmethod
+    def of(cls, http: HttpClient, broker: Broker, arrivals: Arrivals, report: Callable[[str], None]) -> GapFill:
+        """Return one that asks a broker for its trades."""
+        lookups = lambda get: MarketReference(Requests(http.base, get), broker.lookup, arrivals.clock)  # noqa: E731
+        return cls(lookups, http.get, arrivals, report)
 
     def start(self, hole: TradeGap, streams: Sequence[Route], gaps: StreamGaps) -> None:
         """Stop showing new rows in the rolling frames of `streams`, and request the missing trades; returns at once.
@@ -151,6 +159,16 @@ class GapFill:
             del self._open[job.key]
             if all(ends) and trades is not None:
                 job.gaps.log.filled(*job.key, count=len(trades))
+
+    def restart(self) -> None:
+        """Wait for no answers, because a replay begins anew."""
+        self._asked.clear()
+        self._open.clear()
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Wait for no answers: a replay has no checkpoint while any is waited for."""
+        super().resume(checkpoint)
+        self.restart()
 
     # The thread that requests.
 

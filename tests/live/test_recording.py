@@ -18,8 +18,11 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.model.journal import HOLE
 from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.net.backoff import BackoffRule
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from aries_nb.sim.alor.prints import MOST_PRINTS
+from tests.live.test_alor_reconnect import trade_a_lot
 from tests.live.test_replay import SYMBOLS, asked, sha256, to_the_end
 from tests.net.patience import eventually
 
@@ -258,3 +261,35 @@ def test_a_replay_asks_no_server(market: Callable[..., Feed], path: Path) -> Non
     market(record=path).close()
     with replayed(path) as past, pytest.raises(anb.UsageError, match="a replay asks no server"):
         past.reference.search("AAPL")
+
+
+def test_trades_that_came_over_http_are_in_replays_sealed_rows_and_after_a_restart(
+    market: Callable[..., Feed], path: Path
+) -> None:
+    with Simulator(AlorOptions(rate=300)) as sim:
+
+        def opened(**options: Any) -> Feed:
+            made = Feed(BROKERS["alor"], sim.url, fixed_token(TOKEN), at_close=lambda _: None, **options)
+            made.wait_open(10)
+            return made
+
+        with opened(record=path, rule=BackoffRule(0.4, 0.4, 0.4)) as feed:
+            trades = feed.trades("SBER").wait(rows=20, timeout=20)
+            sim.drop_connections()
+            eventually(lambda: feed.state == "reconnecting")
+            sim._call(lambda: trade_a_lot(sim, "SBER", MOST_PRINTS + 500))
+            eventually(lambda: trades.ledger.filled and trades.df["source"].iloc[-1] == "live", seconds=60)
+        ids = trades.df["trade_id"].tolist()
+        assert (trades.df["source"] == "history").sum() >= 500
+        with anb.replay(path) as past:
+            past.clock.pause()
+            early = past.trades("SBER")
+            past.clock.seek(past.clock.end)
+            late = past.trades("SBER", rows=90_000)
+            assert [each.df["trade_id"].tolist() for each in (early, late)] == [ids, ids]
+            past.clock.seek(past.clock.start)
+            past.clock.seek(past.clock.end)
+            assert early.df["trade_id"].tolist() == ids
+        assert sorted(anb.recordings(path).df("trades")["trade_id"]) == ids  # theirs is the order of arrival
+        with opened(record=path) as feed:
+            assert feed.trades("SBER").df["trade_id"].tolist()[: len(ids)] == ids

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import chain
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from msgspec.json import decode
 
 from aries_nb.brokers import Broker, Endpoint, broker_named
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.live.arguments import checked_span_ns
+from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Column, Subscription
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
-from aries_nb.net.events.playback_run import replayed
+from aries_nb.net.events.playback_run import Passing, replayed
+from aries_nb.net.http_client import NoHttp
 from aries_nb.net.intake import Route
 from aries_nb.net.redaction import FrameMask
 from aries_nb.recording import RecordingReader, RecordingStatistics, RecordingWriter
 from aries_nb.store import GapLog, RollingFrame
 
-__all__ = ["RecordedDay", "Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of"]
+__all__ = ["RecordedDay", "Recorder", "Recording", "broker_of", "checked_path", "endpoints_of", "frames_of", "passing"]
 
 GB = 10**9
 SUBSCRIBED = frozenset({"session", "subscribe", "again"})
@@ -128,14 +131,15 @@ class _Masked:
 class Recorder:
     """The recordings of one feed, by path. Any thread.
 
-    `broker` is the broker's name, `choices` say how it was chosen; `report` gets what ends a recording. The newest
+    `choices` say how it was chosen; `report` gets what ends a recording. The newest
     events are kept in memory, so that a recording that is made later begins with them.
     """
 
     def __init__(
-        self, broker: str, arrivals: Arrivals, choices: Mapping[str, str], report: Callable[[str], None]
+        self, broker: Broker, arrivals: Arrivals, choices: Mapping[str, str], report: Callable[[str], None]
     ) -> None:
-        self._broker, self._choices, self._report = broker, dict(choices), report
+        self._broker, self._choices, self._report = broker.name, dict(choices), report
+        self._own = broker
         self._arrivals = arrivals
         self._ring = EventRing()
         if not arrivals.is_replay:
@@ -189,9 +193,8 @@ class Recorder:
         frames = frames_of(events(whats=SUBSCRIBED), endpoints, self._arrivals.clock.now_ns)
         routes = [route for some in frames.values() for each in some for route in each]
         past = chain((event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [hole.event()])
-        to_log = lambda name, number: gaps.stream(name).of_connection(number)  # noqa: E731
-        passing = replayed(past, endpoints, to_log, routes, where=str(path))
-        self._arrivals.next = Background.shared().submit(passing).result()
+        passed = passing(self._own, str(path), gaps)(past, routes)
+        self._arrivals.next = Background.shared().submit(passed).result()
         return frames
 
     def capture(self, path: object, last: str, accounts: Iterable[str]) -> Path:
@@ -304,6 +307,21 @@ def broker_of(reader: RecordingReader, own: Broker | None = None) -> Broker:
     if own is None and known.choose is not None and isinstance(chosen, Mapping):
         known = known.choose(**{name: each for name, each in chosen.items() if name in known.choices})
     return known
+
+
+def passing(broker: Broker, where: str, gaps: GapLog | None = None) -> Passing:
+    """Return a function that passes recorded events, also HTTP answers with missing trades, to the stores of routes.
+
+    `gaps` is the log of gaps, None for one of no interest.
+    """
+
+    def passed(events: Iterable[Event], routes: Iterable[Route]) -> Coroutine[Any, Any, int]:
+        log = GapLog() if gaps is None else gaps
+        to_log = lambda name, number: log.stream(name).of_connection(number)  # noqa: E731
+        filling: Any = lambda arrivals: GapFill.of(NoHttp(where), broker, arrivals, lambda _: None).start  # noqa: E731
+        return replayed(events, endpoints_of(broker), to_log, routes, where=where, filling=filling)
+
+    return passed
 
 
 def endpoints_of(broker: Broker) -> dict[str, Endpoint]:

@@ -12,16 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from aries_nb.errors import RecordingError
-from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of
+from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of, passing
 from aries_nb.model.clock import WallClock
 from aries_nb.net.background import Background
-from aries_nb.net.events.playback_run import replayed
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
 from aries_nb.recording.catalog import StoredRecording
 from aries_nb.recording.folder import checked, read_json, write_json
 from aries_nb.recording.sealing import TABLES, seal
-from aries_nb.store import GapLog, RollingFrame
+from aries_nb.store import RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows
 
 __all__ = ["recordings"]
@@ -57,23 +56,16 @@ def seal_rows(path: Path) -> None:
     with suppress(RecordingError):
         if noted.is_file() and checked(noted, read_json(noted)).get("events") == events:
             return
-    endpoints = endpoints_of(broker_of(reader))
+    broker = broker_of(reader)
+    endpoints = endpoints_of(broker)
     every = [
         routes
         for some in frames_of(reader.events(whats=SUBSCRIBED), endpoints, WallClock().now_ns).values()
         for routes in some
     ]
     drains = [_Drain(routes) for routes in _widest(every)]
-    gaps = GapLog()
     routes = [route for drain in drains for route in drain.routes]
-    passing = replayed(
-        reader.events(),
-        endpoints,
-        lambda name, number: gaps.stream(name).of_connection(number),
-        routes,
-        where=str(path),
-    )
-    Background.shared().submit(passing).result()
+    Background.shared().submit(passing(broker, str(path))(reader.events(), routes)).result()
     for kind in dict.fromkeys(drain.kind for drain in drains):
         hours: dict[int, list[pa.Table]] = {}
         for drain in drains:

@@ -55,7 +55,7 @@ class Checkpoints:
     checkpoints. The more memory they take, the fewer.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
         self._states: list[ReplayState] = []
         self._every = EVERY_SECONDS

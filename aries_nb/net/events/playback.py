@@ -27,7 +27,7 @@ from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.checkpoints import Checkpoints, Part, ReplayState
-from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, PlaybackRun, PlaybackSession, replayed
+from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, Passing, PlaybackRun, PlaybackSession, replayed
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 
@@ -78,9 +78,10 @@ class Playback:
         gaps: Callable[[str, int], GapSink],
         *,
         where: str,
-        parts: Sequence[Part] = (),
+        parts: Iterable[Part] = (),
     ) -> None:
-        self._checkpoints = Checkpoints(parts)
+        self.parts = [*parts]
+        self._checkpoints = Checkpoints(self.parts)
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         asked_at: dict[Subscription, int] = {}
@@ -118,6 +119,10 @@ class Playback:
         self.arrivals = Arrivals(self.clock, is_replay=True)
         self.arrivals.late.add(self._late)
         self._is_late = False
+        self.again: Passing = lambda past, routes: replayed(
+            past, endpoints, lambda _name, _number: NoGaps(), routes, where=where
+        )
+        """Passes events to the stores of these routes alone, for what is asked for late."""
         self.settled = threading.Event()
         """Set while nothing is passed once more: else what is read may be of before its time. Any thread may wait."""
         self.settled.set()
@@ -415,8 +420,7 @@ class Playback:
 
     async def _catch_up(self, routes: Sequence[Route]) -> None:
         """Pass the events until now once more, to the stores of these routes alone."""
-        past = islice(self._events(), self._run.done)
-        await replayed(past, self._endpoints, lambda _name, _number: NoGaps(), routes, where=self._where)
+        await self.again(islice(self._events(), self._run.done), routes)
 
     async def _unsubscribe(self, routes: Sequence[Route]) -> None:
         for route in routes:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.json import decode, encode
 
 from aries_nb.brokers import BrokerProtocol, Endpoint
 from aries_nb.errors import UsageError
-from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Subscription
+from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.events.answers import ANSWER, Answer
@@ -25,9 +25,14 @@ from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 
-__all__ = ["BURST_SECONDS", "NoGaps", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
+__all__ = ["BURST_SECONDS", "NoGaps", "Passing", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
+
+Passing: TypeAlias = Callable[[Iterable[Event], Iterable[Route]], Coroutine[Any, Any, int]]
+"""A function that passes events to the stores of these routes, as `replayed` does."""
 
 MOST_RECORDS = 2**62
+NEVER = 2**63 - 1
+MARKET = "market"  # the endpoint whose missing trades are asked for
 BURST_SECONDS = 0.02  # of events between two turns of the loop
 _RECEIVED = {"frame", "more", "pong", "tick", "authenticate"}
 _NO_TOKEN = "recorded"  # noqa: S105 - what a protocol logs in with where nothing is sent
@@ -294,15 +299,26 @@ async def replayed(
     routes: Iterable[Route],
     *,
     where: str,
+    filling: Callable[[Arrivals], Callable[[TradeGap, Sequence[Route], GapSink], None]] | None = None,
 ) -> int:
     """Pass events to the stores of these routes as fast as possible; return the number of the next record.
 
-    The other arguments are those of `Playback`.
+    `filling` returns the function that is called with each gap in the numbered trades of the market's sessions. The
+    other arguments are those of `Playback`.
     """
     wanted: dict[Subscription, list[Route]] = {}
     for route in routes:
         wanted.setdefault(route.subscription, []).append(route)
     run = PlaybackRun(endpoints, Arrivals(ReplayClock(0), is_replay=True), gaps, where)
+    if filling is not None:
+        fill = filling(run.arrivals)
+
+        def begin(name: str, session: PlaybackSession) -> None:
+            if name == MARKET:
+                session.on_trade_gap = lambda gap, routes: fill(gap, routes, gaps(name, session.number))
+
+        run.on_session = begin
+        begin(MARKET, run.sessions[MARKET][0])
     until = elapsed() + BURST_SECONDS
     for event in events:
         run.play(event, lambda subscription: wanted.get(subscription, ()))
@@ -311,6 +327,7 @@ async def replayed(
             await asyncio.sleep(0)
             until = elapsed() + BURST_SECONDS
     run.publish()
+    run.pass_time(NEVER)  # what waits for an answer waits no more
     return run.arrivals.next
 
 
