@@ -94,9 +94,9 @@ def test_a_market_that_stands_is_broken_step_by_step(name: str, symbol: str, fee
 def test_troubles_at_set_times_are_the_same_for_all(name: str, symbol: str) -> None:
     found = []
     for _ in range(2):
-        with anb.connect(name, seed=7, rate=300, troubles=["halt at 12s for 3s", "crossed book at 17s for 2s"]) as feed:
+        with anb.connect(name, seed=7, rate=300, troubles=["halt at 32s for 3s", "crossed book at 37s for 2s"]) as feed:
             feed.clock.pause()
-            feed.clock.seek(feed.clock.start + 10 * SECOND)
+            feed.clock.seek(feed.clock.start + 30 * SECOND)
             book = feed.book(symbol)
             states = []
             for _ in range(11):

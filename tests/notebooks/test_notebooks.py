@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from textwrap import indent
 
 import nbformat
 import pytest
@@ -30,6 +31,10 @@ ROUGH_SECONDS = {"03": 20}
 #: The notebooks on the rough market, those of any broker on both.
 ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS}
 ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02"}}
+#: Notebooks with hidden answers, in which each exercise is answered, right and wrong.
+ANSWERED = {
+    f"{path.stem}_answered.ipynb": path for path in NOTEBOOKS if "<summary>The answer" in path.read_text("utf-8")
+}
 #: Those that `make test-long` runs: their cells are much like those of others on the rough market of the same broker.
 ONLY_LONG = {"01_first_light_rough.ipynb", "01_first_light_rough_alor.ipynb", "04_alor_rough.ipynb"}
 
@@ -54,6 +59,8 @@ def executed(tmp_path_factory, request):
 
     for name, (path, broker) in ON_ROUGH.items():
         make_rough(folder / (written_for(broker, path, folder) if broker else path.name), folder / name)
+    for name, path in ANSWERED.items():
+        answer(folder / path.name, folder / name)
     asked = [item.callspec.params for item in request.session.items if item.path == request.path]
     names = sorted({each["name"] if "name" in each else each["path"].name for each in asked})
 
@@ -76,6 +83,24 @@ def make_rough(path, copy):
     seconds = ROUGH_SECONDS.get(path.name[:2], 6)
     for cell in code_cells(notebook):
         cell.source = CONNECT.sub(rf"\1, rough={ROUGH!r}, rough_seconds={seconds}", cell.source)
+    nbformat.write(notebook, copy)
+
+
+def answer(path, copy):
+    """Write a copy of a notebook in which checks of the hidden answer, and of a wrong one, follow each exercise."""
+    notebook, cells = nbformat.read(path, as_version=4), []
+    answers = [re.search(r"<details>.*```python\n(.*?)```", cell.source, re.DOTALL) for cell in notebook.cells]
+    for cell, found in zip(notebook.cells, [*answers[1:], None], strict=True):
+        cells.append(cell)
+        if not found:
+            continue
+        names = re.findall(r"^(\w+) = None\b", cell.source, re.MULTILINE)
+        check = re.sub(r"^\w+ = None\b.*\n", "", cell.source, flags=re.MULTILINE)
+        wrong = "\n".join(f"{name} += 7" for name in names)
+        refused = f"try:\n{indent(check, '    ')}\nexcept AssertionError:\n    print('refused')"
+        cells.append(nbformat.v4.new_code_cell(f"{found[1]}{check}"))
+        cells.append(nbformat.v4.new_code_cell(f"{found[1]}{wrong}\n{refused}"))
+    notebook.cells = cells
     nbformat.write(notebook, copy)
 
 
@@ -132,6 +157,17 @@ def test_notebook_runs_on_the_rough_market(name, executed):
 
     assert any("rough=" in cell.source for cell in code_cells(notebook))
     assert troubles(notebook) == []
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_check_cells_pass_on_the_hidden_answer_and_fail_on_a_wrong_one(name, executed):
+    notebook = executed(name)
+
+    assert troubles(notebook) == []
+    said = [output.text for cell in code_cells(notebook) for output in cell.outputs if output.get("name") == "stdout"]
+    found = [line for text in said for line in text.splitlines() if line in ("no answer yet", "right", "refused")]
+    assert found == ["no answer yet", "right", "refused"] * (len(found) // 3)
+    assert len(found) >= 3
 
 
 @each_notebook

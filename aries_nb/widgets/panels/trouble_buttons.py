@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import ipywidgets
 
 from aries_nb.errors import FeedError
-from aries_nb.widgets.static_html import bundle
+from aries_nb.widgets.static_html import bundle, table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -86,8 +86,7 @@ class TroubleButtons:
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
     ) -> MimeBundle:
-        items = "".join(
-            f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>" for name, text in self._source.troubles.items()
-        )
-        picture = f"<p>Troubles that can be simulated:</p><ul>{items}</ul>"
+        rows = [[name, button.tooltip] for name, button in self.buttons.items()]
+        shown = table("Troubles to simulate", ["", "What happens"], rows, text_columns=(0, 1))
+        picture = f'<div class="anb-picture">{shown}</div>'
         return bundle(model_id=str(self._box.model_id), text_html=picture, include=include, exclude=exclude)
