@@ -32,13 +32,13 @@ NO_STATE = {
     "Answers": {"_events", "_guard", "_lanes", "_waiting", "is_replay"},
     Arrivals: {
         "_connections", "_users", "answers", "clock", "is_replay", "journals", "late", "mask", "recorded", "restarted",
-        "timer",
+        "timer", "_waiting",  # nothing waits after `publish`
     },
     GapLog: {"_lock", "_observers", "clock"},
     OrderBook: {"_clock", "_history", "_lock", "_observers", "_version", "buffer", "lags", "symbol"},
     Table: {
-        "_filled_at", "_frame", "_is_finished", "_limit", "_listeners", "_observers", "_places", "_status_at",
-        "_updated", "accounts", "buffer", "columns", "key",
+        "_clock", "_filled_at", "_frame", "_history", "_is_finished", "_limit", "_listeners", "_observers", "_places",
+        "_status_at", "_updated", "accounts", "buffer", "columns", "key",
     },
     RollingFrame: {
         "_are_events", "_backfill_number", "_backfills", "_first_capacity", "_is_backfilling", "_limit", "_observers",
