@@ -33,8 +33,8 @@ NAMES = {
         " wait_open watchlists"
     ),
     anb.LiveFrame: (
-        f"{STREAMED} alert assign candles chart charts corrections df evicted ewm join_asof lag last latest misdated"
-        " rebased received rolling silent tail time_weighted_mean wide"
+        f"{STREAMED} alert assign bars candles chart charts corrections df evicted ewm join_asof lag last latest"
+        " misdated rebased received rolling silent tail time_weighted_mean wide"
     ),
     anb.LiveBook: f"{STREAMED} depth_chart df integrity ladder lag updates venues",
     LiveBars: f"{LIVE} chart df",

@@ -16,11 +16,13 @@ from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.alerts import FeedAlerts, LiveAlert
+from aries_nb.live.derived.bars import DerivedBars, bar_rule
 from aries_nb.live.derived.joining import JoinedBy, SameObject, joined, joined_to_fixed
 from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol, rebased
 from aries_nb.live.derived.series import LiveSeries
 from aries_nb.live.derived.windows import AgeWeights, Rolling
 from aries_nb.live.live_object import LiveObject, LiveRegistry
+from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
 from aries_nb.live.moments.parts import FrameSnapshot, Moment, latest_rows
 from aries_nb.live.staleness import Staleness
@@ -381,6 +383,31 @@ class LiveFrame(FrameViews):
         usual = self._usual_columns()
         columns = (column,) if column else usual if usual == ("bid_price", "ask_price") else usual[:1]
         return self._derive(("rebased", to, columns), lambda: rebased(self._tape, columns, to, self._name))
+
+    def bars(
+        self,
+        every: str | None = None,
+        *,
+        ticks: int | None = None,
+        volume: float | None = None,
+        value: float | None = None,
+    ) -> LiveBars:
+        """Return live bars of these trades: `trades.bars("1min")`, `(ticks=500)`, `(volume=10_000)`, `(value=1e6)`.
+
+        `every` is a span of exchange time; or each bar ends with the trade that makes it have so many `ticks` (trades),
+        so much `volume`, or so much `value` (price times size). They are made of the trades in the window and of those
+        that follow; `feed.bars` are the broker's, with history. `df` says which bars are complete: none over a gap is.
+        A call with the same arguments returns the same bars while they are open. Raises UsageError for none or several
+        of the four, and for a frame without prices, or sizes where they are needed.
+        """
+        rule, interval = bar_rule(every, ticks, volume, value)
+
+        def make() -> DerivedBars:
+            bars = DerivedBars(self, rule, interval, depth=self._depth)
+            self._dependents.add(bars)
+            return bars
+
+        return self._derivations.same(("bars", rule), make)
 
     def alert(self, condition: str) -> LiveAlert:
         """Return a live alert, which fires for a symbol when `condition` becomes true: `quotes.alert("mid > 270")`.

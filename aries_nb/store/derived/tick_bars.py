@@ -28,6 +28,7 @@ __all__ = ["BarRule", "Interruption", "Prints", "TickBars", "prints_of"]
 
 MOST_BARS = 200_000
 FIRST_CAPACITY = 1_024
+MOST_SETTLED = 1_000  # bars that are looked at again and again, whether they are complete
 GRACE_US = 2_000_000  # after the end of a bar of time, in which its last trades arrive (assumed)
 MARGIN_US = 5_000_000  # the largest difference between the exchange's clock and ours, at a gap
 CHUNK = 512  # trades that are summed at once to find the one that fills a bar
@@ -39,7 +40,7 @@ _FIELDS: Mapping[str, Any] = {
     "volume": "float64", "trades": "float64", "value": "float64",
     "first": "int64", "last": "int64",  # exchange times of the trades of open and close
     "first_row": "int64", "last_row": "int64", "first_received": "int64", "last_received": "int64",
-    "is_full": "bool", "is_corrected": "bool", "is_unknown": "bool", "changed": "int64",
+    "is_full": "bool", "is_corrected": "bool", "is_unknown": "bool", "is_complete": "bool", "changed": "int64",
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ class Prints(NamedTuple):
 
 def prints_of(frame: RollingFrame, position: int) -> Prints:
     """Return the rows of a rolling frame of trades; those that correct others are known from `position` on."""
-    slab, start, end, _, void = frame._published  # noqa: SLF001 - of this room
+    slab, start, end, _, void = frame.published
     arrays, first = slab.arrays, slab.base + start
     corrects = {new: old for old, new in void.pairs}
     unplaced: list[int] = []
@@ -177,6 +178,17 @@ class TickBars:
         self._evict()
         return True
 
+    def settle(self, now: int, interruptions: Sequence[Interruption]) -> bool:
+        """Note which of the newest bars are complete at `now`, as in `frame`; return whether that has changed any."""
+        order = self._order()[-MOST_SETTLED:]
+        complete = self._complete({name: column[order] for name, column in self._bars.items()}, now, interruptions)
+        changed = order[complete != self._bars["is_complete"][order]]
+        self._bars["is_complete"][order] = complete
+        if len(changed):
+            self.version += 1
+            self._bars["changed"][changed] = self.version
+        return len(changed) > 0
+
     def _add(self, prints: Prints, first: int, end: int) -> None:
         """Count the rows numbered from `first` to before `end`, none of which corrects another."""
         if first >= end:
@@ -240,7 +252,7 @@ class TickBars:
             self._bars = {name: np.concatenate([column, np.zeros_like(column)]) for name, column in self._bars.items()}
         self._count += 1
         bars = self._bars
-        for name in ("is_full", "is_corrected", "is_unknown"):
+        for name in ("is_full", "is_corrected", "is_unknown", "is_complete"):
             bars[name][place] = False
         bars["code"][place], bars["start"][place] = code, start
         self._of[code].append(place)
@@ -418,9 +430,11 @@ class TickBars:
         open_, high, low, close, volume = (
             self._bars[name][places] for name in ("open", "high", "low", "close", "volume")
         )
-        return BarsData(
-            self._bars["start"][places] * 1_000, open_, high, low, close, volume if self._has_sizes else None
-        )
+        starts = self._bars["start"][places]
+        if self.rule.kind != "time":  # several may begin within a millisecond, or with a late trade
+            steps = np.arange(len(starts)) * 1_000
+            starts = np.maximum.accumulate(starts - steps) + steps
+        return BarsData(starts * 1_000, open_, high, low, close, volume if self._has_sizes else None)
 
     def _order(self) -> NDArray[np.intp]:
         bars = self._bars
