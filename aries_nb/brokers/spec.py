@@ -95,10 +95,14 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Check the path, and set `columns` to a copy of `COLUMNS` of the protocol's class if none are given.
 
-        Raises UsageError for a path that has no "/" or "?" in front and is not empty, and if there are no columns.
+        Raises UsageError for a path that has no "/" or "?" in front and is not empty, for a protocol that cannot be
+        called, such as an instance, and if there are no columns.
         """
         if not (isinstance(self.path, str) and self.path[:1] in {"", "/", "?"}):
             raise UsageError(f"the endpoint's path {self.path!r} has no slash in front", advice='Write it as "/v2".')
+        if not callable(self.make):
+            what = f"the endpoint {self.path!r} got {type(self.make).__name__} itself, not a way to make one"
+            raise UsageError(what, advice="Leave out the parentheses: pass its class. Each connection makes one.")
         if self.columns:
             return
         columns = getattr(self.make, "COLUMNS", None)

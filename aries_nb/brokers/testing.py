@@ -40,6 +40,7 @@ from aries_nb.model import (
 __all__ = ["AdapterContract"]
 
 RECEIVED = 1_800_000_000_000_000_000  # ns since the epoch, of every frame here
+YEAR_2000, YEAR_2100 = 946_684_800_000_000_000, 4_102_444_800_000_000_000  # ns; a time in ms would lie in 1970
 RUBBISH = (
     b"", b" ", b"\n", b"{", b"[", b"null", b"true", b"0", b"-1e999", b'""', b"[]", b"{}", b"[null]", b"[[]]", b"[{}]",
     b'{"":null}', b"\xff\xfe\x00", b"\x00" * 100, b"[" * 10_000, b"9" * 5_000, b'{"T":[{"T":{}}]}', b'[{"T":"q"}]',
@@ -124,7 +125,8 @@ class AdapterContract(ABC):
 
     def test_columns_are_of_known_kinds_and_types(self) -> None:
         """Test: the endpoint has at least one kind of stream, and all columns have known types and snake_case names."""
-        assert self._kinds(), "an endpoint has at least one kind of stream"
+        unknown = sorted(set(self.endpoint.columns) - set(get_args(Kind)))
+        assert not unknown, f"kinds of streams are {', '.join(get_args(Kind))}, not {', '.join(unknown)}"
         for kind in self._kinds():
             for name, type_ in self.endpoint.columns[kind].items():
                 assert type_ in get_args(ColumnType), f"{kind}: {name} is of the unknown type {type_!r}"
@@ -150,7 +152,9 @@ class AdapterContract(ABC):
             exchange.connect()
             for kind in self._kinds():
                 assert self._told(exchange, kind), f"{kind} flow on each connection"
-            assert any(self.symbol in _text(each) for each in exchange.sent), "each connection asks anew"
+            asked = [_text(each) for each in exchange.sent if self.symbol in _text(each)]
+            assert asked, "each connection asks anew"
+            assert len(asked) == len(set(asked)), "the same request is sent twice"
 
     def test_updates_become_records(self) -> None:
         """A record has the values of the subscription's columns, in its order; absent ones are missing values."""
@@ -166,7 +170,7 @@ class AdapterContract(ABC):
 
             assert [record[0] for record in exchange.records] == [subscription], f"one record of {kind}"
             ts, values = exchange.records[0][1:]
-            assert 0 < ts < 2**63, "exchange time in ns since the epoch"
+            assert YEAR_2000 <= ts < YEAR_2100, f"exchange time in ns since the epoch, not {ts}"
             if kind == "book":
                 levels = {str(price): (bid, ask) for price, bid, ask in zip(*[iter(values)] * 3, strict=True)}
                 assert {float(price): sizes for price, sizes in levels.items()} == {
@@ -200,8 +204,10 @@ class AdapterContract(ABC):
         exchange.protocol.unsubscribe(both[:1])
         exchange.pump()
         assert {record[0] for record in exchange.receive(self.update(kind, self.symbol)[0])} == {both[1]}
+        sent = len(exchange.sent)
         exchange.protocol.unsubscribe(both[1:])
         exchange.pump()
+        assert len(exchange.sent) > sent, "`give_up` has a message that ends the stream"
         assert not exchange.receive(self.update(kind, self.symbol)[0])
         assert exchange.of(Unrequested), "data without a subscription are counted"
 
@@ -212,7 +218,8 @@ class AdapterContract(ABC):
         exchange.pump()
 
         assert number > 0
-        assert max((pong.number for pong in exchange.of(Pong) if isinstance(pong, Pong)), default=0) >= number
+        reached = max((pong.number for pong in exchange.of(Pong) if isinstance(pong, Pong)), default=0)
+        assert reached >= number, "an answer to a request yields Acknowledged or Refused, where ACKNOWLEDGES is True"
 
     def test_rubbish_raises_nothing(self) -> None:
         """Test: whatever a server sends becomes records or notices, never an exception, and the session goes on."""
@@ -255,7 +262,9 @@ class AdapterContract(ABC):
     # Parts of them.
 
     def _kinds(self) -> list[Kind]:
-        return [kind for kind in get_args(Kind) if kind in self.endpoint.columns]
+        kinds = [kind for kind in get_args(Kind) if kind in self.endpoint.columns]
+        assert kinds, f"an endpoint has at least one kind of stream: {', '.join(get_args(Kind))}"
+        return kinds
 
     def _subscription(self, kind: Kind) -> Subscription:
         fields = () if kind == "book" else tuple(self.endpoint.columns[kind])

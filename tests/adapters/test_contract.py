@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import pytest
 
-from aries_nb.brokers import Endpoint
+from aries_nb.brokers import Acknowledged, Endpoint
 from aries_nb.brokers.testing import AdapterContract
+from aries_nb.errors import UsageError
 from tests.adapters import alpaca, packed
 
 if TYPE_CHECKING:
@@ -85,6 +86,43 @@ class _Dies(alpaca.AlpacaMarket):
     PING_SECONDS = 1e9
 
 
+class _Milliseconds(alpaca.AlpacaMarket):
+    """Gives times in ms, which lie in 1970 then."""
+
+    def read(self, message):
+        for event in super().read(message):
+            if getattr(event, "ts", None):
+                event = event._replace(ts=event.ts // 1_000_000)
+            yield event
+
+
+class _Stutters(alpaca.AlpacaMarket):
+    """Sends each request twice."""
+
+    def ask(self, streams):
+        return [*super().ask(streams)] * 2
+
+
+class _HoldsOn(alpaca.AlpacaMarket):
+    """Ends no stream at the server."""
+
+    def give_up(self, streams):
+        return []
+
+
+class _Waits(alpaca.AlpacaMarket):
+    """Takes no answer for that of a request."""
+
+    def read(self, message):
+        return [event for event in super().read(message) if not isinstance(event, Acknowledged)]
+
+
+class _Invents(alpaca.AlpacaMarket):
+    """Has a kind of stream that there is not."""
+
+    COLUMNS: ClassVar[Any] = {"bbo": {"bid_price": "number"}}
+
+
 class _Hoards(alpaca.AlpacaMarket):
     """Keeps the token."""
 
@@ -100,6 +138,12 @@ class _Hoards(alpaca.AlpacaMarket):
         (_Shouts, "test_rubbish_raises_nothing"),
         (_Swaps, "test_updates_become_records"),
         (_Dies, "test_a_server_that_falls_silent_is_found"),
+        (_Milliseconds, "test_updates_become_records"),
+        (_Stutters, "test_streams_are_asked_for_once_the_session_is_open"),
+        (_HoldsOn, "test_a_stream_is_asked_for_once_and_told_to_each_subscription"),
+        (_Waits, "test_each_request_has_a_barrier"),
+        (_Invents, "test_columns_are_of_known_kinds_and_types"),
+        (_Invents, "test_updates_become_records"),
         (_Hoards, "test_the_token_is_not_repeated"),
     ],
 )
@@ -107,8 +151,13 @@ def test_contract_fails_for_an_adapter_that_breaks_it(protocol: type, test: str)
     class Broken(TestAlpaca):
         endpoint = Endpoint("/", protocol)
 
-    with pytest.raises((AssertionError, ValueError)):
+    with pytest.raises((AssertionError, ValueError), match=r"\w+"):  # with a word on what is wrong
         getattr(Broken(), test)()
+
+
+def test_an_instance_in_the_place_of_the_class_is_refused() -> None:
+    with pytest.raises(UsageError, match="pass its class"):
+        Endpoint("/v2", alpaca.AlpacaMarket())
 
 
 class TestBookAlone(TestPacked):

@@ -41,6 +41,10 @@ class DerivedCounts(MessageCounts):
     gaps: int
     errors: int
 
+    def __repr__(self) -> str:
+        lacks = f"missed={self.missed}, gaps={self.gaps}, errors={self.errors}"
+        return f"{super().__repr__()[:-1]}, {lacks}, sources={list(self.sources)})"
+
 
 class DerivedFrame(LiveFrame):
     """A live frame whose rows are computed from those of others, on a thread of their own, up to 20 times a second.

@@ -228,7 +228,8 @@ class AlorSession:
         request = read_request(kind, guid, message)
         security = self._security(request)
         if security is not None and self._backend.feed.roughness.is_refused(f"{kind} {security.symbol}"):
-            raise RefusedError(403, f"Subscription of {kind} is not available for '{security.symbol}'")
+            text = f"Subscription of {kind} is not available for '{security.symbol}' (simulated: stream_refusals)"
+            raise RefusedError(403, text)
         if request.portfolio and request.portfolio not in bearer.portfolios:
             raise RefusedError(403, f"Portfolio '{request.portfolio[:100]}' is not available")
         if is_known:

@@ -73,7 +73,7 @@ class ChartsSession(AriesSession):
             self._refuse(f"unknown symbol: {symbol}", now, ident, code="UNKNOWN_SYMBOL")
             return
         if self._backend.roughness.is_refused(f"charts {symbol}"):
-            text = f"A subscription was refused: charts of {symbol} needs an entitlement"
+            text = f"A subscription was refused: charts of {symbol} needs an entitlement (simulated: stream_refusals)"
             self._refuse(text, now, ident, code="FORBIDDEN")
             return
         self._symbols[symbol] = {"type": MODES[0]}

@@ -109,7 +109,8 @@ class MarketSession(AriesSession):
                 continue
             selection, refused = self._backend.allowed(item.symbol, selection)
             if refused:
-                text = f"A subscription was refused: {' and '.join(refused)} of {item.symbol} needs an entitlement"
+                what = f"{' and '.join(refused)} of {item.symbol}"
+                text = f"A subscription was refused: {what} needs an entitlement (simulated: stream_refusals)"
                 self._refuse(text, now, ident, code="FORBIDDEN")
             if selection:
                 selected = self.selections.get(item.symbol, Selection())

@@ -112,7 +112,9 @@ def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
 
     assert bad.df["x"].tail(50).isna().all()
     assert "ZeroDivisionError: by hand" in repr(bad)
-    assert bad.ledger.errors > 0
+    ledger = bad.ledger
+    assert ledger.errors > 0
+    assert f"errors={ledger.errors}, sources=[{quotes._name!r}]" in repr(ledger)
     assert good.df["mid"].notna().all()
     fails.clear()
     eventually(lambda: bad.df["x"].iloc[-1] > 0)
