@@ -17,6 +17,7 @@ from aries_nb.model import QUOTE_COLUMNS, Column
 from aries_nb.sim import Simulator
 from aries_nb.store import RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows, arrow_table
+from tests.net.patience import eventually
 
 SECOND = 1_000_000_000
 NOW = 1_795_994_502 * SECOND
@@ -107,3 +108,21 @@ def test_a_query_of_a_running_recording_sees_what_was_synced(tmp_path: Path) -> 
         quotes.wait(rows=count + 50, timeout=20)
         feed.record(path).flush()
         assert len(anb.recordings(path).df("quotes")) >= count + 50 > first
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_sealed_rows_have_no_print_that_was_corrected_as_a_frame_has_none(
+    tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aries_nb.live.recordings.sealing.PIECE_ROWS", 50)
+    path = tmp_path / "day.anb"
+    symbols = ("AAPL", "MSFT") if broker == "aries" else ("SBER", "GAZP")
+    market = f"sim-{broker}" if broker != "aries" else "sim"
+    with anb.connect(
+        market, rate=2_000, rough="corrected_prints,cancelled_prints", rough_seconds=0.5, record=path
+    ) as feed:
+        trades = feed.trades(*symbols)
+        eventually(lambda: trades.ledger.corrected >= 3, seconds=60)
+    found = anb.recordings(path).df("trades")
+    assert len(found) == len(trades.df)
+    assert sorted(found["trade_id"]) == sorted(trades.df["trade_id"])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from aries_nb.net.background import Background
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
 from aries_nb.recording.catalog import StoredRecording
-from aries_nb.recording.folder import checked, read_json, write_json
+from aries_nb.recording.folder import checked, explained, read_json, write_json
 from aries_nb.recording.sealing import TABLES, seal
 from aries_nb.store import RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows
@@ -26,6 +27,7 @@ from aries_nb.store.derived.arrow import arrow_rows
 __all__ = ["recordings"]
 
 HOUR_US = 3_600_000_000
+PIECE_ROWS = 500_000  # of a frame in memory
 NOTED = "sealed.json"
 
 
@@ -63,28 +65,33 @@ def seal_rows(path: Path) -> None:
         for some in frames_of(reader.events(whats=SUBSCRIBED), endpoints, WallClock().now_ns).values()
         for routes in some
     ]
-    drains = [_Drain(routes) for routes in _widest(every)]
-    routes = [route for drain in drains for route in drain.routes]
-    Background.shared().submit(passing(broker, str(path))(reader.events(), routes)).result()
-    for kind in dict.fromkeys(drain.kind for drain in drains):
-        hours: dict[int, list[pa.Table]] = {}
-        for drain in drains:
-            for hour, tables in drain.hours.items() if drain.kind == kind else ():
-                hours.setdefault(hour, []).extend(tables)
-        for hour, tables in sorted(hours.items()):
-            rows = pa.concat_tables([table.unify_dictionaries() for table in tables], promote_options="default")
-            seal(path, kind, rows.unify_dictionaries(), hour * HOUR_US * 1_000)
+    with explained(path), TemporaryDirectory() as folder:
+        drains = [_Drain(routes, Path(folder) / str(number)) for number, routes in enumerate(_widest(every))]
+        routes = [route for drain in drains for route in drain.routes]
+        Background.shared().submit(passing(broker, str(path))(reader.events(), routes)).result()
+        for kind in dict.fromkeys(drain.kind for drain in drains):
+            some = [drain for drain in drains if drain.kind == kind]
+            for hour in sorted({hour for drain in some for hour in drain.hours}):
+                rows = _joined([drain.rows(hour) for drain in some if hour in drain.hours])
+                seal(path, kind, rows, hour * HOUR_US * 1_000)
     if drains:
         write_json(noted, {"events": events})
 
 
 class _Drain:
-    """Collects the rows of a frame as they are written, by hour of their receipt, before they leave its window."""
+    """Collects the rows of a frame as they are written, by hour of their receipt, before they leave its window.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    They wait in files in `folder`: only those of the newest pieces are in memory.
+    """
+
+    def __init__(self, routes: Sequence[Route], folder: Path) -> None:
         self.routes = routes
         self.kind = routes[0].subscription.kind
-        self.hours: dict[int, list[pa.Table]] = {}
+        self.hours: dict[int, list[Path]] = {}
+        self._folder, self._waiting, self._count = folder, dict[int, list[pa.Table]](), 0
+        self._void: set[int] = set()  # arrival numbers of prints that were corrected or cancelled
+        self._void_total = 0
+        folder.mkdir()
         frame = routes[0].sink
         assert isinstance(frame, RollingFrame), "as `frames_of` makes it"
         self._frame, self._next = frame, 0
@@ -94,7 +101,41 @@ class _Drain:
         rows, self._next = arrow_rows(self._frame, self._next)
         hours = rows["received"].cast(pa.int64()).to_numpy() // HOUR_US
         for hour in np.unique(hours).tolist():
-            self.hours.setdefault(hour, []).append(rows.filter(pa.array(hours == hour)))
+            self._waiting.setdefault(hour, []).append(rows.filter(pa.array(hours == hour)))
+            self.hours.setdefault(hour, [])
+        self._count += len(rows)
+        if self._count > PIECE_ROWS:
+            self._write()
+        slab, *_, void = self._frame.published
+        if void.total != self._void_total:
+            self._void_total = void.total
+            self._void.update(slab.seq[void.numbers - slab.base].tolist())
+
+    def _write(self) -> None:
+        for hour, tables in self._waiting.items():
+            rows = _joined(tables)
+            file = self._folder / f"{hour}-{len(self.hours[hour])}.arrow"
+            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+                writer.write_table(rows)
+            self.hours[hour].append(file)
+        self._waiting, self._count = {}, 0
+
+    def rows(self, hour: int) -> pa.Table:
+        """Return the rows of an hour, without prints that do not count; after the last one."""
+        self._write()
+        tables = []
+        for file in self.hours[hour]:
+            with pa.OSFile(str(file)) as source:
+                tables.append(pa.ipc.open_file(source).read_all())
+        rows = _joined(tables)
+        is_void = pa.compute.is_in(rows["seq"], pa.array(sorted(self._void), pa.int64()))
+        return rows.filter(pa.compute.invert(is_void)) if self._void else rows
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of tables, whose columns may have other dictionaries or be missing, as one piece."""
+    each = [table.unify_dictionaries() for table in tables]
+    return pa.concat_tables(each, promote_options="default").unify_dictionaries().combine_chunks()
 
 
 def _widest(every: Sequence[Sequence[Route]]) -> list[list[Route]]:
