@@ -49,6 +49,7 @@ from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of, passing
+from aries_nb.live.rooms.entering import RoomClock
 from aries_nb.live.rooms.serving import Rooms, Serving
 from aries_nb.live.screen.feed_views import FeedViews
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
@@ -118,7 +119,7 @@ class Feed(FeedViews):
             past = self._recorder.resume(record, endpoints_of(broker), gaps)
         self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)
-        self._clock = FeedClock(arrivals.clock)
+        self._clock = FeedClock(arrivals.clock) if room is None else RoomClock(room)
         if self._playback is not None:
             marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
             self._clock = PlaybackClock(self._playback, self._views, marks)

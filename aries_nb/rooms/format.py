@@ -134,8 +134,8 @@ class Beat(Struct, frozen=True):
     """Market time, in ns since the epoch."""
     pace: Annotated[float, Meta(ge=0.0, le=1e9)]
     """How many times faster than real time it goes on, 0.0 where it stands."""
-    rows: Annotated[dict[Id, tuple[Id, Number]], Meta(max_length=MOST_GROUPS)]
-    """Of each group of rows, the `life` of its next batch, and the number of that one's `first` row."""
+    rows: Annotated[dict[Id, tuple[Id, Number, bool]], Meta(max_length=MOST_GROUPS)]
+    """Of each group of rows the `life`, `first` and `is_anew` of its next batch."""
     seq: Number = 0
     """The number of a message in the server's stream of rows: `rows` counts the rows of all until then."""
     error: Annotated[str, Meta(max_length=1_000)] = ""

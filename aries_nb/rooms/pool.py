@@ -9,16 +9,17 @@ from contextlib import suppress
 from aries_nb.errors import ClosedError
 from aries_nb.model import Cause, Rejected, Resumed, Subscription, TradeGap
 from aries_nb.net.auth.tokens import TokenSource
-from aries_nb.net.background import Background
+from aries_nb.net.background import Background, on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
-from aries_nb.net.events.steered_clock import SteeredClock
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.session import RoomSession
+from aries_nb.rooms.session import RoomSession, RoomTime
 from aries_nb.store import StreamGaps
 
 __all__ = ["RoomPool"]
+
+FOLLOW_SECONDS = 5.0
 
 
 class _Gaps:
@@ -46,7 +47,9 @@ class RoomPool:
 
     def __init__(self, address: RoomAddress, token: TokenSource | None, *, rule: BackoffRule | None = None) -> None:
         self.url = str(address)
-        self.arrivals = Arrivals(SteeredClock())
+        self.time = RoomTime()
+        self.arrivals = Arrivals(self.time)
+        self.time.changed.add(self.arrivals.timer.look_again)
         self._gaps = _Gaps()
         self.session = RoomSession(address, token, self._gaps, self.arrivals, rule=rule)
         self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
@@ -54,6 +57,10 @@ class RoomPool:
     def report_to(self, gaps: StreamGaps) -> None:
         """Have the gaps of the room, and those of the publisher, in a feed's log."""
         self._gaps.to = self.session.log = gaps
+
+    def follow(self, *, is_following: bool) -> None:
+        """Have market time be the publisher's, or let it go on alone; see `RoomSession.follow`."""
+        on_network(lambda: self.session.follow(is_following=is_following)).result(FOLLOW_SECONDS)
 
     @property
     def sessions(self) -> tuple[RoomSession, ...]:

@@ -53,6 +53,7 @@ log = logging.getLogger("aries_nb")
 
 TICK_SECONDS = 0.04
 BEAT_SECONDS = 0.5
+MOVED_NS = 50_000_000
 LOOK_SECONDS = 1.2  # for another publisher
 ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
@@ -181,6 +182,7 @@ class RoomPublisher:
         self._catalog: Catalog | None = None
         self._beat = 0
         self._gaps: tuple[Gap, ...] = ()
+        self._told = 0, 0.0  # market time and pace of the last sign of life
         self._seq = 0  # of the newest message of the stream of rows, when it was last asked for
         self._first: Future[None] = Future()
         self._is_closed = False
@@ -298,8 +300,9 @@ class RoomPublisher:
                     if not tap.is_placed:
                         await self._find_place(stream, tap)
                     await self._send(client, tap)
-                if elapsed() - beat_at >= BEAT_SECONDS:
+                if elapsed() - beat_at >= BEAT_SECONDS or self._has_moved(offer, elapsed() - beat_at):
                     beat_at = elapsed()
+                    self._told = offer.now, offer.pace
                     await self._give_sign(client, stream, offer)
                     if not self._first.done():
                         self._first.set_result(None)
@@ -310,6 +313,11 @@ class RoomPublisher:
                 await asyncio.sleep(TICK_SECONDS)
         except (Error, OSError, TimeoutError) as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
+
+    def _has_moved(self, offer: Offer, seconds: float) -> bool:
+        """Whether market time is not where it would be, so many seconds after the last sign of life."""
+        now, pace = self._told
+        return pace != offer.pace or abs(offer.now - now - seconds * pace * 1e9) > MOVED_NS
 
     async def _make_streams(self, stream: JetStreamContext) -> None:
         from nats.js.api import RetentionPolicy, StorageType, StreamConfig
@@ -398,7 +406,11 @@ class RoomPublisher:
             self._catalog = Catalog(FORMAT, self.epoch, number, self._feed, groups, tuple(map(_line, gaps)))
             await stream.publish(self.address.catalog, encode(self._catalog), timeout=ANSWER_SECONDS)
         self._beat += 1
-        rows = {tap.id: (tap.life, tap.next) for tap in self._taps.values() if isinstance(tap.store, RollingFrame)}
+        rows = {
+            tap.id: (tap.life, tap.next, tap.is_anew)
+            for tap in self._taps.values()
+            if isinstance(tap.store, RollingFrame)
+        }
         beat = Beat(
             self.epoch,
             self._beat,

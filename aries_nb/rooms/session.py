@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-__all__ = ["NoProtocol", "RoomSession"]
+__all__ = ["NoProtocol", "RoomSession", "RoomTime"]
 
 log = logging.getLogger("aries_nb")
 
@@ -61,7 +61,19 @@ TICK_SECONDS = 0.25
 SILENT_SECONDS = 3.0  # without a sign of life: the publisher is gone
 LATE_SECONDS = 3.0  # for which rows may be under way that the publisher has sent
 CLOSE_SECONDS = 3.0
+STEP_BACK_NS = 250_000_000
 GONE = "the publisher of the room gives no sign of life"
+
+
+class RoomTime(SteeredClock):
+    """Market time as the publisher of a room tells it: also back, where its replay goes back."""
+
+    def follow(self, course: Course) -> None:
+        """Take the publisher's time; a small step back, of a message that took long, is none while it goes on."""
+        if course.now < self.running_ns() - STEP_BACK_NS * max(course.pace, 1.0) * bool(course.pace):
+            self.jump(course)
+        else:
+            self.steer(course)
 
 
 class NoProtocol:
@@ -200,6 +212,16 @@ class RoomSession(SessionState):
                 task.cancel()
         return refused
 
+    def follow(self, *, is_following: bool) -> None:
+        """Have market time be the publisher's, and rows begin anew where its replay does; or go on alone from here."""
+        self.is_following = is_following
+        if not is_following and isinstance(self._clock, RoomTime):
+            pace = (self._beat.pace if self._beat is not None else 0.0) or 1.0
+            self._clock.follow(Course(self._clock.running_ns(), steady_ns(), pace))
+        for stream in self._streams if is_following else ():
+            if stream.is_held:
+                stream.begin_anew()
+
     async def unsubscribe(self, routes: Sequence[Route]) -> None:
         """Fill the stores of these routes no more."""
         gone = {(route.subscription, id(route.sink)) for route in routes}
@@ -324,10 +346,14 @@ class RoomSession(SessionState):
         except RoomDataError as error:
             self._unreadable(error, data)
             return
-        if self.is_following and isinstance(self._clock, SteeredClock):
-            self._clock.steer(Course(beat.now, steady_ns(), beat.pace))
+        if self.is_following and isinstance(self._clock, RoomTime):
+            self._clock.follow(Course(beat.now, steady_ns(), beat.pace))
         before, self._beat, self._beat_at = self._beat, beat, elapsed()
         for stream in self._streams:
+            life, first, is_anew = beat.rows.get(stream.group.id, ("", 0, False))
+            if is_anew and stream.life not in {"", life} and stream.is_caught_up:
+                self._begin_anew(stream)
+                stream.life, stream.next = life, first
             if beat.seq < stream.seq:  # the server lost what it had, and counts anew
                 stream.seq = 0
             elif stream.is_caught_up and not stream.is_asking and self._is_complete(stream, beat):
@@ -372,11 +398,15 @@ class RoomSession(SessionState):
 
     def _take_rows(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
         head = batch.head
+        if stream.is_held:
+            return
         if head.life != stream.life:
             if head.is_anew:
-                stream.routes[0].sink.restart()
+                self._begin_anew(stream)
             elif stream.life:
                 self._miss(stream, "the publisher began anew", batch.received[0])
+            if stream.is_held:
+                return
             stream.life, stream.next = head.life, None
         if stream.next is None:
             stream.next = head.first
@@ -400,6 +430,13 @@ class RoomSession(SessionState):
                 stream.resumed.update(block.codes)
         self._arrivals.next = max(self._arrivals.next, self._highest + 1)
         self.intake.take_numbered(stream.routes[0].sink, blocks, octets=octets, received=received)
+
+    def _begin_anew(self, stream: RoomStream) -> None:
+        """Have no rows, because the publisher's replay begins anew; or take none of it, where this does not follow."""
+        if self.is_following:
+            stream.routes[0].sink.restart()
+        else:
+            stream.is_held = True
 
     def _take_book(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
         levels = batch.levels()
@@ -477,7 +514,7 @@ class RoomSession(SessionState):
     def _is_complete(self, stream: RoomStream, beat: Beat) -> bool:
         if not stream.is_caught_up or stream.is_book or stream.next is None:
             return stream.is_caught_up
-        life, sent = beat.rows.get(stream.group.id, ("", 0))
+        life, sent, _ = beat.rows.get(stream.group.id, ("", 0, False))
         if life != stream.life:  # of another frame of the publisher: its first rows may have been missed
             stream.has_hole = True
             return not sent
@@ -485,7 +522,7 @@ class RoomSession(SessionState):
 
     def _sent(self, stream: RoomStream, beat: Beat) -> int:
         """Return the number of rows that the publisher has sent of a group, as those that came are numbered."""
-        life, sent = beat.rows.get(stream.group.id, ("", 0))
+        life, sent, _ = beat.rows.get(stream.group.id, ("", 0, False))
         return sent if life == stream.life else 0
 
     def _complete(self) -> None:

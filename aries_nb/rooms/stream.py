@@ -59,6 +59,8 @@ class RoomStream:
         """Set once it has been caught up."""
         self.has_hole = False
         """Whether rows are missing since the break."""
+        self.is_held = False
+        """Whether a replay began anew, which this reader did not follow: nothing is taken."""
         self.received = 0
         """When the publisher received the newest row, in ns since the epoch."""
         self.late_since: float | None = None
@@ -90,6 +92,13 @@ class RoomStream:
     def interrupted(self) -> None:
         """Note that the connection broke."""
         self.is_caught_up, self._subscription, self._client = False, None, None
+
+    def begin_anew(self) -> None:
+        """Have the rows that the server keeps, from the oldest on."""
+        self.is_held, self.is_caught_up = False, False
+        self.next, self.life, self.seq = None, "", 0
+        self.routes[0].sink.restart()
+        self.ask()
 
     async def open(self, client: Client) -> None:
         """Take what comes live on a new connection, and ask for what the server keeps."""

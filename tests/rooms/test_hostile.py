@@ -30,7 +30,7 @@ class Forger:
     def __init__(self, address: RoomAddress) -> None:
         self.address = address
         self.catalog = Catalog(1, EPOCH, 1, "aries", (GROUP,))
-        self.rows = {GROUP.id: (EPOCH, 8)}
+        self.rows = {GROUP.id: (EPOCH, 8, False)}
         self.now = 1_700_000_000 * 10**9
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -98,7 +98,7 @@ def test_numbers_that_cannot_be_end_in_a_gap_and_not_in_a_loop(server, forger, e
     room = enter(server.room())
     quotes = room.quotes("AAPL", fields=["bid_price"])
 
-    forger.rows = {GROUP.id: (EPOCH, 2**61)}
+    forger.rows = {GROUP.id: (EPOCH, 2**61, False)}
     forger.send_rows(written(first=2**61))
     forger.send_rows(written(first=3))
     forger.send_rows(BatchWriter(GROUP, OTHER, OTHER).encode(table(), 0, is_anew=True))

@@ -1,22 +1,27 @@
-"""Entering a room: its description as a broker, so that a feed takes it like any other."""
+"""Entering a room: its description as a broker, so that a feed takes it like any other, and its clock."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from aries_nb.brokers import UNKNOWN_HOURS, Broker, Endpoint
 from aries_nb.brokers.registry import BROKERS
+from aries_nb.errors import UsageError
+from aries_nb.live.moments.clock import FeedClock
 from aries_nb.model import ColumnType, Kind
+from aries_nb.model.settings import settings
 from aries_nb.net.auth.tokens import TokenSource, environment_token, token_from
 from aries_nb.rooms.address import RoomAddress
 from aries_nb.rooms.pool import RoomPool
 from aries_nb.rooms.session import NoProtocol
 
-__all__ = ["entered", "room_token"]
+__all__ = ["RoomClock", "entered", "room_token"]
 
 # Not that of a broker's token, which the server of a room must never get.
 VARIABLE = "ARIES_NB_ROOM_TOKEN"
+ADVICE = "The one who serves it moves it. `room.clock.follow(False)` goes on alone from here."
 
 
 class RoomColumns(Mapping[Kind, Mapping[str, ColumnType]]):
@@ -77,3 +82,39 @@ def room_token(given: object) -> TokenSource | None:
     if given is None and not os.environ.get(VARIABLE, "").strip():
         return None
     return environment_token(VARIABLE) if given is None else token_from(given)
+
+
+class RoomClock(FeedClock):
+    """The market time of the publisher of a room. Any thread, and any cell.
+
+    Where the publisher replays or simulates, all readers follow: a pause, another speed, a seek. Where it goes back,
+    the frames begin anew, as the publisher's do.
+    """
+
+    def __init__(self, room: RoomPool) -> None:
+        super().__init__(room.time)
+        self._room = room
+
+    @property
+    def is_following(self) -> bool:
+        """Whether this is the publisher's time."""
+        return self._room.session.is_following
+
+    def follow(self, is_following: bool = True) -> None:  # noqa: FBT001, FBT002 - room.clock.follow(False)
+        """Follow the publisher's time; False: go on alone from this moment, at the pace it had, or that of real time.
+
+        Alone, the frames keep their rows where the publisher's replay goes back, and take no more of it. Following
+        again, they have the rows of the room.
+        """
+        self._room.follow(is_following=bool(is_following))
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UsageError(f"a room cannot be {what} by a reader", advice=ADVICE)
+
+    def __repr__(self) -> str:
+        how = "the publisher's" if self.is_following else "alone"
+        return f"<clock of a room: {self.now:%Y-%m-%d %H:%M:%S} UTC, {how}>"
+
+    def _repr_html_(self) -> str:
+        how = "that of the publisher" if self.is_following else "alone"
+        return f"<p>Market time <b>{settings.clock(self.now_ns())}</b>, {how}<br><small>{ADVICE}</small></p>"

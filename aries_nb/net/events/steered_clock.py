@@ -62,6 +62,11 @@ class SteeredClock(ExchangeClock):
         self._course = course, self.running_ns()
         self.changed.notify()
 
+    def jump(self, course: Course) -> None:
+        """Take a course that may go back, as that of a replay that begins anew."""
+        self._course = course, course.now
+        self.changed.notify()
+
     def stop(self) -> int:
         """Stand still, until the market tells that it does; return the time, in ns since the epoch."""
         now = self.running_ns()
