@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -54,8 +56,11 @@ class Sealed:
     rows: int
 
 
-def seal(path: Path, kind: str, rows: pa.Table, hour: int) -> Path:
+def seal(path: Path, kind: str, rows: pa.Table, hour: int, *, lost: Sequence[tuple[int, int]] = ()) -> Path:
     """Write the rows of one kind that were received in one hour; what was sealed of that hour before is replaced.
+
+    `lost` are the spans of market time, in ns since the epoch with both ends, whose rows cannot be made again: what was
+    sealed of them before stays.
 
     `rows` has the columns that `.df` has, and `seq`; they are sorted by `symbol`, where there is one, and `seq`. `hour`
     is a market time in that hour, in ns since the epoch. The same rows again change nothing. Returns the file. Any
@@ -72,6 +77,10 @@ def seal(path: Path, kind: str, rows: pa.Table, hour: int) -> Path:
         _make(folder)
         with Lock(folder, is_patient=True):
             before = sealed(path, kind)
+            if lost:
+                rows = _with_lost(
+                    rows, [_read(folder / one.file, one.rows) for one in before if one.hour == hour], lost
+                )
             part = folder / f"{os.getpid()}.parquet.part"
             part.unlink(missing_ok=True)
             _write(part, _sorted(rows))
@@ -156,6 +165,18 @@ def _make(folder: Path) -> None:
             each.chmod(0o700)
         if each.is_symlink():
             raise RecordingError("a folder of the recording is a link", where=str(each))
+
+
+def _with_lost(rows: pa.Table, before: Sequence[pa.Table], lost: Sequence[tuple[int, int]]) -> pa.Table:
+    """Return the rows, and those sealed `before` that were received in a span of `lost` and are not among them."""
+    for old in before:
+        times = old["received"].cast(pa.int64()).to_numpy()
+        is_lost = np.zeros(len(times), dtype=bool)
+        for start, end in lost:
+            is_lost |= (times >= start // 1_000) & (times <= end // 1_000)
+        is_lost &= ~np.isin(old["seq"].to_numpy(), rows["seq"].to_numpy())
+        rows = pa.concat_tables([rows, old.filter(pa.array(is_lost))], promote_options="default").unify_dictionaries()
+    return rows
 
 
 def _sorted(rows: pa.Table) -> pa.Table:

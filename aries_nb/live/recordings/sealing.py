@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +15,14 @@ import pyarrow as pa
 from aries_nb.errors import RecordingError
 from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of, passing
 from aries_nb.model.clock import WallClock
+from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
 from aries_nb.recording.catalog import StoredRecording
 from aries_nb.recording.folder import checked, explained, read_json, write_json
 from aries_nb.recording.sealing import TABLES, seal
-from aries_nb.store import RollingFrame
+from aries_nb.store import GapLog, RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows
 
 __all__ = ["recordings"]
@@ -29,6 +30,7 @@ __all__ = ["recordings"]
 HOUR_US = 3_600_000_000
 PIECE_ROWS = 500_000  # of a frame in memory
 NOTED = "sealed.json"
+FOREVER = 2**63 - 1
 
 
 def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | StoredRecording:
@@ -50,7 +52,8 @@ def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataF
 def seal_rows(path: Path) -> None:
     """Write the quotes and trades of a recording as Parquet, those of an hour together, unless that has been done.
 
-    Of a symbol that was recorded with several choices of fields, the rows with the most fields count.
+    Of a symbol that was recorded with several choices of fields, the rows with the most fields count. Rows that were
+    sealed before and cannot be made again, as their events are missing now, stay.
     """
     reader = RecordingReader(path)
     events = reader.summary.events
@@ -68,14 +71,31 @@ def seal_rows(path: Path) -> None:
     with explained(path), TemporaryDirectory() as folder:
         drains = [_Drain(routes, Path(folder) / str(number)) for number, routes in enumerate(_widest(every))]
         routes = [route for drain in drains for route in drain.routes]
-        Background.shared().submit(passing(broker, str(path))(reader.events(), routes)).result()
+        missing, gaps = list[Hole](), GapLog()
+        past = _noting_holes(reader.events(), missing)
+        Background.shared().submit(passing(broker, str(path), gaps)(past, routes)).result()
+        lost = _lost(missing, gaps)
         for kind in dict.fromkeys(drain.kind for drain in drains):
             some = [drain for drain in drains if drain.kind == kind]
             for hour in sorted({hour for drain in some for hour in drain.hours}):
                 rows = _joined([drain.rows(hour) for drain in some if hour in drain.hours])
-                seal(path, kind, rows, hour * HOUR_US * 1_000)
+                seal(path, kind, rows, hour * HOUR_US * 1_000, lost=lost)
     if drains:
         write_json(noted, {"events": events})
+
+
+def _noting_holes(events: Iterable[Event], found: list[Hole]) -> Iterator[Event]:
+    for event in events:
+        if event.what == HOLE:
+            found.append(Hole.of(event))
+        yield event
+
+
+def _lost(missing: Iterable[Hole], gaps: GapLog) -> list[tuple[int, int]]:
+    """Return the spans of time, in ns, of which events are missing, or are there but make no rows any more."""
+    holes = [(hole.received, hole.next_received) for hole in missing]
+    torn = [(gap.started, gap.ended) for gap in gaps.all() if gap.cause == "recording"]
+    return [(start, FOREVER if end is None else end) for start, end in (*holes, *torn)]
 
 
 class _Drain:
