@@ -48,6 +48,7 @@ from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
 from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
+from aries_nb.live.moments.timeline import Timeline
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of, passing
 from aries_nb.live.rooms.entering import RoomClock
 from aries_nb.live.rooms.serving import Rooms, Serving
@@ -120,8 +121,8 @@ class Feed(FeedViews):
         self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)
         self._clock = FeedClock(arrivals.clock) if room is None else RoomClock(room)
+        marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
         if self._playback is not None:
-            marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
             self._clock = PlaybackClock(self._playback, self._views, marks)
         if market is not None:
             market.clock.changed.add(merged_on_network(arrivals.timer.look_again))
@@ -178,6 +179,7 @@ class Feed(FeedViews):
         self._account_endpoint = broker.accounts
         self._tables = tables_at(broker.accounts)
         self._snapshots = SnapshotMaker(self.name, arrivals, gaps, self._links, self._open_objects)
+        self._timeline = Timeline(arrivals, self._views, marks, self._snapshots.held_from)
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
@@ -457,6 +459,14 @@ class Feed(FeedViews):
         """
         self._check()
         return self._snapshots.at(instant)
+
+    def timeline(self) -> Timeline:
+        """Return the transport bar of the feed's views: it moves them to a past moment, and back to what is new.
+
+        As far as that is in memory; what is received goes on. `feed.at(timeline.now)` has the same as data.
+        """
+        self._check()
+        return self._timeline
 
     def record(self, path: str | Path, *, keep: str | None = None, max_gb: float | None = None) -> Recording:
         """Record all that this feed receives into the folder `path`, and return the recording that runs.

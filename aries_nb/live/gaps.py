@@ -59,6 +59,11 @@ class GapSelection:
         """The time from which on it has gaps, in ns since the epoch; 0 for all."""
         return self._made
 
+    @property
+    def log(self) -> GapLog:
+        """The log of which this is a selection."""
+        return self._log
+
     def over(self, log: GapLog) -> GapSelection:
         """Return the same selection of another log, as of one that never changes."""
         new = copy(self)

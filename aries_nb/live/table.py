@@ -14,7 +14,7 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.moments.parts import Moment
 from aries_nb.live.moments.tables import TableSnapshot
-from aries_nb.model import Column, GapSpan, Kind, TableData
+from aries_nb.model import Column, GapSpan, Kind, ShownMoment, Standing, TableData
 from aries_nb.store import ChangeLog, Table, TableListener
 from aries_nb.store.log import by_name
 
@@ -118,6 +118,10 @@ class LiveTable(StreamedObject):
         return source
 
     @property
+    def _shown(self) -> ShownMoment:
+        return self._link.arrivals.shown
+
+    @property
     def _is_refused(self) -> bool:
         return not self._count() and self._link.is_refused(self._streamed)
 
@@ -192,11 +196,25 @@ class TableSource:
         self.options = options
         self._gaps = gaps
         self._check = check
+        self._number = 0  # of the moment that is shown
+        self._past: TableSnapshot | None = None
 
     @property
     def version(self) -> int:
         """A number that grows with every change of a row, and changes with the state of the feed."""
-        return 2 * self.store.version + (not self._live.is_live)
+        past = self._moved()
+        version = 2 * self.store.version + (not self._live.is_live)
+        return (self._number << 56) + (version if past is None else 0)
+
+    @property
+    def standing(self) -> Standing | None:
+        """What a view says that stands at a past moment; None for one that shows what is new."""
+        past = self._moved()
+        return None if past is None else Standing(past.moment.now, 0, "change", past.is_held)
+
+    def resume(self) -> None:
+        """Have all views of the feed show what is new again."""
+        self._live._shown.move(None)  # noqa: SLF001 - of this module
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each change, on the network's thread; it must return at once.
@@ -206,8 +224,12 @@ class TableSource:
         return self.store.watch(callback)
 
     def table(self) -> TableData:
-        """Return the current rows for a view; of orders, news and P&L the newest first."""
-        kind, rows = self._live.kind, self.store.rows()
+        """Return the rows for a view, of now or of the moment at which the feed's views stand.
+
+        Of orders, news and P&L the newest first.
+        """
+        past, kind = self._moved(), self._live.kind
+        rows = self.store.rows() if past is None else past.table.rows() if past.is_held else ()
         if kind in NEWEST_FIRST:
             rows = rows[::-1]
         return TableData(
@@ -215,7 +237,7 @@ class TableSource:
             columns=self.store.columns,
             rows=tuple(row.values for row in rows),
             key=self.store.key,
-            is_stale=self._live.is_stale,
+            is_stale=self._live.is_stale if past is None else past.is_held and past.is_stale,
         )
 
     @property
@@ -230,3 +252,11 @@ class TableSource:
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()
+
+    def _moved(self) -> TableSnapshot | None:
+        """Return the table at the moment that the feed's views show, None for now."""
+        number, at = self._live._shown.state  # noqa: SLF001 - of this module
+        if number != self._number:
+            past = None if at is None else self._live._captured(Moment(at, at, self._gaps.log.frozen(at)))  # noqa: SLF001
+            self._number, self._past = number, past
+        return self._past

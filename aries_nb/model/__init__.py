@@ -87,6 +87,8 @@ from aries_nb.model.view_data import (
     PlaybackMove,
     PrintsData,
     RestingOrder,
+    ShownMoment,
+    Standing,
     TableData,
 )
 
@@ -158,7 +160,9 @@ __all__ = [
     "SessionLost",
     "SessionOpened",
     "SessionRefused",
+    "ShownMoment",
     "Side",
+    "Standing",
     "State",
     "StatusReport",
     "StatusValue",

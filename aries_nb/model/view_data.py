@@ -34,6 +34,8 @@ __all__ = [
     "PlaybackMark",
     "PlaybackMove",
     "RestingOrder",
+    "ShownMoment",
+    "Standing",
     "TableData",
 ]
 
@@ -303,6 +305,45 @@ class FillMark(NamedTuple):
     price: float
 
 
+class ShownMoment:
+    """At which moment the views of a feed stand: `at` in ns since the epoch, None for now. Any thread.
+
+    `number` grows with every move. Views follow when they are drawn.
+    """
+
+    def __init__(self) -> None:
+        self.state: tuple[int, int | None] = (0, None)
+        """Number and moment, replaced as a whole."""
+
+    @property
+    def number(self) -> int:
+        """How often it was moved."""
+        return self.state[0]
+
+    @property
+    def at(self) -> int | None:
+        """The moment in ns since the epoch; None for now."""
+        return self.state[1]
+
+    def move(self, at: int | None) -> None:
+        """Have the views show this moment, None for now."""
+        number, before = self.state
+        if at != before:
+            self.state = number + 1, at
+
+
+class Standing(NamedTuple):
+    """What a view says that stands at the past moment `at`, in ns since the epoch.
+
+    It is behind by so many rows or updates, as `unit` says. `is_held`: its data of then are in memory.
+    """
+
+    at: int
+    behind: int
+    unit: str
+    is_held: bool
+
+
 class PlaybackMark(NamedTuple):
     """What is marked on the time axis of a replay, from `started` to `ended` in ns since the epoch.
 
@@ -320,6 +361,7 @@ class PlaybackData:
     """Where a replay is: the market time `now`, the times `first` and `last` of its recording, in ns since the epoch.
 
     `speed` is how many times faster than recorded it plays or would play, infinite for as fast as possible.
+    `is_live`: of the timeline of a feed, whether its views show what is new; None of a replay.
     `is_moving`: it is on its way to `now`, which was asked for. `problem` says why the last request failed, "" if it
     did not.
     """
@@ -333,14 +375,16 @@ class PlaybackData:
     is_moving: bool
     marks: tuple[PlaybackMark, ...] = ()
     problem: str = ""
+    is_live: bool | None = None
 
 
 class PlaybackMove(NamedTuple):
     """A request of the user to a replay, of which `value` says how far or how fast.
 
-    "pause" and "play" need no value; "speed": how many times faster than recorded, infinite for as fast as possible;
-    "seek": to which time, in ns since the epoch; "step": by how many ns; "events": by how many received messages.
+    "pause", "play" and "live" (back to what is new) need no value; "speed": how many times faster than recorded,
+    infinite for as fast as possible; "seek": to which time, in ns since the epoch; "step": by how many ns; "events": by
+    how many received messages.
     """
 
-    what: Literal["pause", "play", "speed", "seek", "step", "events"]
+    what: Literal["pause", "play", "speed", "seek", "step", "events", "live"]
     value: float

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PlaybackData,
         PlaybackMove,
         PrintsData,
+        Standing,
         TableData,
     )
 
@@ -44,6 +45,7 @@ __all__ = [
     "GapSource",
     "MarkedSource",
     "MarketTime",
+    "MovedSource",
     "PaintTimings",
     "PlaybackSource",
     "PrintsSource",
@@ -130,6 +132,18 @@ class ClockedSource(Protocol):
     @property
     def clock(self) -> MarketTime:
         """The market time of the source."""
+
+
+@runtime_checkable
+class MovedSource(Protocol):
+    """Interface of a source that shows a past moment while the feed's timeline does."""
+
+    @property
+    def standing(self) -> Standing | None:
+        """At which past moment it stands, and how far it is behind; None where it shows what is new."""
+
+    def resume(self) -> None:
+        """Have all views of the feed show what is new again; returns at once."""
 
 
 @runtime_checkable

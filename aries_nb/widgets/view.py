@@ -17,13 +17,14 @@ from aries_nb.model.clock import elapsed, wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.pacing import PERIOD_S
 from aries_nb.widgets.painter import Painter, get_painter
-from aries_nb.widgets.sources import TimedSource
+from aries_nb.widgets.sources import ClockedSource, MovedSource, TimedSource
 from aries_nb.widgets.static_html import FONT, bundle
 from aries_nb.widgets.widget_model import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from aries_nb.model import Standing
     from aries_nb.widgets.sources import PaintTimings, VersionedSource
     from aries_nb.widgets.widget_model import LateModel
 
@@ -66,6 +67,7 @@ class View(BoundToProcess, ABC):
         self._seen_at = math.inf  # until the first display
         self._displays: dict[str, None] = {}  # that are visible, in any page
         self._places: dict[str, None] = {}  # all that were not removed
+        self._standing: Standing | None = None  # at a past moment, as the page was told
         self._pictured = 0  # the frame of the newest static picture that the page has, and when it was sent
         self._pictured_at = elapsed()
 
@@ -107,7 +109,7 @@ class View(BoundToProcess, ABC):
                     self._painter.forget(self)
                 return 0
             try:
-                messages = self._name_timezone() + self._draw()
+                messages = self._name_timezone() + self._tell_standing() + self._draw()
                 if self.error is not None:
                     self.error = None
                     messages += self._show_problem("")
@@ -123,7 +125,7 @@ class View(BoundToProcess, ABC):
         keeps no pictures of the past: for an earlier time the present one stays, with its own time. Raises UsageError
         for anything but a time with a time zone.
         """
-        said = wall_ns() / 1e6
+        said = self._now_ms()
         if at is not None and (not isinstance(at, datetime) or pd.isna(at) or at.utcoffset() is None):
             advice = 'Pass a datetime with a time zone, as pd.Timestamp.now("UTC"), or nothing for now.'
             raise UsageError(f"at={at!r} is no time with a time zone", where="freeze", advice=advice)
@@ -136,7 +138,7 @@ class View(BoundToProcess, ABC):
         with self.lock:
             if not self._is_closed:
                 # Never equal to the value before: a page may have been frozen by its button.
-                self.widget.frozen = {"said": wall_ns() / 1e6}
+                self.widget.frozen = {"said": self._now_ms()}
 
     def beat(self) -> int:
         """Send a sign of life, so that a page can know a quiet view from a lost one; return the number of messages.
@@ -223,6 +225,25 @@ class View(BoundToProcess, ABC):
         self.widget.timezone = settings.timezone
         return int(self.widget.is_open)
 
+    def _tell_standing(self) -> int:
+        """Tell the page at which past moment the source stands, if any; return the number of messages."""
+        source = self._source
+        standing = source.standing if isinstance(source, MovedSource) else None
+        if standing == self._standing:
+            return 0
+        self._standing = standing
+        frozen: dict[str, object] = {"said": self._now_ms()}
+        if standing is not None:
+            at, *rest = standing
+            frozen |= {"at": at / 1e6, "isMoved": True, **dict(zip(("behind", "unit", "isHeld"), rest, strict=True))}
+        self.widget.frozen = frozen
+        return int(self.widget.is_open)
+
+    def _now_ms(self) -> float:
+        """Return the time of the page in ms since the epoch: the market's in a replay, else this computer's."""
+        clock = self._source.clock if isinstance(self._source, ClockedSource) else None
+        return (wall_ns() if clock is None or clock.pace is None else clock.now_ns()) / 1e6
+
     def _displayed_model(self) -> str:
         return str(self.widget.model_id)
 
@@ -261,6 +282,8 @@ class View(BoundToProcess, ABC):
         """
         if self._is_closed:
             return
+        if content.get("resume") is True and isinstance(self._source, MovedSource):
+            self._source.resume()
         said, display = content.get("visible"), str(content.get("view", ""))
         is_visible = self._is_any_visible(display, is_visible=said) if isinstance(said, bool) else None
         if content.get("removed") is True and self._was_last(display):

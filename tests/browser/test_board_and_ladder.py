@@ -180,8 +180,8 @@ def test_a_frozen_board_keeps_its_figures_and_counts_what_it_misses(page, prices
         page.get_by_text("Resume").click()
 
         assert frozen == "1.50"
-        assert badge.startswith("frozen ")
-        assert badge.endswith("UTC · 1 frame behind")
+        assert badge.startswith("frozen at ")
+        assert badge.endswith(" UTC, 1 frame behind")
         assert page.evaluate(ROWS)[0][6].endswith("1.75")
 
 

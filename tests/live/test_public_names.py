@@ -29,8 +29,8 @@ TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
         "account accounts at bars book capture card clock close desk gaps instruments ledger market_status news on_gap"
-        " options quotes record reference serve simulate snapshot state stats streams tables trades unreadable url"
-        " wait_open watchlists"
+        " options quotes record reference serve simulate snapshot state stats streams tables timeline trades unreadable"
+        " url wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} alert assign bars candles chart charts corrections df evicted ewm join_asof lag last latest"

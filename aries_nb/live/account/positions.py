@@ -173,14 +173,14 @@ class PositionsSource(TableSource):
     @property
     def version(self) -> int:
         """A number that grows with every change of a row and every quote, and changes with the state of the feed."""
-        return super().version + 2 * self.marks.version
+        return super().version + (0 if self._moved() is not None else 2 * self.marks.version)
 
     def table(self) -> TableData:
-        """Return the current positions at the current quotes as a table for views."""
-        data = super().table()
+        """Return the positions at the quotes, of now or of the moment at which the feed's views stand, for views."""
+        data, past = super().table(), self._moved()
         columns = (*data.columns, *MARK_COLUMNS)
         names = [column.name for column in data.columns]
-        marks = self.marks.now()
+        marks = self.marks.now() if not isinstance(past, PositionsSnapshot) else past.prices if past.is_held else {}
         valued = (marked(dict(zip(names, row, strict=True)), marks) for row in data.rows)
         rows = tuple((*row, *ours.values()) for row, ours in zip(data.rows, valued, strict=True))
         return TableData(data.title, columns, rows, data.key, is_stale=data.is_stale, note=data.note)
@@ -212,10 +212,14 @@ class PositionsSnapshot(TableSnapshot):
         return without(marks, self._splits.doubtful(held, prices, self._moment.now, lasts=lasts))
 
     @property
+    def prices(self) -> dict[str, Decimal]:
+        """The mark of each instrument that had one, in exact decimals."""
+        return {symbol: mark.price for symbol, mark in self.marks.items() if mark.price.is_finite()}
+
+    @property
     def df(self) -> pd.DataFrame:
         """The positions at the quotes of then, with `mark_price` and `mark_pnl`, index `symbol`."""
-        frame = super().df
-        marks = {symbol: mark.price for symbol, mark in self.marks.items() if mark.price.is_finite()}
+        frame, marks = super().df, self.prices
         values = {row["symbol"]: marked(row, marks) for row in self.rows()}
         for name in ("mark_price", "mark_pnl"):
             frame[name] = [float(values[symbol][name]) for symbol in frame.index]

@@ -19,9 +19,20 @@ from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.instruments import TradingState
-from aries_nb.live.moments.parts import BookSnapshot, Moment, levels_frame
+from aries_nb.live.moments.parts import BookSnapshot, Moment, StandingClock, levels_frame
 from aries_nb.live.waiting import wait_for
-from aries_nb.model import BookIntegrity, BookLevels, BookMarks, Column, GapSpan, Kind, RecordSink, RestingOrder
+from aries_nb.model import (
+    BookIntegrity,
+    BookLevels,
+    BookMarks,
+    Column,
+    GapSpan,
+    Kind,
+    RecordSink,
+    RestingOrder,
+    ShownMoment,
+    Standing,
+)
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.store import LatencySamples, OrderBook, Table
 from aries_nb.store.values import frame_of
@@ -145,13 +156,13 @@ class LiveBook(StreamedObject):
         from aries_nb.widgets import Ladder
 
         self._states = self._states or TradingState(self._link, (self.symbol,))
-        return Ladder(self._source, depth=depth, step=step)
+        return Ladder(self._view_source, depth=depth, step=step)
 
     def depth_chart(self, depth: int = 20) -> DepthChart:
         """Return a live chart of the cumulated size of the best `depth` levels of each side."""
         from aries_nb.widgets import DepthChart
 
-        return self._view(("depth", depth), lambda: DepthChart(self._source, depth=depth))
+        return self._view(("depth", depth), lambda: DepthChart(self._view_source, depth=depth))
 
     def close(self) -> None:
         """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable."""
@@ -163,6 +174,10 @@ class LiveBook(StreamedObject):
 
     def __repr__(self) -> str:
         return f"<book {self.symbol}: {self.integrity}, {self._book.updates:,} updates>"
+
+    @property
+    def _view_source(self) -> BookViewSource:
+        return BookViewSource(self._source, self._book, self._gap_selection)
 
     @property
     def _source(self) -> BookSource:
@@ -296,3 +311,85 @@ class BookSource:
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()
+
+    @property
+    def shown(self) -> ShownMoment:
+        """At which moment the views of the feed stand."""
+        return self._link.arrivals.shown
+
+
+class BookViewSource:
+    """The data of a live order book for one view: those of now, or of the past moment at which the feed's views stand.
+
+    `live` are the data of now, `book` and `gaps` what they come from. Any thread.
+    """
+
+    def __init__(self, live: BookSource, book: OrderBook, gaps: GapSelection) -> None:
+        self._live = live
+        self._book = book
+        self._gaps = gaps
+        self._number = 0  # of the moment that is shown
+        self._past: tuple[BookSnapshot, OrderBook] | None = None  # an empty one where it is not held
+
+    @property
+    def lags(self) -> LatencySamples:
+        """The latency samples of the book, to which views add the times when an update was painted."""
+        return self._live.lags
+
+    @property
+    def clock(self) -> ExchangeClock | StandingClock:
+        """The market time, by which the age of the newest update counts; one that stands for a past moment."""
+        past = self._moved()
+        return self._live.clock if past is None else StandingClock(past[0].moment.now)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every update and move, and changes when the book becomes stale or not live."""
+        past, number = self._moved(), self._number << 56
+        return number + (self._live.version if past is None else 0)
+
+    @property
+    def standing(self) -> Standing | None:
+        """What a view says that stands at a past moment; None for one that shows what is new."""
+        past = self._moved()
+        if past is None:
+            return None
+        behind = max(self._book.updates - past[1].updates, 0)
+        return Standing(past[0].moment.now, behind, "update", past[0].is_held)
+
+    def resume(self) -> None:
+        """Have all views of the feed show what is new again."""
+        self._live.shown.move(None)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
+        return self._live.watch(callback)
+
+    def levels(self, depth: int) -> BookLevels:
+        """Return the best `depth` levels of each side as arrays of price and size, and whether it can be trusted."""
+        past = self._moved()
+        return self._live.levels(depth) if past is None else past[1].levels(depth, now=past[0].moment.now)
+
+    def marks(self) -> BookMarks:
+        """Return the last trade and the user's own orders in the symbol; of the past none, as they are of now."""
+        return self._live.marks() if self._moved() is None else BookMarks(math.nan, math.nan, (), "")
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """Return the time spans of the gaps that were not filled, oldest first."""
+        past = self._moved()
+        return self._live.gap_spans() if past is None else self._gaps.over(past[0].moment.gaps).spans()
+
+    def _moved(self) -> tuple[BookSnapshot, OrderBook] | None:
+        """Return the book at the moment that the feed's views show, None for now."""
+        number, at = self._live.shown.state
+        if number != self._number:
+            past = None
+            if at is not None:
+                moment = Moment(at, at, self._gaps.log.frozen(at))
+                part = BookSnapshot(self._book, self._book.past(at), moment, depth=1, is_live=True)
+                past = part, part.book if part.is_held else OrderBook(self._book.symbol)
+            self._number, self._past = number, past
+        return self._past

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakMethod
@@ -17,16 +17,18 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import StreamedObject
 from aries_nb.live.market.day_figures import DayFigures
 from aries_nb.live.market.instruments import TradingState
+from aries_nb.live.moments.parts import FrameSnapshot, Moment, StandingClock
 from aries_nb.live.staleness import Staleness
-from aries_nb.model import BoardData, FillMark, FrameRows, GapSpan, Kind, PrintsData
+from aries_nb.model import BoardData, FillMark, FrameRows, GapSpan, Kind, PrintsData, ShownMoment, Standing
 from aries_nb.model.settings import Engine, checked_engine
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.store import LatencySamples, RollingFrame
+from aries_nb.store.past.frames import CapturedFrame
 
 if TYPE_CHECKING:
     from aries_nb.widgets import Board, Candles, Chart, LightChart, Tape
 
-__all__ = ["FrameSource", "FrameViews", "OwnFills"]
+__all__ = ["FrameSource", "FrameViews", "OwnFills", "ViewSource"]
 
 # A weak reference: a frame must not keep the accounts of its feed alive.
 OwnFills: TypeAlias = "WeakMethod[Callable[[Collection[str]], list[FillMark]]]"
@@ -69,9 +71,11 @@ class FrameViews(StreamedObject):
 
         def make() -> Chart | LightChart:
             if drawn_by == "plotly":
-                return Chart(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
-            lines = LightLines(self._source, names, symbols=chosen, title=title, height=height, or_last=not columns)
-            return LightChart(self._source, [lines])
+                return Chart(self._view_source, names, symbols=chosen, title=title, height=height, or_last=not columns)
+            lines = LightLines(
+                self._view_source, names, symbols=chosen, title=title, height=height, or_last=not columns
+            )
+            return LightChart(self._view_source, [lines])
 
         return self._view(("chart", names, chosen, height, drawn_by), make)
 
@@ -99,7 +103,7 @@ class FrameViews(StreamedObject):
         self._known_numbers(names)
         chosen = tuple(map(self._known_symbol, self.symbols if symbols is None else symbols))
         column = columns[0] if columns else None
-        source = self._source
+        source = self._view_source
 
         def make() -> LightChart:
             parts = [
@@ -135,8 +139,8 @@ class FrameViews(StreamedObject):
 
         def make() -> Candles | LightChart:
             if drawn_by == "plotly":
-                return Candles(self._source, every=every, symbol=shown, column=column)
-            return LightChart(self._source, [LightCandles(self._source, every, symbol=shown, column=column)])
+                return Candles(self._view_source, every=every, symbol=shown, column=column)
+            return LightChart(self._view_source, [LightCandles(self._view_source, every, symbol=shown, column=column)])
 
         return self._view(("candles", every, shown, column, drawn_by), make)
 
@@ -147,6 +151,10 @@ class FrameViews(StreamedObject):
         source = self._make_source()
         self._sources.add(source)
         return source
+
+    @property
+    def _view_source(self) -> ViewSource:
+        return ViewSource(self._source, self._tape, self._gap_selection, self._staleness)
 
     def _make_source(self) -> FrameSource:
         return FrameSource(
@@ -166,7 +174,7 @@ class FrameViews(StreamedObject):
         from aries_nb.widgets import Tape
 
         whose = self.symbols[0] if len(self.symbols) == 1 else f"of {len(self.symbols)} symbols"
-        return Tape(self._source, title=f"Trades {whose}")
+        return Tape(self._view_source, title=f"Trades {whose}")
 
     def _new_board(self) -> Board:
         from aries_nb.widgets import Board
@@ -175,7 +183,7 @@ class FrameViews(StreamedObject):
             self._day = DayFigures(self._link, self.symbols, [column.name for column in self._tape.columns])
         if not self._is_computed:
             self._states = self._states or TradingState(self._link, self.symbols)
-        return Board(self._source, title=self._title)
+        return Board(self._view_source, title=self._title)
 
     def _known_symbol(self, symbol: str | None) -> str:
         if symbol is not None and symbol not in self.symbols:
@@ -274,24 +282,7 @@ class FrameSource:
 
     def prints(self, first: int, most: int) -> PrintsData:
         """Return the rows from number `first` on as prints, of these the newest `most`; only of a frame of trades."""
-        rows, end = self._tape.frame_since(first)
-        rows = rows.tail(most)
-        texts = {name: rows[name].astype("str").tolist() for name in ("symbol", "side", "venue") if name in rows}
-        nothing = [""] * len(rows)
-        return PrintsData(
-            end=end,
-            ts=pd.DatetimeIndex(rows.index).as_unit("us").asi8.tolist(),
-            symbol=texts.get("symbol", nothing),
-            price=rows["price"].tolist(),
-            size=rows["size"].tolist() if "size" in rows else [math.nan] * len(rows),
-            side=texts.get("side", nothing),
-            source=rows["source"].astype("str").tolist() if "source" in rows else nothing,
-            venue=texts.get("venue", nothing),
-            received_ns=max((row[1] for row in self._tape.latest() if row is not None), default=0),
-            rejected=self.refused(),
-            is_stale=not self._frame.is_live,
-            origin=self._tape.origin,
-        )
+        return _prints_of(self._tape, first, most, rejected=self.refused(), is_stale=not self._frame.is_live)
 
     def board(self) -> BoardData:
         """Return the newest numbers of each symbol for a quote board, with the symbols that are stale or refused."""
@@ -338,3 +329,155 @@ class FrameSource:
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that were not filled, oldest first."""
         return self._gaps.spans()
+
+    @property
+    def shown(self) -> ShownMoment:
+        """At which moment the views of the feed stand."""
+        return self._link.arrivals.shown
+
+
+class ViewSource:
+    """The data of a live frame for one view: those of now, or of the past moment at which the feed's views stand.
+
+    Numbers of rows go on growing when it moves, as if the frame had begun anew, so that views do. `live` are the data
+    of now, `tape`, `gaps` and `staleness` what they come from. Any thread; a moment is taken by the thread that draws.
+    """
+
+    def __init__(self, live: FrameSource, tape: RollingFrame, gaps: GapSelection, staleness: Staleness) -> None:
+        self._live = live
+        self._tape = tape
+        self._gaps = gaps
+        self._staleness = staleness
+        self.symbols = live.symbols
+        self._number = 0  # of the moment that is shown
+        self._past: FrameSnapshot | None = None
+        self._offset = self._ahead = 0  # what is added to numbers of rows, and to that of the first one ever
+
+    @property
+    def lags(self) -> LatencySamples:
+        """The latency samples of the frame, to which views add the times when a row was painted."""
+        return self._live.lags
+
+    @property
+    def clock(self) -> ExchangeClock | StandingClock:
+        """The market time, by which the ages of rows count; one that stands for a past moment."""
+        past = self._moved()
+        return self._live.clock if past is None else StandingClock(past.moment.now)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every row and move, and changes with the state of the feed."""
+        past, number = self._moved(), self._number << 56
+        return number + (self._live.version if past is None else past.frozen.version)
+
+    @property
+    def standing(self) -> Standing | None:
+        """What a view says that stands at a past moment; None for one that shows what is new."""
+        past = self._moved()
+        if past is None:
+            return None
+        behind = max(self._tape.version - past.frozen.version, 0)
+        return Standing(past.moment.now, behind, "row", past.is_held)
+
+    def resume(self) -> None:
+        """Have all views of the feed show what is new again."""
+        self._live.shown.move(None)
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each change, on the network's thread; it must return at once.
+
+        Returns a function that ends the calls.
+        """
+        return self._live.watch(callback)
+
+    def rows(self, first: int) -> FrameRows:
+        """Return the rows in the window from number `first` on as arrays."""
+        past, by = self._moved(), self._offset
+        found = (self._live if past is None else past.frozen).rows(first - by)
+        if not by:
+            return found
+        ends = found.first + by, found.end + by, found.window_start + by
+        return replace(found, first=ends[0], end=ends[1], window_start=ends[2])
+
+    def prints(self, first: int, most: int) -> PrintsData:
+        """Return the rows from number `first` on as prints, of these the newest `most`; only of a frame of trades."""
+        past, by = self._moved(), self._offset
+        if past is None:
+            found = self._live.prints(first - by, most)
+        else:
+            found = _prints_of(past.frozen, first - by, most, rejected={}, is_stale=False)
+        return replace(found, end=found.end + by, origin=found.origin + self._ahead)
+
+    def board(self) -> BoardData:
+        """Return the newest numbers of each symbol for a quote board; of the past without day figures and states."""
+        past = self._moved()
+        if past is None:
+            return self._live.board()
+        return replace(past.frozen.board(is_stale=False), stale=past.stale())
+
+    def newest(self) -> BoardData:
+        """Return the newest numbers of each symbol, without what only a quote board shows."""
+        past = self._moved()
+        return self._live.newest() if past is None else past.frozen.board(is_stale=False)
+
+    def trading_state(self) -> str:
+        """Return in a few words what does not trade as usual, the market or a symbol, if that is known; else ""."""
+        return self._live.trading_state() if self._moved() is None else ""
+
+    def stale(self) -> tuple[str, ...]:
+        """Return the symbols whose newest row is not current."""
+        past = self._moved()
+        return self._live.stale() if past is None else past.stale()
+
+    def own_fills(self, symbols: Collection[str]) -> list[FillMark]:
+        """Return the user's newest fills in these symbols, of the accounts whose fills are in use."""
+        past, fills = self._moved(), self._live.own_fills(symbols)
+        return fills if past is None else [fill for fill in fills if fill.ts <= past.moment.now]
+
+    def refused(self) -> dict[str, str]:
+        """Return the symbols that the server refuses, each with the reason in one or two words."""
+        return self._live.refused()
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """Return the time spans of the gaps that were not filled, oldest first."""
+        past = self._moved()
+        return self._live.gap_spans() if past is None else past.gap_spans()
+
+    def _moved(self) -> FrameSnapshot | None:
+        """Return the frame at the moment that the feed's views show, None for now."""
+        number, at = self._live.shown.state
+        if number == self._number:
+            return self._past
+        end = (self._tape if self._past is None else self._past.frozen).version + self._offset
+        if at is None:
+            past, window_start = None, self._tape.rows(self._tape.version).window_start
+        else:
+            moment = Moment(at, at, self._gaps.log.frozen(at))
+            captured = CapturedFrame.of(self._tape)
+            past = FrameSnapshot("quotes", captured, moment, self._gaps, self._staleness, is_live=True)
+            window_start = past.frozen.rows(0).window_start
+        self._offset, self._ahead = end + 1 - window_start, end + 1 - self._tape.origin
+        self._number, self._past = number, past
+        return past
+
+
+def _prints_of(tape: RollingFrame, first: int, most: int, *, rejected: Mapping[str, str], is_stale: bool) -> PrintsData:
+    """Return the rows of a frame of trades from number `first` on as prints, of these the newest `most`."""
+    rows, end = tape.frame_since(first)
+    rows = rows.tail(most)
+    texts = {name: rows[name].astype("str").tolist() for name in ("symbol", "side", "venue") if name in rows}
+    nothing = [""] * len(rows)
+    return PrintsData(
+        end=end,
+        ts=pd.DatetimeIndex(rows.index).as_unit("us").asi8.tolist(),
+        symbol=texts.get("symbol", nothing),
+        price=rows["price"].tolist(),
+        size=rows["size"].tolist() if "size" in rows else [math.nan] * len(rows),
+        side=texts.get("side", nothing),
+        source=rows["source"].astype("str").tolist() if "source" in rows else nothing,
+        venue=texts.get("venue", nothing),
+        received_ns=max((row[1] for row in tape.latest() if row is not None), default=0),
+        rejected=rejected,
+        is_stale=is_stale,
+        origin=tape.origin,
+    )

@@ -73,7 +73,7 @@ class AccountSnapshot:
     @property
     def marks(self) -> dict[str, Decimal]:
         """The mark of each instrument that had one, in exact decimals."""
-        return {symbol: mark.price for symbol, mark in self._positions.marks.items() if mark.price.is_finite()}
+        return self._positions.prices
 
     @property
     def reasons(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from aries_nb.errors import UsageError
 from aries_nb.live.arguments import checked_count, checked_span_ns
 from aries_nb.live.gaps import GapSelection
 from aries_nb.live.staleness import Staleness
-from aries_nb.model import MISSING, NOT_A_TIME, BookIntegrity, BookLevels, Kind
+from aries_nb.model import MISSING, NOT_A_TIME, BookIntegrity, BookLevels, GapSpan, Kind
 from aries_nb.model.settings import settings
 from aries_nb.store import GapLog, MessageCounts, OrderBook, RollingFrame, gaps_frame
 from aries_nb.store.order_book import BookPast
@@ -24,7 +24,17 @@ from aries_nb.store.values import utc_times
 if TYPE_CHECKING:
     from aries_nb.model import Times
 
-__all__ = ["BookSnapshot", "FrameSnapshot", "Moment", "Part", "exact_clock", "latest_rows", "levels_frame", "not_held"]
+__all__ = [
+    "BookSnapshot",
+    "FrameSnapshot",
+    "Moment",
+    "Part",
+    "StandingClock",
+    "exact_clock",
+    "latest_rows",
+    "levels_frame",
+    "not_held",
+]
 
 
 class Moment:
@@ -41,6 +51,19 @@ class Moment:
         self.quotes: list[FrameSnapshot] = []
 
 
+class StandingClock:
+    """A market time that stands."""
+
+    pace = 0.0
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def now_ns(self) -> int:
+        """Return the market time in ns since the epoch, UTC."""
+        return self._at
+
+
 class Part:
     """What a snapshot has of one live object; `held_since` is from when on that is in memory, in ns since the epoch."""
 
@@ -48,6 +71,11 @@ class Part:
         self.name = name
         self._moment = moment
         self.held_since = held_since
+
+    @property
+    def moment(self) -> Moment:
+        """The moment of which it is."""
+        return self._moment
 
     @property
     def seq(self) -> int:
@@ -120,10 +148,15 @@ class FrameSnapshot(Part):
         slab, start, end, *_ = self.rows.published
         return int(slab.seq[end - 1]) if start < end else 0
 
-    @cached_property
+    @property
     def rows(self) -> FrozenFrame:
-        """The rows, as a frame of the store."""
+        """The rows, as a frame of the store. Raises UsageError where it is not held so far back."""
         self.check()
+        return self.frozen
+
+    @cached_property
+    def frozen(self) -> FrozenFrame:
+        """The rows, as a frame of the store; none where it is not held so far back."""
         return FrozenFrame(self._captured, self._moment.until)
 
     @property
@@ -134,8 +167,16 @@ class FrameSnapshot(Part):
     @property
     def latest(self) -> pd.DataFrame:
         """The newest row of each symbol, with `stale`, as `latest` of the live frame had it."""
+        return latest_rows(self.rows, self.stale())
+
+    def stale(self) -> tuple[str, ...]:
+        """Return the symbols whose newest row was not current."""
         flags = self._staleness.stale_then(self._receipts(), self._moment.now, self._gaps) | (not self.is_live)
-        return latest_rows(self.rows, [name for name, flag in zip(self.symbols, flags.tolist(), strict=True) if flag])
+        return tuple(name for name, flag in zip(self.symbols, flags.tolist(), strict=True) if flag)
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """Return the time spans of the gaps that were not filled then, oldest first."""
+        return self._gaps.spans()
 
     def tail(self, n: int = 5) -> pd.DataFrame:
         """The `n` newest rows by exchange time, oldest first."""
@@ -194,7 +235,7 @@ class FrameSnapshot(Part):
         return {("", "rows"): self.received} | found
 
     def _receipts(self) -> Times:
-        return np.array([0 if row is None else row[1] for row in self.rows.latest()], "int64")
+        return np.array([0 if row is None else row[1] for row in self.frozen.latest()], "int64")
 
 
 class BookSnapshot(Part):

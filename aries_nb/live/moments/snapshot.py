@@ -214,6 +214,12 @@ class SnapshotMaker:
             raise UsageError(f"{instant} has not come yet", advice=f"It is {exact_clock(now)}.")
         return self._taken(wanted)
 
+    def held_from(self) -> int | None:
+        """Return the time from which on anything of the past is held, in ns since the epoch; None for nothing open."""
+        moment = Moment(0, 0, GapLog(self._arrivals.clock))
+        parts = (live._captured(moment) for live in self._objects())  # noqa: SLF001
+        return min((part.held_since for part in parts if part is not None), default=None)
+
     def _taken(self, until: int | None) -> Snapshot:
         links, objects = self._links(), list(self._objects())
         for link in links:

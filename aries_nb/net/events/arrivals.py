@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import encode
 
-from aries_nb.model import Checkpoint, Checkpointed, Observers
+from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment
 from aries_nb.model.journal import Journal
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
@@ -80,6 +80,8 @@ class Arrivals(Checkpointed):
         self.answers = Answers(self, is_replay=is_replay)
         self.journals: tuple[Journal, ...] = ()
         self.mask = FrameMask()
+        self.shown = ShownMoment()
+        """At which moment the views of the feed stand; nothing that is received depends on it."""
         self.next = 1  # the number of the next record
         self._waiting: dict[object, int] = {}  # the number of the first record that each has not published
         self._connections = 0

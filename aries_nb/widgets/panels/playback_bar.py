@@ -1,4 +1,7 @@
-"""Transport bar of a replay: play and pause, steps, speed, and a slider over the recording with its gaps and fills."""
+"""Transport bar: play and pause, steps, speed, and a slider over time with its gaps and fills.
+
+Of a replay it moves the market, of a live feed its views.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ __all__ = ["PlaybackBar"]
 MS_NS = 1_000_000
 # The least and the greatest value of each request of a page, in its units: milliseconds for times and spans.
 REQUESTS = {
+    "live": (0.0, 0.0),
     "pause": (0.0, 0.0),
     "play": (0.0, 0.0),
     "speed": (1e-6, math.inf),
@@ -34,7 +38,7 @@ KINDS = {"gap": "gaps", "fill": "fills", "halt": "halts", "note": "notes"}
 
 
 class PlaybackBar(Panel):
-    """A live transport bar of a replay: it shows its time, and moves it.
+    """A live transport bar of a replay, or of the views of a live feed: it shows its time, and moves it.
 
     What a page asks for is passed on to `source` at once, on whichever thread the kernel handles messages: it works
     while a cell runs, where the front end lets messages in.
@@ -64,9 +68,12 @@ class PlaybackBar(Panel):
             "last": data.last / MS_NS,
             "marks": [[mark.kind, mark.started / MS_NS, _ms(mark.ended), mark.text] for mark in data.marks],
             "problem": data.problem,
+            "hasLive": data.is_live is not None,
         }
         flags = (float(data.is_playing), float(data.is_over), float(data.is_moving))
-        return PanelFrame(description, (data.now / MS_NS, *flags, data.speed, handled), np.empty(0))
+        return PanelFrame(
+            description, (data.now / MS_NS, *flags, data.speed, handled, float(data.is_live is True)), np.empty(0)
+        )
 
     def _picture(self) -> str:
         data = self._playback_source.playback()
@@ -79,7 +86,7 @@ class PlaybackBar(Panel):
             *([name.capitalize(), f"{count:,}"] for name, count in counts.items() if count),
             *([["Problem", data.problem]] if data.problem else []),
         ]
-        return table("Replay", ["", ""], rows, text_columns=(0, 1))
+        return table("Replay" if data.is_live is None else "Timeline", ["", ""], rows, text_columns=(0, 1))
 
     def _on_message(self, widget: object, content: object, buffers: object) -> None:
         if isinstance(content, dict) and "move" in content:
@@ -110,6 +117,8 @@ def _request(asked: object) -> tuple[PlaybackMove, float] | None:
 
 def state_of(data: PlaybackData) -> str:
     """Return in a few words whether a replay plays, and how fast."""
+    if data.is_live:
+        return "live"
     if data.is_playing:
         return "as fast as possible" if math.isinf(data.speed) else f"plays × {data.speed:g}"
     return "at the end" if data.is_over else "paused"

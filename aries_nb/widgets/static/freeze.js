@@ -1,5 +1,6 @@
 // Freezing of one display of a view. The page does it by itself; the kernel may ask for it by the trait `frozen`:
-// { at, said } in epoch ms, or {}. `display` is { root, now(), shownAt(), stamp(ms), hold(isHeld), isHead }: `hold` stops
+// { at, said } in epoch ms, or {}. With `isMoved` the kernel draws that past moment, so pictures go on, and the badge says
+// how many of `unit` it is `behind`, or that its data are not held (`isHeld`). `display` is { root, now(), shownAt(), stamp(ms), hold(isHeld), isHead }: `hold` stops
 // the picture, or lets it go on with the newest. The button of a head, the first view of a dashboard, acts on all its views.
 function makeFreeze(model, display) {
   const { root } = display;
@@ -13,19 +14,28 @@ function makeFreeze(model, display) {
   let at = null;
   let behind = 0;
   let timer = 0;
+  let moved = null; // what the kernel says that draws a past moment
+
+  function exactStamp(ms) {
+    const [time, ...zone] = display.stamp(ms).split(" ");
+    return [`${time}.${String(Math.floor(ms) % 1000).padStart(3, "0")}`, ...zone].join(" ");
+  }
 
   function show() {
     const isHeld = at !== null;
     button.textContent = isHeld ? "Resume" : "Freeze";
     button.setAttribute("aria-pressed", String(isHeld));
-    const count = behind ? ` · ${behind.toLocaleString("en-US")} ${behind === 1 ? "frame" : "frames"} behind` : "";
-    const text = isHeld ? `frozen ${display.stamp(at)}${count}` : "";
+    const unit = moved?.unit ?? "frame";
+    const count = behind ? `, ${behind.toLocaleString("en-US")} ${unit}${behind === 1 ? "" : "s"} behind` : "";
+    const lost = moved && !moved.isHeld ? ", no longer in memory" : "";
+    const text = isHeld ? `frozen at ${exactStamp(at)}${lost || count}` : "";
     if (badge.textContent !== text) badge.textContent = text;
   }
 
   // No page keeps pictures of the past: one of a time before it stays, with its own time.
   function set(wanted) {
     clearTimeout(timer);
+    if (moved) return model.send({ resume: true });
     if ((wanted === null) === (at === null)) return;
     behind = 0;
     if (wanted === null) {
@@ -40,7 +50,18 @@ function makeFreeze(model, display) {
   }
 
   function follow() {
-    const { at: wanted = null, said } = model.get("frozen") || {};
+    const told = model.get("frozen") || {};
+    const { at: wanted = null, said } = told;
+    if (told.isMoved) {
+      clearTimeout(timer);
+      if (at !== null && !moved) display.hold(false);
+      [moved, at, behind] = [told, wanted, told.behind];
+      return show();
+    }
+    if (moved) {
+      [moved, at, behind] = [null, null, 0];
+      show();
+    }
     if (wanted === null || wanted <= said) return set(wanted);
     clearTimeout(timer);
     timer = setTimeout(() => set(wanted), Math.min(Math.max(0, wanted - display.now()), 2 ** 31 - 1));
@@ -58,7 +79,7 @@ function makeFreeze(model, display) {
   show();
 
   return {
-    isHeld: () => at !== null,
+    isHeld: () => at !== null && !moved,
     follow,
     // Put the button into this bar, and the state into its badge if it has one.
     place(bar) {

@@ -1,7 +1,8 @@
 
-// Transport bar of a replay. Frame: number, kernel clock in ms, the time that it shows in epoch ms, whether it plays, is
-// at the end, is on its way to that time (0 or 1), how many times faster than recorded it plays (Infinity: as fast as
-// possible), and the number of the newest request that this picture follows. What the page asks for is shown at once:
+// Transport bar of a replay, or (`hasLive`) of the views of a live feed. Frame: number, kernel clock in ms, the time that
+// it shows in epoch ms, whether it plays, is at the end, is on its way to that time (0 or 1), how many times faster than
+// recorded it plays (Infinity: as fast as possible), the number of the newest request that this picture follows, and
+// whether views show what is new. What the page asks for is shown at once:
 // { move: [what, value, number] }, on the model's own line and not on that of the page, which may wait for a cell.
 
 const SPEEDS = [1, 2, 5, 10, 60, Infinity];
@@ -32,8 +33,10 @@ function makePlayback(root, clock, connection) {
   icon.setAttribute("aria-hidden", "true");
   const playText = make("span");
   play.append(icon, playText);
-  const second = button("Step 1 s", "Go on by one second, and pause", () => ask("step", SECOND, { isPlaying: false }));
+  const second = button("Step 1 s", "Go on by one second, and pause", () => ask("step", SECOND, { isPlaying: false, isLive: false }));
   const message = button("Step 1 message", "Go on by one received message, and pause", () => ask("events", 1, { isPlaying: false }));
+  const live = button("Live", "Back to what is new (End)", () => ask("live", 0, { now: description.last, isLive: true, isPlaying: true }));
+  live.hidden = true;
   const speed = make("select", "anb-button");
   speed.setAttribute("aria-label", "Speed");
   speed.title = "How many times faster than recorded";
@@ -46,7 +49,7 @@ function makePlayback(root, clock, connection) {
   const day = make("span", "anb-soft");
   const time = make("span", "anb-title anb-now");
   const legend = make("span", "anb-soft");
-  bar.append(play, second, message, speed, legend, make("span", "anb-space"), state, day, time);
+  bar.append(play, second, message, live, speed, legend, make("span", "anb-space"), state, day, time);
 
   const axis = make("div", "anb-axis");
   const first = make("span", "anb-soft");
@@ -54,7 +57,7 @@ function makePlayback(root, clock, connection) {
   const slider = make("div", "anb-slider");
   slider.tabIndex = 0;
   slider.setAttribute("role", "slider");
-  slider.setAttribute("aria-label", "Time of the replay");
+  slider.setAttribute("aria-label", "Time of the replay")
   slider.setAttribute("aria-valuemin", "0");
   const rail = make("div", "anb-rail");
   const done = make("div", "anb-done");
@@ -68,8 +71,8 @@ function makePlayback(root, clock, connection) {
   root.append(bar, axis, problem);
 
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
-  let description = { first: 0, last: 0, marks: [], problem: "" };
-  let known = { now: 0, isPlaying: false, isOver: false, isMoving: false, speed: 1, handled: 0 };
+  let description = { first: 0, last: 0, marks: [], problem: "", hasLive: false };
+  let known = { now: 0, isPlaying: false, isOver: false, isMoving: false, speed: 1, handled: 0, isLive: false };
   let asked = null; // what the kernel does not show yet: values of `known`, the number of the request, and its time
   let shown = known;
   let number = 0;
@@ -87,7 +90,7 @@ function makePlayback(root, clock, connection) {
     draw(true);
   }
   function toggle() {
-    if (shown.isPlaying) return ask("pause", 0, { isPlaying: false });
+    if (shown.isPlaying) return ask("pause", 0, { isPlaying: false, isLive: false });
     if (shown.isOver) seek(description.first, true);
     ask("play", 0, { isPlaying: true, isOver: false });
   }
@@ -98,7 +101,7 @@ function makePlayback(root, clock, connection) {
     clearTimeout(timer);
     const leave = () => {
       sentAt = performance.now();
-      ask("seek", now, { now, isOver: false });
+      ask("seek", now, { now, isOver: false, isLive: false, ...(description.hasLive && { isPlaying: false }) });
     };
     if (wait <= 0) return leave();
     timer = setTimeout(leave, wait);
@@ -132,6 +135,7 @@ function makePlayback(root, clock, connection) {
     event.preventDefault();
     if (slider.ariaDisabled === "true") return;
     if (isSpace) toggle();
+    else if (key === "End" && description.hasLive) live.click();
     else seek(to ?? shown.now + STEPS[key] * (event.shiftKey && key.startsWith("Arrow") ? 10 : 1));
   });
 
@@ -145,6 +149,8 @@ function makePlayback(root, clock, connection) {
   function stateText() {
     if (shown.isMoving) return "on its way";
     if (asked && performance.now() - asked.at > WAIT_MS) return `waiting for the ${isBusy() ? "running cell" : "kernel"}`;
+    if (shown.isLive) return "live";
+    if (description.hasLive) return shown.isPlaying ? "the past" : "the past, paused";
     return shown.isPlaying ? "" : shown.isOver ? "at the end" : "paused";
   }
 
@@ -193,6 +199,7 @@ function makePlayback(root, clock, connection) {
     put(state, stateText());
     put(playText, shown.isPlaying ? "Pause" : shown.isOver ? "Again" : "Play");
     flag(play, "anb-plays", shown.isPlaying);
+    flag(state, "anb-is-past", description.hasLive && !shown.isLive);
     const text = speedText(shown.speed);
     if (![...speed.options].some((option) => option.textContent === text)) {
       const speeds = [...new Set([...SPEEDS, shown.speed])].sort((a, b) => a - b);
@@ -205,9 +212,16 @@ function makePlayback(root, clock, connection) {
   }
 
   function paint(data, next) {
+    if (next.hasLive !== description.hasLive) {
+      [message.hidden, live.hidden] = [next.hasLive, !next.hasLive];
+      slider.setAttribute("aria-label", next.hasLive ? "Time of the views" : "Time of the replay");
+      second.title = next.hasLive ? "Go on by one second in the past" : second.title;
+      speed.title = next.hasLive ? "How many times faster the past plays" : speed.title;
+    }
     description = next;
-    const [, , now, isPlaying, isOver, isMoving, pace, handled] = data;
-    known = { now, isPlaying: isPlaying === 1, isOver: isOver === 1, isMoving: isMoving === 1, speed: pace, handled };
+    const [, , now, isPlaying, isOver, isMoving, pace, handled, isLive] = data;
+    const flags = { isPlaying: isPlaying === 1, isOver: isOver === 1, isMoving: isMoving === 1, isLive: isLive === 1 };
+    known = { now, ...flags, speed: pace, handled };
     if (asked && handled >= asked.number && !dragged) asked = null;
     drawMarks();
     draw(false);
@@ -219,7 +233,7 @@ function makePlayback(root, clock, connection) {
       draw(true);
     }
     const isGone = hasEnded(connection) || connection.ofFile !== undefined;
-    for (const node of [play, second, message, speed]) node.disabled = isGone;
+    for (const node of [play, second, message, live, speed]) node.disabled = isGone;
     slider.ariaDisabled = String(isGone);
     slider.tabIndex = isGone ? -1 : 0;
     put(state, isGone ? "" : stateText());

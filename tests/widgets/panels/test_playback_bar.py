@@ -42,7 +42,7 @@ def ask(bar, *move):
 def test_a_frame_has_time_state_and_speed(bar, source):
     source.put(now=FIRST + 61 * SECOND, is_playing=True, speed=10.0)
 
-    assert head(bar) == [FIRST / 1e6 + 61_000, 1, 0, 0, 10, 0]
+    assert head(bar) == [FIRST / 1e6 + 61_000, 1, 0, 0, 10, 0, 0]
 
 
 def test_the_description_has_the_recording_and_its_marks(source):
@@ -53,7 +53,8 @@ def test_the_description_has_the_recording_and_its_marks(source):
 
     first = FIRST / 1e6
     marks = [["fill", first, first, "bought 1"], ["gap", first + 1000, None, "gap (cut)"]]
-    assert bar.widget.description == {"first": first, "last": first + 600_000, "marks": marks, "problem": ""}
+    expected = {"first": first, "last": first + 600_000, "marks": marks, "problem": "", "hasLive": False}
+    assert bar.widget.description == expected
     bar.close()
 
 
@@ -89,12 +90,12 @@ def test_anything_malformed_is_ignored(bar, source, move):
 def test_a_frame_says_which_request_it_follows_once_it_does(bar, source):
     ask(bar, "play", 0, 41)
     ask(bar, "pause", 0, 42)
-    before, version = head(bar)[-1], bar.version
+    before, version = head(bar)[-2], bar.version
 
     source.done[1]()
     source.done[0]()
 
-    assert (before, head(bar)[-1]) == (0, 42)
+    assert (before, head(bar)[-2]) == (0, 42)
     assert bar.version > version
 
 
@@ -125,3 +126,14 @@ def test_the_picture_says_what_the_replay_does(bar, source, changes, word):
 def test_messages_wait_for_no_cell_where_the_kernel_has_subshells(bar):
     # ipykernel 7.4 asks the comm whose turn it is; without an answer the message stays on the page's own subshell.
     assert bar.widget.comm._reply_subshell_for is None
+
+
+def test_the_bar_of_a_live_feed_says_whether_views_show_what_is_new(bar, source):
+    source.put(is_live=True, is_playing=True)
+    live, description = head(bar)[-1], dict(bar.widget.description)
+    source.put(is_live=False, is_playing=False)
+
+    assert (live, head(bar)[-1]) == (1, 0)
+    assert description["hasLive"]
+    ask(bar, "live", 0, 1)
+    assert source.asked[-1].what == "live"
