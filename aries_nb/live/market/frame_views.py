@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakMethod
 
+import numpy as np
 import pandas as pd
 
 from aries_nb.errors import UsageError
@@ -410,10 +411,15 @@ class ViewSource:
 
     def board(self) -> BoardData:
         """Return the newest numbers of each symbol for a quote board; of the past without day figures and states."""
-        past = self._moved()
+        past, live = self._moved(), self._live.board()
         if past is None:
-            return self._live.board()
-        return replace(past.frozen.board(is_stale=False), stale=past.stale())
+            return live
+        then = past.frozen.board(is_stale=False)
+        numbers = np.full((len(then.symbols), len(live.columns)), np.nan)  # in the same columns
+        for place, name in enumerate(live.columns):
+            if name in then.columns:
+                numbers[:, place] = then.numbers[:, then.columns.index(name)]
+        return replace(then, columns=live.columns, numbers=numbers, stale=past.stale())
 
     def newest(self) -> BoardData:
         """Return the newest numbers of each symbol, without what only a quote board shows."""

@@ -81,6 +81,8 @@ function makeFreeze(model, display) {
   return {
     isHeld: () => at !== null && !moved,
     follow,
+    // After the view has drawn, which may have said something in its badge.
+    drawn: () => moved && show(),
     // Put the button into this bar, and the state into its badge if it has one.
     place(bar) {
       if (!bar || button.isConnected) return;

@@ -266,6 +266,7 @@ function show({ model, el }, makeView, connection) {
     if (last !== data[0]) root.dataset.frames = String(++count);
     [last, shownMs] = data;
     root.dataset.frame = String(last);
+    freeze.drawn();
     if (!isFirst || view.canFreeze === false) return;
     freeze.place(root.querySelector(".anb-bar"));
     freeze.follow();

@@ -70,7 +70,7 @@ def test_charts_and_tapes_begin_anew_at_each_move(feed: Feed) -> None:
     tape.draw()
     chart.draw()
 
-    kept = then[trades].df["price"].tolist()[-1_000:]
+    kept = then[trades].rows.frame_since(0)[0]["price"].tolist()[-1_000:]  # in the order of arrival
     assert [row.values[2] for row in reversed(tape._shown)] == kept
     assert tape.widget.frozen["at"] == then.ts.value // 1_000 / 1e3
     assert tape.widget.frozen["isMoved"]
