@@ -45,7 +45,7 @@ def shown(browser, lab):
 
 def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(shown):
     bar, badges = shown.locator(".anb-playback"), [shown.locator(f"{view} .anb-badge").first for view in VIEWS]
-    expect(bar.get_by_role("status")).to_have_text("live")
+    expect(bar.get_by_role("status")).to_have_text("live", timeout=30_000)
 
     bar.get_by_role("button", name="Pause", exact=True).click()
     for badge in badges:
@@ -58,7 +58,7 @@ def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(sho
     at = f"frozen at {moment[11:23]} UTC, "
     for badge in badges:
         expect(badge).to_have_text(re.compile(re.escape(at)))
-    assert f"{float(bid):.2f}" in shown.locator(".anb-board tbody").inner_text()
+    expect(shown.locator(".anb-board tbody")).to_contain_text(f"{float(bid):.2f}")
 
     run_cell(shown, BUSY, wait=False)
     bar.get_by_role("button", name="Live", exact=True).click()
