@@ -72,7 +72,7 @@ def test_charts_and_tapes_begin_anew_at_each_move(feed: Feed) -> None:
 
     kept = then[trades].rows.frame_since(0)[0]["price"].tolist()[-1_000:]  # in the order of arrival
     assert [row.values[2] for row in reversed(tape._shown)] == kept
-    assert tape.widget.frozen["at"] == then.ts.value // 1_000 / 1e3
+    assert tape.widget.frozen["at"] == pytest.approx(then.ts.value / 1e6, abs=1e-3)
     assert tape.widget.frozen["isMoved"]
     assert tape.widget.frozen["unit"] == "row"
     assert tape.widget.frozen["behind"] >= 20
