@@ -58,7 +58,7 @@ TIMES = {
         "net.websocket", "net.session", "net.events.playback", "net.events.playback_run", "net.events.replay_clock",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
-        "live.screen.card", "live.derived.worker", "live.staleness", "live.account.positions",
+        "live.screen.card", "live.moments.timeline", "live.derived.worker", "live.staleness", "live.account.positions",
         "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream", "rooms.trial",
         "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
