@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_every_public_name_is_on_the_page_of_the_api() -> None:
     missing = [name for name in aries_nb.__all__ if not re.search(rf"auto\w+:: aries_nb\.(\w+\.)*{name}$", page, re.M)]
 
     assert missing == []
+
+
+def test_what_the_page_of_the_api_names_is_there() -> None:
+    names = re.findall(r"auto\w+:: ([\w.]+)", (DOCS / "api.md").read_text())
+
+    assert len(names) > 40
+    for module, name in (each.rsplit(".", 1) for each in names):
+        assert hasattr(import_module(module), name), f"{module}.{name}"
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
