@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.model.journal import Hole
@@ -38,7 +39,13 @@ def opened(broker: str, url: str, **options: Any) -> Feed:
 
 def asked(feed: Feed, broker: str) -> dict[str, Any]:
     account = feed.account(ACCOUNTS[broker])
-    return {
+    more: dict[str, Any] = {}
+    if BROKERS[broker].options is not None:
+        share = SYMBOLS[broker][0]
+        more["chain"] = feed.options(share, feed.options(share).expiries[0], strikes=2)
+    if "news" in feed.tables:
+        more |= {"news": feed.news(), "watchlists": feed.watchlists}
+    return more | {
         "orders": account.orders,
         "fills": account.fills,
         "positions": account.positions,
@@ -157,3 +164,17 @@ def test_a_hole_of_a_day_is_passed_at_once(recorded: Recorded, monkeypatch: pyte
         assert live["bars"].df is not None
         assert "recording" in set(past.gaps.df["cause"])
     assert len(done) < 5_000
+
+
+def test_options_that_were_not_asked_for_are_not_in_a_replay(recorded: Recorded, replay: Feed) -> None:
+    if BROKERS[recorded.broker].options is None:
+        with pytest.raises(anb.UsageError, match="no options"):
+            replay.options(SYMBOLS[recorded.broker][0])
+        return
+    share, other = SYMBOLS[recorded.broker]
+    listed = replay.options(share)
+    assert len(replay.options(share, listed.expiries[0], strikes=2).df) >= 2
+    with pytest.raises(anb.UsageError, match="were not recorded"):
+        replay.options(other)
+    with pytest.raises(anb.UsageError, match="were not recorded"):
+        replay.options(share, listed.expiries[1])

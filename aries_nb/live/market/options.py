@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,7 @@ class Options(BoundToProcess):
         self.symbol = symbol
         self._http = http
         self._link = link
+        self._arrivals = None if link is None else link.arrivals
         if broker.options is None:
             raise UsageError("this broker lists no options", where=http.base, advice="Use another broker.")
         self._reference = broker.options
@@ -95,17 +97,50 @@ class Options(BoundToProcess):
         HTTP is used where that connection is not live, cannot send queries, refuses this one, or does not reply within
         5 s. Raises UsageError, FeedError, ConnectError or TokenError, as the class says.
         """
+        key = f"{query.path}?{urlencode(query.params)}"
+        arrivals = self._arrivals
+        if arrivals is not None and arrivals.is_replay:
+            if key not in arrivals.answers.listed:
+                advice = "A replay has the expiries and chains that the feed asked for."
+                raise UsageError(f"these options of {self.symbol!r} were not recorded", advice=advice)
+            return read(arrivals.answers.listed[key])
+        body = self._body(query, read)
+        try:
+            found = read(body)
+        except ValueError as error:
+            where = self._http.base + query.path
+            raise FeedError(f"the options of {self.symbol!r} cannot be parsed: {error}", where=where) from error
+        if arrivals is not None:
+            arrivals.do(lambda: arrivals.answers.note_listed(key, body))
+        return found
+
+    def streamed(self, contracts: pd.DataFrame) -> pd.DataFrame:
+        """Return the contracts of which quotes with all columns of a chain were recorded; live all of them."""
+        every = None if self._arrivals is None else self._arrivals.subscriptions
+        if every is None:
+            return contracts
+        fields = set(FIELDS)
+        known = {each.symbol for each in every if each.kind == "quotes" and fields <= set(each.fields)}
+        found = contracts[contracts.index.isin(known)]
+        if not len(found):
+            advice = "A replay has the expiries and chains that the feed asked for."
+            raise UsageError(f"no chain of these options of {self.symbol!r} was recorded", advice=advice)
+        return found
+
+    def _body(self, query: Query, read: Callable[[bytes], object]) -> bytes:
         self._http.check_may_block()
         if self._link is not None and self._link.state == "live" and self._link.columns("answers"):
             try:
-                return read(self._link.ask(query, ASK_SECONDS))
+                body = self._link.ask(query, ASK_SECONDS)
+                read(body)
             except WaitTimeoutError:
                 self._link = None  # a connection that did not reply once is not tried again
             except (UsageError, ValueError):
                 log.debug("requesting %s over HTTP", query.path, exc_info=True)
-        path = query.path
+            else:
+                return body
         try:
-            body = self._http.get(path, dict(query.params))
+            return self._http.get(query.path, dict(query.params))
         except (ClosedError, ConnectError, TokenError):
             raise
         except FeedError as refused:
@@ -114,11 +149,6 @@ class Options(BoundToProcess):
                 where=refused.where,
                 advice="Check the symbol, and that the token's scope covers options.",
             ) from None
-        try:
-            return read(body)
-        except ValueError as error:
-            where = self._http.base + path
-            raise FeedError(f"the options of {self.symbol!r} cannot be parsed: {error}", where=where) from error
 
 
 class OptionChain(LiveObject):
@@ -137,7 +167,7 @@ class OptionChain(LiveObject):
         self.expiry = expiry
         self.expiries = options.expiries
         _check_listed(options, expiry)
-        listed = options.contracts(expiry)
+        listed = options.streamed(options.contracts(expiry))
         known = link.columns("quotes")
 
         def frame(symbols: Sequence[str], fields: Sequence[str] | None, rows: int) -> LiveFrame:
@@ -151,8 +181,10 @@ class OptionChain(LiveObject):
         # It need not be a symbol with quotes of its own.
         with suppress(UnknownSymbolError, SubscriptionRefusedError, WaitTimeoutError):
             self._underlying = frame([self.symbol], None, SPOT_ROWS)
-            self._underlying.wait(timeout=SPOT_SECONDS)
-        chosen = listed[listed["strike"].isin(_around(listed["strike"], self._spot, strikes))]
+            if link.arrivals.subscriptions is None:
+                self._underlying.wait(timeout=SPOT_SECONDS)
+        around = _around(listed["strike"], self._spot, strikes)
+        chosen = listed if link.arrivals.subscriptions is not None else listed[listed["strike"].isin(around)]
         self._refused: dict[str, str] = {}  # when the chain was made
         self.quotes = self._without_refused(list(chosen.index), lambda names: frame(names, FIELDS, CHAIN_ROWS))
         self._contracts = chosen.loc[list(self.quotes.symbols)]

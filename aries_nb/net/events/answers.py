@@ -19,12 +19,15 @@ from aries_nb.errors import ClosedError, ConnectError, FeedError, TokenError, Us
 from aries_nb.model import Checkpointed
 from aries_nb.net.background import on_network, run_on_thread
 
-__all__ = ["ANSWER", "Answer", "Answers", "Get", "Reply", "Requests", "UnwantedError"]
+__all__ = ["ANSWER", "LISTED", "Answer", "Answers", "Get", "Reply", "Requests", "UnwantedError"]
 
 log = logging.getLogger("aries_nb")
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+LISTED = "options"
+"""The kind of answers that are no event of the data: lists of options, the same whenever a replay asks for them."""
 
 ANSWER = "http"
 """The event whose body is an answer at the moment at which it is applied, as `Answer.to_bytes` writes it."""
@@ -205,6 +208,8 @@ class Answers(Checkpointed):
         self._given: dict[tuple[str, str], deque[Answer]] = {}  # of a replay: nobody has asked for them yet
         self._lanes: dict[object, deque[Callable[[], None]]] = {}  # of requests that are made one after the other
         self._guard = threading.Lock()  # of these
+        self.listed: dict[str, bytes] = {}
+        """Of a replay: the recorded lists of options, by key."""
 
     def ask(
         self,
@@ -239,6 +244,12 @@ class Answers(Checkpointed):
         self._request(question, get)
         return question.done.result()
 
+    def note_listed(self, key: str, body: bytes) -> None:
+        """Have a list of options in the recording."""
+        with self._events.moment() as now:
+            if self._events.is_noting:
+                self._events.note(0, ANSWER, Answer(LISTED, key, now, now, (body,)).to_bytes())
+
     def _question(
         self,
         subject: tuple[str, str],
@@ -271,6 +282,8 @@ class Answers(Checkpointed):
 
     def give(self, answer: Answer) -> None:
         """Apply a recorded answer to what waits for it, else keep it for who asks later. In a replay only."""
+        if answer.kind == LISTED:
+            return
         subject = answer.kind, answer.key
         waiting = self._waiting.get(subject)
         if waiting:

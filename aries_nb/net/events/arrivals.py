@@ -7,14 +7,14 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import encode
 
-from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment
+from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment, Subscription
 from aries_nb.model.journal import Journal
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
@@ -88,6 +88,8 @@ class Arrivals(Checkpointed):
         self._base: int | None = None  # that of the newest event; the first one is preceded by its base
         self.recorded: dict[str, list[Use]] = {}
         """All uses of a recording that is replayed, by name."""
+        self.subscriptions: Collection[Subscription] | None = None
+        """All that was subscribed to in a recording that is replayed; None live."""
         self._uses: dict[str, list[Use]] = {}
         self._users: dict[str, Callable[[Use], object]] = {}
         self.restarted = Observers()

@@ -25,6 +25,7 @@ from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, Tra
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
+from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.checkpoints import Checkpoints, Part, ReplayState
 from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, Passing, PlaybackRun, PlaybackSession, replayed
@@ -41,7 +42,7 @@ MOST_FRAMES = 500  # passed together
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
 # What is known of a recording when it is opened.
-CATALOG = frozenset({"session", "subscribe", "again", "refused", USE, CLOCK})
+CATALOG = frozenset({"session", "subscribe", "again", "refused", USE, CLOCK, ANSWER})
 
 
 class Recorded(Protocol):
@@ -85,11 +86,14 @@ class Playback:
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         asked_at: dict[Subscription, int] = {}
+        listed: dict[str, bytes] = {}
         uses: list[Use] = []
         bases: list[int] = []
         self.first, self.last = recorded.first, recorded.last
         for event in recorded.events(whats=CATALOG):
-            with suppress(msgspec.MsgspecError):  # it is missing when it is played back, and said then
+            with suppress(
+                msgspec.MsgspecError, ValueError, IndexError
+            ):  # it is missing when it is played back, and said then
                 if event.what == "again":
                     asked = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])[2]
                     self.recorded.update(dict.fromkeys(asked))
@@ -101,6 +105,9 @@ class Playback:
                     for each in decode(event.body, type=tuple[Subscription, ...]):
                         if event.received - asked_at.get(each, 0) < FIRST_ANSWER_NS:  # a later one ends what there was
                             self.recorded.pop(each, None)
+                elif event.what == ANSWER:
+                    if (answer := Answer.from_bytes(event.body)).kind == LISTED:
+                        listed[answer.key] = answer.bodies[0]
                 elif event.what == USE:
                     uses.append(decode(event.body, type=Use))
                 elif event.what == CLOCK:
@@ -117,6 +124,7 @@ class Playback:
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.arrivals = Arrivals(self.clock, is_replay=True)
+        self.arrivals.subscriptions, self.arrivals.answers.listed = self.recorded, listed
         self.arrivals.late.add(self._late)
         self._is_late = False
         self.again: Passing = lambda past, routes: replayed(

@@ -29,10 +29,10 @@ NO_STATE = {
     },
     "GapTracker": {"_clock", "_gaps", "_intake", "_running"},
     "ReadMonitor": {"_clock", "_intake", "_notify", "_where"},
-    "Answers": {"_events", "_guard", "_lanes", "_waiting", "is_replay"},
+    "Answers": {"_events", "_guard", "_lanes", "_waiting", "is_replay", "listed"},
     Arrivals: {
         "_connections", "_users", "answers", "clock", "is_replay", "journals", "late", "mask", "recorded", "restarted",
-        "timer", "_waiting",  # nothing waits after `publish`
+        "shown", "subscriptions", "timer", "_waiting",  # nothing waits after `publish`
     },
     GapLog: {"_lock", "_observers", "clock"},
     OrderBook: {"_clock", "_history", "_lock", "_observers", "_version", "buffer", "lags", "symbol"},
