@@ -29,7 +29,8 @@ CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
 #: Mean interval in s between two occurrences of a trouble. The fit over the strikes of 03 needs most of their quotes.
 ROUGH_SECONDS = {"03": 20}
 #: The notebooks on the rough market, those of any broker on both.
-ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS}
+#: That of 06 is rough by itself.
+ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS if path.name[:2] != "06"}
 ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02"}}
 #: Notebooks with hidden answers, in which each exercise is answered, right and wrong.
 ANSWERED = {
