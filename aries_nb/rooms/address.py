@@ -125,7 +125,7 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
     except ImportError as error:
         raise UsageError("a room needs the package nats-py", advice="pip install 'aries_nb[room]'") from error
 
-    client = Client()
+    client: Any = Client()  # any, because its transport is set
 
     def given() -> str:
         _check_encrypted(address, client)
@@ -134,6 +134,9 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
     async def problem(error: Exception) -> None:
         on_error(explain(error))
 
+    from aries_nb.rooms.transport import transport_to
+
+    client._transport = await transport_to(address, seconds=CONNECT_SECONDS)  # noqa: SLF001
     is_pair = token is not None and ":" in token.reveal()
     try:
         await client.connect(
@@ -165,7 +168,8 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
     except (OSError, TimeoutError) as error:
         await closed(client)
         raise ConnectionLostError(explain(error)) from error
-    return client
+    connection: Client = client
+    return connection
 
 
 async def closed(client: Client) -> None:

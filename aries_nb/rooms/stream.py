@@ -188,7 +188,7 @@ class RoomStream:
             said = message.headers or {}
             status = said.get("Status")
             if status == END_OF_BATCH:
-                return said.get("Nats-Num-Pending", "0") == "0"
+                return bool(said.get("Nats-Num-Pending", "0") == "0")
             if status == NOT_FOUND:
                 return True
             if status is not None:

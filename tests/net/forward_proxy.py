@@ -140,7 +140,8 @@ class ForwardProxy(Cable):
         is_known = not self._credentials or f"basic {wanted}".lower() in head.decode().lower()
         port = self._routes.get(place.rpartition(":")[0])
         status = self._refusal or (407 if not is_known else 405 if method != "CONNECT" else 200 if port else 502)
-        writer.write(f"HTTP/1.1 {status} As it is\r\n{'' if status == 200 else 'Content-Length: 0'}\r\n\r\n".encode())
+        length = "" if status == 200 else "Content-Length: 0\r\n"
+        writer.write(f"HTTP/1.1 {status} As it is\r\n{length}\r\n".encode())
         if status == 200 and port:
             await self._carry(reader, writer, port)
 

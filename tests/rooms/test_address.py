@@ -97,10 +97,10 @@ def test_no_token_is_sent_where_a_server_says_it_has_no_tls(enter, token):
     assert b"hunter2" not in server.close()
 
 
-def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_trusted: bool) -> str:
+def tls_server(folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_trusted: bool, host: str = "localhost") -> str:
     authority = trustme.CA()
     folder.mkdir()
-    pair = authority.issue_cert("localhost", "127.0.0.1")
+    pair = authority.issue_cert(host, "127.0.0.1")
     pair.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     if is_trusted:
