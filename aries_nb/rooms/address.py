@@ -19,6 +19,7 @@ from aries_nb.model import Secret
 from aries_nb.net.connection_errors import ConnectionLostError, TokenRefusedError, explain
 from aries_nb.net.tls import tls_context
 from aries_nb.net.urls import is_loopback, shown_url
+from aries_nb.rooms.transport import transport_to
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -134,9 +135,8 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
     async def problem(error: Exception) -> None:
         on_error(explain(error))
 
-    from aries_nb.rooms.transport import transport_to
-
-    client._transport = await transport_to(address, seconds=CONNECT_SECONDS)  # noqa: SLF001
+    if address.is_secure:
+        client._transport = await transport_to(address.server, seconds=CONNECT_SECONDS)  # noqa: SLF001
     is_pair = token is not None and ":" in token.reveal()
     try:
         await client.connect(

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 from aries_nb.errors import ConnectError
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.proxy import Proxy, proxy_for
-from aries_nb.rooms.address import RoomAddress
 
 __all__ = ["transport_to"]
 
@@ -23,13 +22,13 @@ MOST_HEAD_BYTES = 65_536
 SOCKS = "socks"
 
 
-async def transport_to(address: RoomAddress, *, seconds: float) -> object | None:
-    """Return a transport of nats-py that goes through the proxy for an address; None for a direct connection.
+async def transport_to(server: str, *, seconds: float) -> object | None:
+    """Return a transport of nats-py that goes through the proxy for a tls:// or wss:// address; None for a direct way.
 
     Raises ConnectError for a proxy that cannot be used, ConnectionLostError for one that does not connect in time.
     """
-    scheme, _, place = address.server.partition("://")
-    proxy = proxy_for(f"https://{place}") if address.is_secure else None
+    scheme, _, place = server.partition("://")
+    proxy = proxy_for(f"https://{place}")
     if proxy is None:
         return None
     if scheme == "wss":
