@@ -32,6 +32,7 @@ ROWS = {
     "latency": "visible_latency",
     "snapshot": "snapshot",
     "late": "late_rows",
+    "past": "time_travel",
     "as-of": "as_of",
     "chart": "chart_frame",
     "memory": "memory",

@@ -455,6 +455,20 @@ class ReplayedBoards(Boards):
         return self.now
 
 
+def test_a_view_of_a_replay_is_frozen_by_its_time():
+    source = ReplayedBoards()
+    board = Board(source)
+
+    board.freeze()
+    frozen = dict(board.widget.frozen)
+    source.now += 10**9
+    board.resume()
+
+    assert frozen == {"at": 1_700_000_005_000.0, "said": 1_700_000_005_000.0}
+    assert board.widget.frozen == {"said": 1_700_000_006_000.0}
+    board.close()
+
+
 def test_ages_in_a_replay_count_by_its_time():
     source = ReplayedBoards()
     source.put(0, 1, 2, 3, 4, 5)

@@ -472,10 +472,10 @@ class LiveFrame(FrameViews):
         added = [each.store for each in (self._day, self._states) if each is not None and each.store is not None]
         return (self._tape, *added)
 
-    def _captured(self, moment: Moment) -> FrameSnapshot:
-        is_live = moment.until is not None or self.is_live
-        captured = CapturedFrame.of(self._tape)
-        return FrameSnapshot(self.kind, captured, moment, self._gap_selection, self._staleness, is_live=is_live)
+    def _captured(self, moment: Moment, *, until: int | None = None) -> FrameSnapshot:
+        is_live, captured = moment.until is not None or self.is_live, CapturedFrame.of(self._tape)
+        gaps, staleness = self._gap_selection, self._staleness
+        return FrameSnapshot(self.kind, captured, moment, gaps, staleness, is_live=is_live, until=until)
 
     def _count(self) -> int:
         return self._tape.version - self._tape.origin

@@ -116,7 +116,8 @@ class FrameSnapshot(Part):
     """A live frame as it was at one moment. Any thread.
 
     Of the past it has the rows received until then that are in memory: those that were in the window then and have left
-    it since are missing, and `held_from` is the receipt of the oldest one.
+    it since are missing, and `held_from` is the receipt of the oldest one. `until` is the receipt of its newest row
+    where it was captured later than the moment.
     """
 
     def __init__(
@@ -128,11 +129,13 @@ class FrameSnapshot(Part):
         staleness: Staleness,
         *,
         is_live: bool,
+        until: int | None = None,
     ) -> None:
         self.kind = kind
         self.symbols = captured.frame.symbols
         self.columns = tuple(column.name for column in captured.frame.columns)
         self._captured = captured
+        self._until = moment.until if until is None else until
         self._gaps = gaps.over(moment.gaps)
         self._staleness = staleness
         self.is_live = is_live
@@ -157,7 +160,7 @@ class FrameSnapshot(Part):
     @cached_property
     def frozen(self) -> FrozenFrame:
         """The rows, as a frame of the store; none where it is not held so far back."""
-        return FrozenFrame(self._captured, self._moment.until)
+        return FrozenFrame(self._captured, self._until)
 
     @property
     def df(self) -> pd.DataFrame:

@@ -217,15 +217,31 @@ class SnapshotMaker:
     def held_from(self) -> int | None:
         """Return the time from which on anything of the past is held, in ns since the epoch; None for nothing open."""
         moment = Moment(0, 0, GapLog(self._arrivals.clock))
-        parts = (live._captured(moment) for live in self._objects())  # noqa: SLF001
+        parts = (live._captured(moment) for live in self._open_objects())  # noqa: SLF001
         return min((part.held_since for part in parts if part is not None), default=None)
 
+    def _open_objects(self) -> list[LiveObject]:
+        """Return the open live objects, with the frames that are computed from others."""
+        found = dict.fromkeys(self._objects())
+        waiting = list(found)
+        while waiting:
+            live = waiting.pop()
+            dependents = live._dependents if isinstance(live, LiveFrame) else ()  # noqa: SLF001
+            new = [each for each in dependents if each.is_open and each not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return list(found)
+
     def _taken(self, until: int | None) -> Snapshot:
-        links, objects = self._links(), list(self._objects())
+        links, objects = self._links(), self._open_objects()
         for link in links:
             link.settle()
         work = partial(self._capture, until, links, objects)
         captured = work() if Background.shared().is_current() else on_network(work).result()
+        computed = [live for live in objects if isinstance(live, LiveFrame) and live._is_computed]  # noqa: SLF001
+        for live in computed:  # they follow the network's thread, and are cut at the moment
+            live._use()  # noqa: SLF001
+            captured.parts[live] = live._captured(captured.moment, until=captured.moment.now)  # noqa: SLF001
         held = [part.held_since for part in captured.parts.values()]
         if until is not None and held and until < min(held):
             raise not_held(f"{self._name}", until, min(held))

@@ -157,3 +157,17 @@ def test_interruption_shows_in_a_snapshot_as_it_was_then(sim: Simulator, feed: F
     assert feed.at(before).gaps.empty
     assert not feed.at(before)[quotes].latest["stale"].any()
     assert feed.gaps.df["ended"].notna().all()
+
+
+def test_derived_frame_of_a_snapshot_has_a_row_for_each_of_its_source(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50)
+    mids = quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2)
+
+    for _ in range(20):
+        now = feed.snapshot()
+        pd.testing.assert_index_equal(now[mids].df.index, now[quotes].df.index)
+        expected = (now[quotes].df["bid_price"] + now[quotes].df["ask_price"]) / 2
+        assert now[mids].df["mid"].equals(expected.rename("mid"))
+    then = feed.at(now.ts)
+    assert len(then[mids]) == len(then[quotes]) == len(now[quotes])
+    pd.testing.assert_frame_equal(then[mids].df, now[mids].df)
