@@ -34,6 +34,8 @@ ROWS = {
     "late": "late_rows",
     "past": "time_travel",
     "as-of": "as_of",
+    "derived": "derived_rows",
+    "derived-feed": "derived_feed",
     "chart": "chart_frame",
     "memory": "memory",
     "recording": "recording_cost",

@@ -117,7 +117,8 @@ class DerivedFrame(LiveFrame):
 
     def close(self) -> None:
         """Stop the computation, the callbacks and the views; idempotent. The sources stay open."""
-        self._catch_up()
+        if not self._job.is_slow:
+            self._catch_up()
         super().close()
 
     # Inside.
