@@ -6,7 +6,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self, overload
@@ -47,7 +47,8 @@ from aries_nb.live.market.options import OptionChain, Options, checked_expiry
 from aries_nb.live.market.reference import MarketReference
 from aries_nb.live.market.status import LiveMarketStatus
 from aries_nb.live.moments.clock import FeedClock, PlaybackClock, PlaybackMarks
-from aries_nb.live.moments.snapshot import Snapshot, SnapshotMaker
+from aries_nb.live.moments.feed_moments import FeedMoments
+from aries_nb.live.moments.snapshot import SnapshotMaker
 from aries_nb.live.moments.timeline import Timeline
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of, passing
 from aries_nb.live.rooms.entering import RoomClock
@@ -73,7 +74,7 @@ __all__ = ["Feed"]
 MOST_LEVELS = 1_000  # of a side of a book
 
 
-class Feed(FeedViews):
+class Feed(FeedViews, FeedMoments):
     """A connection to one broker: its quotes, trades, order books, bars, options, accounts and lookups.
 
     `connect` makes it. Every method may be called from any thread. A context manager: leaving the block closes the
@@ -118,10 +119,11 @@ class Feed(FeedViews):
         past: dict[str, list[list[Route]]] = {}
         if record is not None:
             past = self._recorder.resume(record, endpoints_of(broker), gaps)
+        self._arrivals = arrivals
         self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)
         self._clock = FeedClock(arrivals.clock) if room is None else RoomClock(room)
-        marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None))
+        marks = PlaybackMarks(self._gap_selection, lambda: self._accounts.own_fills(None), arrivals)
         if self._playback is not None:
             self._clock = PlaybackClock(self._playback, self._views, marks)
         if market is not None:
@@ -440,33 +442,6 @@ class Feed(FeedViews):
     def simulate(self) -> Simulation:
         """Troubles of the simulated market: `feed.simulate("outage", seconds=5)`; `feed.simulate()` shows buttons."""
         return self._simulation
-
-    def snapshot(self) -> Snapshot:
-        """Return all that is open now, as of one moment: `now[quotes].df`, `now.book("AAPL")`, `now.account().equity`.
-
-        Also `now.gaps`, `now.ledger`, `now.seq` and `now.ts`. Taken between two frames of the network, of all
-        connections; it copies no rows, and never changes.
-        """
-        self._check()
-        return self._snapshots.take()
-
-    def at(self, instant: str | datetime) -> Snapshot:
-        """Return all that is open as it was at an instant, as far as that is held in memory; see `snapshot`.
-
-        A time such as "14:31:07.5" on the clock's day, a whole time, a Timestamp, or a datetime; without zone it is in
-        `anb.settings.timezone`. Raises UsageError for what is no time or has not come yet, and for an instant of which
-        nothing is held any more, with the time from which on it is.
-        """
-        self._check()
-        return self._snapshots.at(instant)
-
-    def timeline(self) -> Timeline:
-        """Return the transport bar of the feed's views: it moves them to a past moment, and back to what is new.
-
-        As far as that is in memory; what is received goes on. `feed.at(timeline.now)` has the same as data.
-        """
-        self._check()
-        return self._timeline
 
     def record(self, path: str | Path, *, keep: str | None = None, max_gb: float | None = None) -> Recording:
         """Record all that this feed receives into the folder `path`, and return the recording that runs.

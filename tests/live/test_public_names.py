@@ -28,9 +28,9 @@ STREAMED = f"{LIVE} gaps ledger on_gap"
 TABLE = f"{STREAMED} columns df is_stale log rows"
 NAMES = {
     anb.Feed: (
-        "account accounts at bars book capture card clock close desk gaps instruments ledger market_status news on_gap"
-        " options quotes record reference serve simulate snapshot state stats streams tables timeline trades unreadable"
-        " url wait_open watchlists"
+        "account accounts annotate at bars book capture card clock close desk gaps instruments ledger market_status"
+        " news on_gap options quotes record reference serve simulate snapshot state stats streams tables timeline"
+        " trades unreadable url wait_open watchlists"
     ),
     anb.LiveFrame: (
         f"{STREAMED} alert assign bars candles chart charts corrections df evicted ewm join_asof lag last latest"

@@ -17,6 +17,7 @@ from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import SessionViews
 from aries_nb.model import FillMark, PlaybackData, PlaybackMark, PlaybackMove
 from aries_nb.model.settings import settings
+from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback import Playback
 from aries_nb.net.events.replay_clock import MAX_SPEED
@@ -176,13 +177,15 @@ class PlaybackClock(FeedClock):
 
 
 class PlaybackMarks:
-    """What is marked on the time axis of a replay: its gaps, and the user's fills. Any thread.
+    """What is marked on the time axis of a feed: its gaps, the user's fills and annotations. Any thread.
 
-    A mark stays after the replay went back to a time before it. `fills` returns the newest fills of all instruments.
+    A mark stays after the replay went back to a time before it. `fills` returns the newest fills of all instruments,
+    `arrivals` has what the user marked.
     """
 
-    def __init__(self, gaps: GapSelection, fills: Callable[[], Iterable[FillMark]]) -> None:
+    def __init__(self, gaps: GapSelection, fills: Callable[[], Iterable[FillMark]], arrivals: Arrivals) -> None:
         self._gaps = gaps
+        self._arrivals = arrivals
         self._fills = fills
         self._known: dict[tuple[object, ...], PlaybackMark] = {}
 
@@ -195,6 +198,8 @@ class PlaybackMarks:
             done = "sold" if fill.quantity < 0 else "bought"
             text = f"{done} {abs(fill.quantity):,.10g} {fill.symbol} at {fill.price:,.10g}"
             self._add(PlaybackMark("fill", fill.ts, fill.ts, text))
+        for at, text in self._arrivals.annotations:
+            self._add(PlaybackMark("note", at, at, text))
         marks = sorted(list(self._known.values()), key=lambda mark: mark.started)  # noqa: C414 - other threads add
         return tuple(marks[-2 * MOST_MARKS :])
 

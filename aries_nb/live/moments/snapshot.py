@@ -258,5 +258,5 @@ class SnapshotMaker:
         moment.quotes += [part for part in own if part.kind == "quotes" and not set(PRICES).difference(part.columns)]
         if until is None:
             lines = [line for link in links for line in link.ledgers()]
-            return _Captured(moment, self._arrivals.next - 1, parts, lines)
+            return _Captured(moment, self._arrivals.complete, parts, lines)
         return _Captured(moment, None, parts, [])

@@ -22,7 +22,7 @@ from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.market_timer import MarketTimer
 from aries_nb.net.redaction import FrameMask
 
-__all__ = ["CLOCK", "USE", "Arrivals", "EventRing", "Use"]
+__all__ = ["ANNOTATION", "CLOCK", "USE", "Arrivals", "EventRing", "Use"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,10 @@ USE = "use"
 """The event that something computed begins, or takes quotes into use, which is decided on a thread: JSON of a `Use`."""
 
 
+ANNOTATION = "annotation"
+"""The event that the user marked a moment: JSON of the text."""
+
+
 class Use(NamedTuple):
     """What begins, such as "equity ACC-1", or uses quotes of these symbols from now on, such as "marks ACC-1"."""
 
@@ -41,6 +45,7 @@ class Use(NamedTuple):
 
 
 RING_BYTES = 48 << 20
+MOST_ANNOTATIONS = 1_000
 EVENT_BYTES = 200  # what an event takes without its body
 
 
@@ -71,7 +76,7 @@ class Arrivals(Checkpointed):
     answers are applied. In a replay no clock is asked and no request made.
     """
 
-    STATE = "next", "_base", "_uses"
+    STATE = "next", "_base", "_uses", "annotations"
 
     def __init__(self, clock: ExchangeClock | None = None, *, is_replay: bool = False) -> None:
         self.clock = clock or ExchangeClock()
@@ -82,6 +87,8 @@ class Arrivals(Checkpointed):
         self.mask = FrameMask()
         self.shown = ShownMoment()
         """At which moment the views of the feed stand; nothing that is received depends on it."""
+        self.annotations: tuple[tuple[int, str], ...] = ()
+        """What the user marked: moments in ns since the epoch, and texts; the newest 1,000. Any thread may read."""
         self.next = 1  # the number of the next record
         self._waiting: dict[object, int] = {}  # the number of the first record that each has not published
         self._connections = 0
@@ -189,6 +196,11 @@ class Arrivals(Checkpointed):
             if user is not None:
                 user(use)
 
+    def annotate(self, text: str) -> None:
+        """Mark this moment with a text of the user. The network's thread only."""
+        with self.event(0, ANNOTATION, text) as received:
+            self.annotations = (*self.annotations[-MOST_ANNOTATIONS + 1 :], (received, text))
+
     def used_by(self, name: str, user: Callable[[Use], object]) -> None:
         """Call `user` at each use of that name; of a replay also at those before now. The network's thread only."""
         self._users[name] = user
@@ -207,6 +219,7 @@ class Arrivals(Checkpointed):
         self.answers.restart()
         self._waiting.clear()
         self._uses.clear()
+        self.annotations = ()
         self.restarted.notify()
 
     @property

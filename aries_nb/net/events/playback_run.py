@@ -18,7 +18,7 @@ from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Su
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.events.answers import ANSWER, Answer
-from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
+from aries_nb.net.events.arrivals import ANNOTATION, CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
@@ -209,6 +209,8 @@ class PlaybackRun:
                 self._begin(event, name, number)
                 again = event._replace(what="subscribe", body=encode(running))
                 self._by_connection[event.connection].play(again, routes_of)
+        elif event.what == ANNOTATION:
+            self.arrivals.annotate(decode(event.body, type=str))
         elif event.what == USE:
             self.publish()
             self.arrivals.use(decode(event.body, type=Use))

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+import aries_nb as anb
 from aries_nb.errors import UsageError
 from aries_nb.model import PlaybackMove
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aries_nb.live import Feed
 
 
@@ -166,3 +169,37 @@ def test_slider_moves_on_no_thread_but_the_callers_and_the_painters(feed: Feed) 
 
     assert took < 0.05
     assert drawn == [int((quotes.df["received"] <= pd.Timestamp(middle, tz="UTC")).sum())]
+
+
+def test_annotation_is_marked_on_the_time_axis_and_in_a_replay(feed: Feed, tmp_path: Path) -> None:
+    recording = feed.record(tmp_path / "day.anb")
+    quotes = feed.quotes("AAPL").wait(rows=20)
+    before = feed.clock.now
+    feed.annotate("  news: <b>a split</b> ")
+    after = feed.clock.now
+    quotes.wait(rows=quotes.received + 20)
+    marks = [mark for mark in feed.timeline()._source.playback().marks if mark.kind == "note"]
+    recording.close()
+
+    past = anb.replay(tmp_path / "day.anb", speed="max")
+    again = past.quotes("AAPL")
+    past.clock.seek(past.clock.end)
+    replayed = [mark for mark in past.clock._source.playback().marks if mark.kind == "note"]
+    past.clock.seek(before)
+    at_the_time = past._arrivals.annotations
+    with pytest.raises(UsageError, match="a replay is not annotated"):
+        past.annotate("news")
+    past.close()
+
+    assert [mark.text for mark in marks] == ["news: <b>a split</b>"]
+    assert before.value <= marks[0].started == marks[0].ended <= after.value + 1_000
+    assert replayed == marks
+    assert at_the_time == ()
+    assert again.received > 0
+
+
+@pytest.mark.parametrize("text", ["", "  ", 7, None, "x" * 501])
+def test_what_is_no_annotation_is_refused(feed: Feed, text: Any) -> None:
+    with pytest.raises(UsageError, match="annotation"):
+        feed.annotate(text)
+    assert feed._arrivals.annotations == ()
