@@ -128,6 +128,11 @@ class ScriptView(View):
         """The anywidget that shows this view."""
         return self._widget
 
+    @property
+    def is_painted(self) -> bool:
+        """Whether a page has painted a frame of it."""
+        return self._is_answered
+
     def _before_open(self) -> None:
         self.draw()
 

@@ -23,6 +23,7 @@ SHOWS = """symbol => {
   return chart === symbol && text(".anb-desk-ladder .anb-title").startsWith(symbol)
     && text(".anb-desk-tape .anb-title").includes(symbol)
     && document.querySelector(".anb-desk-side [aria-current=true]")?.innerText.startsWith(symbol)
+    && [...document.querySelectorAll(".anb-desk-place")].every((node) => node.children.length < 2)
     && [...document.querySelectorAll(".anb-desk-box [data-frames]")].every((node) => node.dataset.frames !== "0");
 }"""
 # Parts of the desk that stick out of it at the right, and how many columns it has.
@@ -32,6 +33,20 @@ LOOK = """() => {
   const wide = parts.filter((node) => node.getBoundingClientRect().right > box.right + 1).map((node) => node.className);
   const columns = getComputedStyle(document.querySelector(".anb-desk-grid")).gridTemplateColumns.split(" ").length;
   return [wide, columns];
+}"""
+# In each frame of the page from now on: whether a place of the desk is empty, and how high it is.
+WATCH = """() => {
+  [window.watched, window.isWatched] = [{}, true];
+  const look = () => {
+    for (const place of ["chart", "ladder", "tape", "side"]) {
+      const node = document.querySelector(`.anb-desk-${place}`);
+      const seen = (window.watched[place] ??= { empty: 0, heights: [] });
+      if (!node.querySelector("canvas, table, .anb-grid")) seen.empty += 1;
+      if (!seen.heights.includes(node.offsetHeight)) seen.heights.push(node.offsetHeight);
+    }
+    if (window.isWatched) requestAnimationFrame(look);
+  };
+  look();
 }"""
 CURSORS = """() => [...document.querySelectorAll(".anb-desk-chart .u-cursor-x")]
   .map((node) => !node.classList.contains("u-off") && !/-10px/.test(node.style.transform)).filter(Boolean).length"""
@@ -61,8 +76,14 @@ def shown(browser, lab):
 
 
 def test_mouse_changes_all_that_the_desk_shows(shown):
+    shown.evaluate(WATCH)
     shown.locator(".anb-desk-side th.anb-symbol", has_text="MSFT").click()
     shown.wait_for_function(SHOWS, arg="MSFT")
+    # Nothing was empty, and nothing moved, in any frame of the page.
+    places = shown.evaluate("() => { window.isWatched = false; return window.watched; }")
+    assert {place: (seen["empty"], len(seen["heights"])) for place, seen in places.items()} == dict.fromkeys(
+        places, (0, 1)
+    )
 
     for label, value in (("Window", "5min"), ("Candles", "1s"), ("Depth", "5")):
         shown.get_by_label(label, exact=True).select_option(value)

@@ -41,6 +41,7 @@ MOST_FOUND = 12
 MOST_DEPTH = 100
 MOST_BYTES = 100_000
 VERSION = 1
+PATIENCE_SECONDS = 1.5  # in which pages paint new views, behind those of before
 FIRST_SECONDS = 1.5  # in which a new view waits for its first data
 # Heights of the charts together at a depth of 10, of one besides the candles, of a row of the ladder, of a chart's bar.
 CHARTS_PX, LINES_PX, EQUITY_PX, ROW_PX, BAR_PX, LEAST_PX = 506, 150, 115, 22, 36, 220
@@ -200,15 +201,15 @@ class Desk(BoundToProcess):
         bundle: dict[str, Any] = self._box._repr_mimebundle_(include, exclude)
         return bundle
 
-    def _change(self, changes: Mapping[str, Any]) -> None:
+    def _change(self, changes: Mapping[str, Any], patience: float = 0.0) -> None:
         with self._changing:
             if self._box.is_closed:
                 raise ClosedError("the desk is closed", advice="Ask the feed for it again.")
             layout = replace(self._layout, **changes).checked()
-            self._show(layout)
+            self._show(layout, patience)
             self._layout = layout
 
-    def _show(self, layout: Layout) -> None:
+    def _show(self, layout: Layout, patience: float = 0.0) -> None:
         """Make the views that differ from those of before, and then show them; all stay where one cannot be made."""
         feed, symbol, window = self._feed, layout.symbol, layout.window
         account = self._account(layout)
@@ -232,12 +233,20 @@ class Desk(BoundToProcess):
             ),
         }
         changed = {name: place for name, place in places.items() if self._shown.get(name) != place[0]}
-        made = {name: make() for name, (_, _, make) in changed.items()}
+        made: dict[str, list[Any]] = {}
+        try:
+            for name, (_, _, make) in changed.items():
+                made[name] = make()
+        except BaseException:
+            for view in (view for views in made.values() for view in views):
+                view.close()
+            raise
+        tables: Sequence[Any] = made.get("side", self._box.views.get("side", ()))
+        for view in tables:
+            view.picked = symbol
+        self._box.show(made, patience=patience)
         for name, (key, held, _) in changed.items():
-            self._box.show(name, *made[name])
             self._shown[name], self._held[name] = key, held
-        for view in self._box.views["side"]:
-            view.picked = symbol  # type: ignore[attr-defined]  # all there are panels
 
     def _side_views(self, quotes: LiveFrame, account: Account | None) -> list[View]:
         from aries_nb.widgets import Blotter, Strip
@@ -271,7 +280,7 @@ class _Requests:
     """
 
     def __init__(
-        self, feed: DeskFeed, layout: Callable[[], Layout], change: Callable[[Mapping[str, Any]], None]
+        self, feed: DeskFeed, layout: Callable[[], Layout], change: Callable[[Mapping[str, Any], float], None]
     ) -> None:
         self._feed, self._layout, self._change = feed, layout, change
         self._guard = threading.Lock()
@@ -332,7 +341,8 @@ class _Requests:
                 if (searched := wanted.pop("search", None)) is not None:
                     self._search(str(searched))
                 if wanted:
-                    self._change({name: self._read(name, str(value)) for name, value in wanted.items()})
+                    changes = {name: self._read(name, str(value)) for name, value in wanted.items()}
+                    self._change(changes, PATIENCE_SECONDS)
                     self._note = ""
             except FeedError as error:
                 self._note = str(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
 
+from aries_nb.model.clock import elapsed
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.sources import ClockedSource
 from aries_nb.widgets.static_html import bundle, table
@@ -16,6 +18,7 @@ from aries_nb.widgets.static_html import bundle, table
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from aries_nb.widgets.anywidget_view import ScriptView
     from aries_nb.widgets.sources import DeskSource, MarketTime, VersionedSource
     from aries_nb.widgets.view import MimeBundle, View
 
@@ -23,6 +26,7 @@ __all__ = ["DeskBar", "DeskBox", "SheetSource"]
 
 CHOICES = ("symbol", "window", "interval", "depth", "side", "search")
 MOST_CHARACTERS = 100
+POLL_SECONDS = 0.03
 #: Places of the box, in their order on a narrow page; their arrangement on a wide one is in desk.css.
 PLACES = ("chart", "ladder", "tape", "side", "foot")
 
@@ -115,7 +119,7 @@ class DeskBox:
 
     def __init__(self, source: DeskSource) -> None:
         self.bar = DeskBar(source)
-        self._views: dict[str, tuple[View, ...]] = {}
+        self._views: dict[str, tuple[ScriptView, ...]] = {}
         self._places = {name: ipywidgets.Box([]) for name in PLACES}
         for name, place in self._places.items():
             place.add_class("anb-desk-place")
@@ -146,19 +150,50 @@ class DeskBox:
         """Whether the box was closed."""
         return self._is_closed
 
-    def show(self, place: str, *views: View) -> None:
-        """Show these views in a place, and close those that were there."""
-        before, self._views[place] = self._views.get(place, ()), views
-        if self._is_closed:
-            before = (*before, *views)
-        elif self._is_shown:
-            for view in views:
+    def show(self, changes: Mapping[str, Sequence[ScriptView]], *, patience: float = 0.0) -> None:
+        """Show other views in these places, and close those that were there.
+
+        For up to `patience` seconds those of before lie over the new ones, until a page has painted these: nothing is
+        empty in between. Not on the thread on which the page's answers come in, which would wait for itself.
+        """
+        before = {place: self._views.get(place, ()) for place in changes}
+        if not self._is_closed:
+            self._views |= {place: tuple(views) for place, views in changes.items()}
+            for place, views in changes.items():
+                self._stack(place, (views, before[place]) if patience and self._is_shown else (views,))
+        if self._is_shown and not self._is_closed:
+            fresh = [view for views in changes.values() for view in views]
+            for view in fresh:
                 view.draw()
                 view.watch()
-        if not self._is_closed:
-            self._places[place].children = [view.widget for view in views]
-        for view in before:
+            if patience:
+                self._wait(fresh, patience)
+                for place, views in changes.items():
+                    self._stack(place, (views,))
+        for view in (view for views in before.values() for view in views):
             view.close()
+        for view in (view for views in changes.values() for view in views if self._is_closed):
+            view.close()
+
+    def _stack(self, place: str, layers: Sequence[Sequence[ScriptView]]) -> None:
+        """Have layers of views in a place, the last on top."""
+        if self._is_closed:
+            return
+        shown = {box.children: box for box in self._places[place].children}
+        boxes = []
+        for views in layers:
+            if views:
+                widgets = tuple(view.widget for view in views)
+                boxes.append(shown.pop(widgets, None) or ipywidgets.VBox(widgets))
+        self._places[place].children = tuple(boxes)
+        for box in shown.values():
+            _close(box)
+
+    def _wait(self, views: Sequence[ScriptView], patience: float) -> None:
+        """Wait until a page has painted all of the views; not longer than `patience` s, as no page may show them."""
+        until, pause = elapsed() + patience, threading.Event()
+        while elapsed() < until and not self._is_closed and not all(view.is_painted for view in views):
+            pause.wait(POLL_SECONDS)
 
     def close(self) -> None:
         """Close the box and all views, and free their widgets; a second call does nothing."""
@@ -169,11 +204,9 @@ class DeskBox:
             view.close()
         self._last_picture = self._picture()
         self._views.clear()  # and with them what they show
-        for box in (self._box, self._grid, *self._places.values()):
-            layout = box.layout
-            box.close()
-            layout.close()
-            box.children = ()  # or it would hold the views, and what they show
+        layers = [box for place in self._places.values() for box in place.children]
+        for box in (self._box, self._grid, *self._places.values(), *layers):
+            _close(box)
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
@@ -192,6 +225,13 @@ class DeskBox:
     def _picture(self) -> str:
         # Each view draws itself, and is watched from here on.
         return "".join(str(view._repr_mimebundle_(include={"text/html"})["text/html"]) for view in self._all())
+
+
+def _close(box: ipywidgets.Box) -> None:
+    layout = box.layout
+    box.close()
+    layout.close()
+    box.children = ()  # or it would hold the views, and what they show
 
 
 def _request(asked: object) -> tuple[str, object, float] | None:
