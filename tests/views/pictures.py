@@ -76,6 +76,17 @@ time.sleep(20)
 """,
     "quotes.charts()",
 )
+DESK = (
+    """
+import time
+import aries_nb as anb
+feed = anb.connect("sim", seed=7, rate=400)
+symbols = "AAPL", "MSFT", "NVDA", "GOOGL", "AMZN", "SPY", "QQQ", "IWM"
+held = feed.quotes(*symbols, window="15min"), feed.trades("AAPL", window="15min")
+time.sleep(45)
+""",
+    'feed.desk(*symbols, interval="1s")',
+)
 
 
 class Shown(NamedTuple):
@@ -99,6 +110,7 @@ SHOWN = (
     Shown("options", "03_options", 3, 5, 1_180),
     Shown("gap", GAPS, 1, 2, 920, "dark"),
     Shown("light_charts", SHEET, 1, 1, 1_180, under=(0.5, 0.4)),
+    Shown("desk", DESK, 1, 1, 1_340, under=(0.25, 0.25)),
 )
 
 

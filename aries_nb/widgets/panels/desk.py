@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import ipywidgets
 import numpy as np
 
-from aries_nb.model.clock import elapsed
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
 from aries_nb.widgets.sources import ClockedSource
 from aries_nb.widgets.static_html import bundle, table
@@ -191,8 +190,10 @@ class DeskBox:
 
     def _wait(self, views: Sequence[ScriptView], patience: float) -> None:
         """Wait until a page has painted all of the views; not longer than `patience` s, as no page may show them."""
-        until, pause = elapsed() + patience, threading.Event()
-        while elapsed() < until and not self._is_closed and not all(view.is_painted for view in views):
+        pause = threading.Event()
+        for _ in range(round(patience / POLL_SECONDS)):
+            if self._is_closed or all(view.is_painted for view in views):
+                return
             pause.wait(POLL_SECONDS)
 
     def close(self) -> None:
