@@ -132,11 +132,13 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
         _check_encrypted(address, client)
         return "" if token is None else token.reveal()
 
+    newest: list[Exception] = []
+
     async def problem(error: Exception) -> None:
+        newest[:] = [error]
         on_error(explain(error))
 
-    if address.is_secure:
-        client._transport = await transport_to(address.server, seconds=CONNECT_SECONDS)  # noqa: SLF001
+    client._transport = await transport_to(address.server, seconds=CONNECT_SECONDS)  # noqa: SLF001
     is_pair = token is not None and ":" in token.reveal()
     try:
         await client.connect(
@@ -148,7 +150,8 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
             tls=tls_context() if address.is_secure else None,
             allow_reconnect=False,
             connect_timeout=CONNECT_SECONDS,
-            max_reconnect_attempts=0,
+            max_reconnect_attempts=1,  # of the first attempt: 0 would be without end
+            reconnect_time_wait=0.1,
             ping_interval=PING_SECONDS,
             max_outstanding_pings=MOST_PINGS,
             pending_size=PENDING_BYTES,
@@ -164,7 +167,7 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
         if "authorization" in str(error).lower():
             said = "the server of the room wants one" if token is None else "the server of the room does not accept it"
             raise TokenRefusedError(said) from None
-        raise ConnectionLostError(explain(client.last_error or error)) from None
+        raise ConnectionLostError(explain(next(iter(newest), error))) from None
     except (OSError, TimeoutError) as error:
         await closed(client)
         raise ConnectionLostError(explain(error)) from error

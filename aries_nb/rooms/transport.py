@@ -10,45 +10,60 @@ import asyncio
 import base64
 import ssl
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import ParseResult, unquote, urlsplit
 
 from aries_nb.errors import ConnectError
-from aries_nb.net.connection_errors import ConnectionLostError
+from aries_nb.net.connection_errors import ConnectionLostError, explain
 from aries_nb.net.proxy import Proxy, proxy_for
 
 __all__ = ["transport_to"]
 
 MOST_HEAD_BYTES = 65_536
+MOST_FRAME_BYTES = 16 << 20
 SOCKS = "socks"
 
 
 async def transport_to(server: str, *, seconds: float) -> object | None:
-    """Return a transport of nats-py that goes through the proxy for a tls:// or wss:// address; None for a direct way.
+    """Return a transport of nats-py that goes through the proxy for an address; None for its own direct one.
 
     Raises ConnectError for a proxy that cannot be used, ConnectionLostError for one that does not connect in time.
     """
     scheme, _, place = server.partition("://")
     proxy = proxy_for(f"https://{place}")
+    if scheme in {"ws", "wss"}:
+        return await _web(proxy, seconds)
     if proxy is None:
         return None
-    if scheme == "wss":
-        return await _web(proxy)
     try:
         return await asyncio.wait_for(_tunnel(proxy, place), seconds)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         raise ConnectionLostError(proxy.explain(None)) from None
 
 
-async def _web(proxy: Proxy) -> object:
+async def _web(proxy: Proxy | None, seconds: float) -> object:
+    """Return a transport over WebSocket. That of nats-py knows no proxy, and calls aiohttp in a way of the past."""
     import aiohttp
     from nats.aio.transport import WebSocketTransport
 
-    if proxy.shown.startswith(SOCKS):
+    if proxy is not None and proxy.shown.startswith(SOCKS):
         advice = "Use tls://, or name an HTTP proxy."
         raise ConnectError(f"{proxy} is for SOCKS, which a room over wss:// cannot use", advice=advice)
     transport: Any = WebSocketTransport()
-    await transport._client.close()  # noqa: SLF001 - made without a proxy
-    transport._client = aiohttp.ClientSession(proxy=proxy.address.reveal())  # noqa: SLF001
+    web = transport._client  # noqa: SLF001
+
+    async def connect(uri: ParseResult, ssl_context: ssl.SSLContext | None = None, **_: object) -> None:
+        address = None if proxy is None else proxy.address.reveal()
+        try:
+            made = web.ws_connect(uri.geturl(), ssl=ssl_context or True, proxy=address, max_msg_size=MOST_FRAME_BYTES)
+            transport._ws = await asyncio.wait_for(made, seconds)  # noqa: SLF001
+        except aiohttp.ClientHttpProxyError as error:
+            assert proxy is not None, "what else has refused?"
+            raise ConnectionLostError(proxy.explain(error.status)) from None
+        except aiohttp.ClientError as error:
+            raise ConnectionLostError(explain(error)) from None
+        transport._using_tls = ssl_context is not None  # noqa: SLF001
+
+    transport.connect = transport.connect_tls = connect
     return transport
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HOST = "teacher.example"
 
 
-def later_a_room_is_reached_as_websocket_on_443_through_a_proxy(feed, enter, stack, tmp_path: Path, monkeypatch):
+def test_a_room_is_reached_as_websocket_on_443_through_a_proxy(feed, enter, stack, tmp_path: Path, monkeypatch):
     forget_the_network(monkeypatch)
     shown = papers(tmp_path, HOST)
     monkeypatch.setenv("SSL_CERT_FILE", str(shown.authority))
@@ -59,3 +59,10 @@ def test_a_proxy_that_refuses_is_named_without_its_password(enter, stack, monkey
         enter(f"tls://{HOST}/room42", token="hunter2")
 
     assert "wrong" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_said_soon(enter):
+    with pytest.raises(ConnectError, match="cannot connect") as refused:
+        enter(f"nats://127.0.0.1:{free_port()}/room42", timeout=10)
+
+    assert "refused" in str(refused.value).lower() or "Connect call failed" in str(refused.value)
