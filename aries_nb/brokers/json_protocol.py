@@ -88,6 +88,7 @@ class JsonProtocol(ABC):
         self._running: set[StreamKey] = set()  # asked for on this connection, and not refused
         self._newest: dict[StreamKey, tuple[int, dict[str, Value]]] = {}  # of quotes, on this connection
         self._books: dict[str, _Book] = {}
+        self._lost_books: set[str] = set()  # changes of which were missed
         self._joined: list[Subscription] = []  # to running streams; they get the newest values with the next frame
         self._out: list[str | bytes | Ping] = []
         self._notices: list[Notice] = []
@@ -156,10 +157,26 @@ class JsonProtocol(ABC):
         self._running.clear()
         self._newest.clear()
         self._books.clear()
+        self._lost_books.clear()
         self._pings.clear()
         self._unanswered.clear()
         self._login_sent = None
         self._now, self._next_ping = now, now + self.PING_SECONDS
+
+    @property
+    def request_number(self) -> int:
+        """The number of the newest request or ping."""
+        return self._number
+
+    def missed(self, request_number: int) -> None:
+        """Go on after messages that were not received: a book begins with its next snapshot."""
+        self._number = request_number
+        self._joined.clear()
+        self._newest.clear()
+        self._pings.clear()
+        self._unanswered.clear()
+        self._books.clear()
+        self._lost_books = {symbol for kind, symbol in self._running if kind == "book"}
 
     def authenticate(self, token: str, now: float) -> None:
         """Queue the message from `login`, which opens the session with `token` or renews an open one.
@@ -372,6 +389,11 @@ class JsonProtocol(ABC):
         except Exception:  # the sides are the adapter's objects
             notices += [Counted(user, "unreadable") for user in users]
             raise
+        if levels.is_snapshot:
+            self._lost_books.discard(levels.symbol)
+        elif levels.symbol in self._lost_books:
+            notices += [Counted(user, "rowless") for user in users]
+            return
         book = self._books.setdefault(levels.symbol, _Book())
         book.ts = ts
         changed = book.change(*changes, is_snapshot=levels.is_snapshot)

@@ -28,6 +28,7 @@ __all__ = [
     "Ping",
     "Query",
     "Reference",
+    "ResumableProtocol",
     "TokenExchange",
 ]
 
@@ -92,6 +93,23 @@ class ColumnProtocol(Protocol):
 
         Unusual is what needs more than its values: all but updates of running streams that the fast decoder takes. The
         blocks hold the records that `receive` would return for the same frames, and the notices are `Counted` alone.
+        """
+
+
+@runtime_checkable
+class ResumableProtocol(Protocol):
+    """What a `BrokerProtocol` may have besides: a replay goes on on the same connection where frames are missing."""
+
+    @property
+    def request_number(self) -> int:
+        """The number of the newest request or ping."""
+
+    def missed(self, request_number: int) -> None:
+        """Go on after frames that were not received, on the same session with the same streams.
+
+        Values that may have changed are missing until the server sends them again; what cannot be told from then on,
+        such as a book of which only changes are sent, makes no records until the next connection. `request_number` is
+        that of the newest request or ping now.
         """
 
 

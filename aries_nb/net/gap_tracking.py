@@ -58,6 +58,12 @@ class GapTracker(Checkpointed):
             started = self._ended
         self._gaps.opened(started=started, reason=reason, cause=cause)
 
+    def split(self, reason: str, cause: Cause) -> None:
+        """End the gap that lasts, as not filled, and begin another one for `reason` at the same time: now."""
+        now = self._clock.now_ns()
+        self._gaps.closed(ended=now)
+        self._gaps.opened(started=now, reason=reason, cause=cause)
+
     def reset(self) -> None:
         """Forget which streams had resumed on the previous connection, because a new one begins."""
         self._resumed, self._barrier = {}, 0.0

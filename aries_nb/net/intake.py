@@ -127,6 +127,12 @@ class Intake(Checkpointed):
         self._received = 0, 0  # of the newest frame, and the clock's `base` then
         self.is_unfinished = False
 
+    def add_counts(self, before: Intake) -> None:
+        """Count from where the intake of an earlier connection ended, whose place this one takes."""
+        for name in ("frames", "messages", "octets", "records", "unreadable", "unasked"):
+            setattr(self, name, getattr(self, name) + getattr(before, name))
+        self.excerpts.extendleft(reversed(before.excerpts))
+
     def take(self, frame: bytes, received: int) -> Sequence[Notice]:
         """Decode a frame received at `received` (ns since the epoch), and append its records to the stores' buffers.
 

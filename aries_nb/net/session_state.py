@@ -15,6 +15,7 @@ from msgspec.json import encode
 
 from aries_nb.brokers import BrokerProtocol
 from aries_nb.brokers.parsing import check_words
+from aries_nb.brokers.protocol import ResumableProtocol
 from aries_nb.errors import FeedError
 from aries_nb.model import (
     Cause,
@@ -39,11 +40,14 @@ from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.gap_tracking import GapTracker, PingBarriers
 from aries_nb.net.intake import Intake, Route
 
-__all__ = ["SessionState"]
+__all__ = ["STATE", "SessionState"]
 
 log = logging.getLogger("aries_nb")
 
 STATUS_REPORTS = 1_000
+
+STATE = "state"
+"""The event that a session is live: JSON of when it was made, in ns, its changes, and its newest request's number."""
 
 
 class SessionState(Checkpointed):
@@ -60,6 +64,7 @@ class SessionState(Checkpointed):
 
     STATE = (
         "state", "error", "last_error", "reconnects", "renewals", "status_reports", "rejected", "running", "_is_live",
+        "_made", "_changes",
     )  # fmt: skip
 
     def __init__(
@@ -93,8 +98,9 @@ class SessionState(Checkpointed):
         self._barriers = PingBarriers()
         self._observers = Observers()
         self._is_live = False  # the session on this connection was opened
-        with arrivals.event(self.connection, "session", (endpoint, number)):
-            pass
+        self._changes = 0  # connections and requests since it was made
+        with arrivals.event(self.connection, "session", (endpoint, number)) as made:
+            self._made = made
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` on the network's thread whenever the state of the session changes.
@@ -111,6 +117,7 @@ class SessionState(Checkpointed):
             with self._arrivals.event(self.connection, "again", (self._endpoint, self.number, list(self.running))):
                 pass
         with self._arrivals.event(self.connection, "open", now):
+            self._changes += 1
             self._is_live = False
             self._protocol.open(now)
 
@@ -171,6 +178,7 @@ class SessionState(Checkpointed):
     def tick(self, now: float) -> Sequence[SessionLost]:
         """Have the protocol check its time limits at `now` (s, monotonic); return what ends the connection."""
         lost: list[SessionLost] = []
+        self._note_state()
         with self._arrivals.event(self.connection, "tick", now):
             for notice in self._protocol.tick(now):
                 if isinstance(notice, SessionLost):
@@ -178,6 +186,14 @@ class SessionState(Checkpointed):
                 else:
                     self._handle(notice)
         return lost
+
+    def _note_state(self) -> None:
+        """Note which session is live, with how many changes: a replay goes on from here where events are missing."""
+        protocol = self._protocol
+        is_plain = self.state == "live" and not self.intake.is_unfinished
+        if self._arrivals.is_noting and is_plain and isinstance(protocol, ResumableProtocol):
+            with self._arrivals.event(self.connection, STATE, (self._made, self._changes, protocol.request_number)):
+                pass
 
     def add(self, routes: Sequence[Route]) -> int:
         """Add routes, and request the streams that had none; return the number of the ping behind, 0 for none.
@@ -193,6 +209,7 @@ class SessionState(Checkpointed):
     def request(self, subscriptions: Sequence[Subscription]) -> int:
         """Request streams, without any only a ping; return its number, 0 if the session is not open."""
         with self._arrivals.event(self.connection, "subscribe", subscriptions):
+            self._changes += bool(subscriptions)
             self.running.update(dict.fromkeys(subscriptions))
             return self._protocol.subscribe(subscriptions)
 
@@ -207,6 +224,7 @@ class SessionState(Checkpointed):
     def end(self, subscriptions: Sequence[Subscription]) -> None:
         """Request the end of streams."""
         with self._arrivals.event(self.connection, "unsubscribe", subscriptions):
+            self._changes += 1
             for each in subscriptions:
                 self.running.pop(each, None)
             self._protocol.unsubscribe(subscriptions)

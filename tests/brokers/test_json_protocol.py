@@ -237,6 +237,27 @@ def test_a_book_that_is_too_deep_loses_its_worst_levels_and_says_so() -> None:
     assert (-10_000 in kept, 10_000 in kept) == (False, False)
 
 
+def test_after_missed_messages_partial_quotes_and_books_begin_anew() -> None:
+    class Partial(Plain):
+        PARTIAL = frozenset({"quotes"})
+
+    protocol = opened(Partial(), quotes("AAPL"), book("AAPL"))
+    tell(protocol, ["update", "quotes", "AAPL", {"bid_price": 99, "ask_price": 101}])
+    tell(protocol, ["levels", "AAPL", [[99, 1]], [[101, 1]], True])
+
+    protocol.missed(7)
+    ((_, _, values),), _ = tell(protocol, ["update", "quotes", "AAPL", {"bid_price": 98}])
+    changes, notices = tell(protocol, ["levels", "AAPL", [[98, 1]], [], False])
+    whole, _ = tell(protocol, ["levels", "AAPL", [[97, 1]], [[102, 1]], True])
+    more, _ = tell(protocol, ["levels", "AAPL", [[96, 1]], [], False])
+
+    assert values[0] == 98
+    assert math.isnan(values[1])
+    assert (changes, of(Counted, notices)) == ([], [Counted(book("AAPL"), "rowless")])
+    assert levels_of([*whole, *more]) == {97: (1, 0), 102: (0, 1), 96: (1, 0)}
+    assert protocol.request_number == 7
+
+
 # Hooks that raise or return something else.
 
 

@@ -49,6 +49,11 @@ class BookStream(ShapedStream):
     def forget(self) -> None:
         """Drop the levels, because the connection broke: the next frame is emitted whole."""
         super().forget()
+        self.missed()
+
+    def missed(self) -> None:
+        """Drop the levels: the next frame is emitted whole."""
+        super().missed()
         self._bids, self._asks = {}, {}
         self._bid_levels = self._ask_levels = None
 

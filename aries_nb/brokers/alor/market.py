@@ -15,7 +15,7 @@ from aries_nb.brokers.alor.columns import ColumnReader, ColumnStream
 from aries_nb.brokers.alor.connection import AlorConnection
 from aries_nb.brokers.alor.fields import DEFAULT_EXCHANGE, MARKET_FIELDS, column_types
 from aries_nb.brokers.alor.quotes import QuoteStream
-from aries_nb.brokers.alor.streams import AlorStream
+from aries_nb.brokers.alor.streams import AlorStream, ShapedStream
 from aries_nb.brokers.alor.tables import InstrumentStream
 from aries_nb.brokers.alor.trades import SOURCE, TradeStream
 from aries_nb.model import BOOK_COLUMNS, ColumnType, Kind, ReceivedColumns, Subscription
@@ -66,6 +66,20 @@ class AlorMarket(AlorConnection):
         if found is not None:
             self._session.has_received = True
         return found
+
+    @property
+    def request_number(self) -> int:
+        """The number of the newest request or ping."""
+        return self._session.count
+
+    def missed(self, request_number: int) -> None:
+        """Go on after messages that were not received: each of the next ones is whole, and no older one is news."""
+        self._session.missed(request_number)
+        self._unsettled.clear()
+        self._new_subscriptions.clear()
+        for stream in self._streams.values():
+            if isinstance(stream, ShapedStream):
+                stream.missed()
 
     def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
         """Add subscriptions, and queue requests for their streams, as any connection does."""

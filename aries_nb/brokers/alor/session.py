@@ -97,6 +97,15 @@ class AlorSession:
         self.refused.clear()
         self._forget()
 
+    def missed(self, count: int) -> None:
+        """Go on after messages that were not received, `count` being the number of the newest request or ping."""
+        self.count = count
+        self._requests.clear()
+        self._numbers.clear()
+        self._answered.clear()
+        self._pings.clear()
+        self._held.clear()
+
     def outgoing(self) -> Sequence[str]:
         """Return the queued frames in the order of sending, and clear the queue."""
         frames, self._out = self._out, []

@@ -169,6 +169,10 @@ class ShapedStream(AlorStream):
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
 
+    def missed(self) -> None:
+        """Go on after frames that were not received, on the same connection: the latest one may be out of date."""
+        self.latest = b""
+
     @abstractmethod
     def take(self, data: Any, received: int) -> Sequence[Record]:  # noqa: ANN401 - a struct of the stream's shape
         """Hook: return the records, one per subscription, of the `data` of one frame, as the fast decoder decoded them.

@@ -106,6 +106,18 @@ class AriesCharts(AriesConnection[str]):
         self._sent: set[str] = set()
         self._unsubscribed: set[str] = set()
 
+    @property
+    def request_number(self) -> int:
+        """The number of the newest request or ping."""
+        return self._session.count
+
+    def missed(self, request_number: int) -> None:
+        """Go on after messages that were not received: values are missing until they are sent again."""
+        self._session.missed(request_number)
+        self._initial_records.clear()
+        for symbol in self._symbols.values():
+            symbol.forget()
+
     def _forget(self) -> None:
         self._sent.clear()
         self._unsubscribed.clear()

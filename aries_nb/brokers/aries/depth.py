@@ -28,10 +28,17 @@ class LevelTwoStreams:
         self._books: dict[str, tuple[Subscription, ...]] = {}  # several where users spell the symbol differently
         self._venues: dict[str, tuple[Subscription, ...]] = {}
         self._cleared: set[Subscription] = set()  # those of venues that have had rows on this connection
+        self._lost: frozenset[Subscription] = frozenset()  # books of which changes were missed
 
     def open(self) -> None:
         """Note that a new connection begins: each symbol's first venue rows on it replace all its earlier ones."""
         self._cleared.clear()
+        self._lost = frozenset()
+
+    def missed(self) -> None:
+        """Note that events were missed: books make no records on this connection, as an event may be only a change."""
+        self._cleared.clear()
+        self._lost = frozenset(book for books in self._books.values() for book in books)
 
     def add(self, subscription: Subscription, symbol: str) -> None:
         """Add a subscription of kind "book" or "venues" under the `symbol` that is requested; other kinds are ignored.
@@ -65,6 +72,11 @@ class LevelTwoStreams:
         the time of receipt in ns since the epoch, used if the event has no time.
         """
         books, venues = self._books.get(update.symbol, ()), self._venues.get(update.symbol, ())
+        if self._lost.intersection(books):
+            notices += [Counted(book, "rowless") for book in books]
+            if not venues:
+                return True
+            books = ()
         ts = unix_ns(update.timestamp) or received
         rows = update.data.orderBook
         if books and rows is not UNSET:

@@ -121,14 +121,32 @@ class AriesMarket(AriesConnection[str]):
         updates = [envelope.payload for envelopes in decoded for envelope in envelopes]
         return self._columns.read(updates, [*accumulate(map(len, decoded))]) if updates else None
 
+    @property
+    def request_number(self) -> int:
+        """The number of the newest request or ping."""
+        return self._session.count
+
+    def missed(self, request_number: int) -> None:
+        """Go on after messages that were not received: values are missing until they are sent again."""
+        self._session.missed(request_number)
+        self._initial_records.clear()
+        self._level_two.missed()
+        self._unanswered = 0
+        for stream in self._every_stream():
+            stream.forget()
+            for part in stream.parts:
+                part.ping_number = 0
+
     def _forget(self) -> None:
         self._level_two.open()
         self._queries.open()
         self._sent.clear()
         self._unsubscribing.clear()
-        for streams in self._streams.values():
-            for stream in streams.values():
-                stream.forget()
+        for stream in self._every_stream():
+            stream.forget()
+
+    def _every_stream(self) -> Iterator[MarketStream]:
+        return chain.from_iterable(streams.values() for streams in self._streams.values())
 
     def _add(self, subscription: Subscription) -> Iterable[str]:
         if subscription.kind == "answers":
@@ -303,7 +321,7 @@ class AriesMarket(AriesConnection[str]):
             del self._sent[symbol]
 
     def _ponged(self, pong: Pong) -> Iterable[Pong]:
-        for stream in chain.from_iterable(streams.values() for streams in self._streams.values()):
+        for stream in self._every_stream():
             for part in stream.parts:
                 if part.ping_number <= pong.number:
                     part.ping_number = 0

@@ -57,6 +57,11 @@ class AriesSession:
         self.now = now
         self._next_ping = now + PING_SECONDS
 
+    def missed(self, count: int) -> None:
+        """Go on after messages that were not received, `count` being the number of the newest request or ping."""
+        self.count = count
+        self._pings.clear()
+
     def outgoing(self) -> Sequence[str]:
         """Return the queued frames in the order of sending, and clear the queue."""
         frames, self._out = self._out, []

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.json import decode, encode
 
 from aries_nb.brokers import BrokerProtocol, Endpoint
+from aries_nb.brokers.protocol import ResumableProtocol
 from aries_nb.errors import UsageError
 from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
@@ -23,7 +24,7 @@ from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
-from aries_nb.net.session_state import SessionState
+from aries_nb.net.session_state import STATE, SessionState
 
 __all__ = ["BURST_SECONDS", "NoGaps", "Passing", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
 
@@ -62,6 +63,38 @@ class PlaybackSession(SessionState):
     @property
     def _parts(self) -> dict[str, Checkpointed]:
         return {"intake": self.intake, "gaps": self._gap_tracker, "reads": self.read_monitor}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session on this connection was opened."""
+        return self._is_live
+
+    def begun(self, made: int, before: PlaybackSession | None) -> None:
+        """Begin as a session that was made at a time in ns, 0 if unknown, and count from where `before` ended."""
+        self._made, self._changes = made, 0
+        if before is not None:
+            self.intake.add_counts(before.intake)
+            self.reconnects, self.renewals = before.reconnects, before.renewals
+
+    def missed(self, reason: str) -> None:
+        """Begin a gap where events are missing; one that lasts ends there, as it has another cause."""
+        if self.state == "reconnecting":
+            self._gap_tracker.split(reason, "recording")
+        self.interrupted(reason, "recording")
+
+    def note(self, state: tuple[int, int, int]) -> None:
+        """Take over a state that was noted, of which no events are missing."""
+        self._made, self._changes, _ = state
+
+    def go_on(self, state: tuple[int, int, int]) -> bool:
+        """Go on after events that are missing; return False where the connection or its streams were others by then."""
+        made, changes, request_number = state
+        if (made, changes) != (self._made, self._changes) or not isinstance(self._protocol, ResumableProtocol):
+            return False
+        self._protocol.missed(request_number)
+        self._is_live = True
+        self._completed()
+        return True
 
     def play_frames(self, frames: Sequence[bytes]) -> None:
         """Pass frames that were received at the same time."""
@@ -127,7 +160,7 @@ class RunState(NamedTuple):
     latest: int
     sessions: Mapping[str, Sequence[tuple[int, Checkpoint]]]
     connections: Mapping[int, tuple[str, int]]
-    torn: frozenset[int]
+    torn: Mapping[int, bool]
 
 
 class PlaybackRun:
@@ -147,7 +180,7 @@ class PlaybackRun:
         )
         self.sessions: dict[str, list[PlaybackSession]] = {name: [self._new(name, 1)] for name in endpoints}
         self._by_connection: dict[int, PlaybackSession] = {}
-        self._torn: set[int] = set()  # connections of which events are missing
+        self._torn: dict[int, bool] = {}  # connections of which events are missing, and whether they were open
         self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
         self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
 
@@ -219,10 +252,21 @@ class PlaybackRun:
             self.arrivals.answers.give(Answer.from_bytes(event.body))
         elif (session := self._by_connection.get(event.connection)) is not None:
             if event.what == "open":
-                self._torn.discard(event.connection)
+                self._torn.pop(event.connection, None)
+            elif event.what == STATE:
+                self._take_state(event, session)
+                return
             if event.connection not in self._torn or event.what not in _RECEIVED:
                 session.play(event, routes_of)
                 self._fresh[session] = None
+
+    def _take_state(self, event: Event, session: PlaybackSession) -> None:
+        state = decode(event.body, type=tuple[int, int, int])
+        was_open = self._torn.get(event.connection)
+        if was_open is None:
+            session.note(state)
+        elif was_open and session.go_on(state):
+            del self._torn[event.connection]
 
     def pass_time(self, instant: int) -> None:
         """Do what is due before an instant, in ns; what was received is visible then."""
@@ -249,12 +293,12 @@ class PlaybackRun:
             self.latest,
             {name: [(each.number, each.checkpoint()) for each in some] for name, some in self.sessions.items()},
             {number: places[session] for number, session in self._by_connection.items() if session in places},
-            frozenset(self._torn),
+            dict(self._torn),
         )
 
     def resume(self, state: RunState, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Go on from the state of an earlier pass, with the routes that are asked for now; a new pass only."""
-        self.done, self.latest, self._torn = state.done, state.latest, set(state.torn)
+        self.done, self.latest, self._torn = state.done, state.latest, dict(state.torn)
         for name, some in state.sessions.items():
             self.sessions[name] = []
             for number, checkpoint in some:
@@ -267,31 +311,37 @@ class PlaybackRun:
         }
 
     def _miss(self, reason: str) -> None:
-        """Have all connections broken where events are missing, each until it was opened anew.
+        """Have all connections broken where events are missing, each until its state is known to be the same.
 
-        What is received on them could change values that are missing here. Without a known one, that of the market is.
+        That is where it was noted, or the connection was opened anew: what is received before could change values that
+        are missing here. Without a known connection, that of the market is broken.
         """
         self.publish()
         known = list(self._by_connection.values())
         if not known:
             known = [next(iter(self.sessions.values()))[0]]
             known[0].state = "live"  # it may have been
+        self._torn = {
+            number: self._torn.get(number, session.is_open) for number, session in self._by_connection.items()
+        }
         for session in known:
-            session.interrupted(f"the recording has no events here: {reason}", "recording")
-        self._torn = set(self._by_connection)
+            session.missed(f"the recording has no events here ({reason})")
 
     def _begin(self, event: Event, name: str, number: int) -> None:
         sessions = self.sessions.get(name)
         if sessions is None:  # this version of the broker has no such endpoint
             return
         place = next((place for place, each in enumerate(sessions) if each.number == number), len(sessions))
+        before: PlaybackSession | None = None
         if place == len(sessions) or sessions[place] in self._by_connection.values():
             new = self._new(name, number)  # of another process, where there was one before
             new.status_observers = sessions[0].status_observers
+            before = sessions[place] if place < len(sessions) else None
             sessions[place:] = [new, *sessions[place + 1 :]]
             self.on_session(name, new)
+        sessions[place].begun(event.received if event.what == "session" else 0, before)
         self._by_connection[event.connection] = sessions[place]
-        self._torn.discard(event.connection)
+        self._torn.pop(event.connection, None)
 
 
 async def replayed(
