@@ -1,4 +1,4 @@
-"""Notebooks on another broker's simulated market: the same cells except the line that connects."""
+"""Notebooks on another broker's simulated market: the same cells except the lines that connect."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CONNECT_LINES", "written_for"]
+__all__ = ["BEGINNINGS", "written_for"]
 
-CONNECT_LINES = {
-    "aries": 'feed = anb.connect("sim", rate=400)',
-    "alor": 'feed = anb.connect("sim-alor", exchange="SPBX", rate=400)',
-}
+BEGINNINGS = {"aries": 'anb.connect("sim"', "alor": 'anb.connect("sim-alor", exchange="SPBX"'}
 
 
 def written_for(broker: str, notebook: Path, folder: Path) -> str:
     """Write a notebook that connects to a broker into a folder; returns its name there."""
-    text, usual = notebook.read_text(encoding="utf-8"), quoted(CONNECT_LINES["aries"])
-    assert text.count(usual) == 1
+    text, usual = notebook.read_text(encoding="utf-8"), quoted(BEGINNINGS["aries"])
+    assert usual in text
     name = f"{notebook.stem}_{broker}.ipynb"
-    (folder / name).write_text(text.replace(usual, quoted(CONNECT_LINES[broker])), encoding="utf-8")
+    (folder / name).write_text(text.replace(usual, quoted(BEGINNINGS[broker])), encoding="utf-8")
     return name
 
 

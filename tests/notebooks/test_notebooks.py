@@ -28,16 +28,21 @@ ROUGH = sorted(read_troubles("all") - {"stream_refusals"})
 CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
 #: Mean interval in s between two occurrences of a trouble. The fit over the strikes of 03 needs most of their quotes.
 ROUGH_SECONDS = {"03": 20}
-#: The notebooks on the rough market, those of any broker on both.
-#: That of 06 is rough by itself.
+#: The notebooks on the rough market, on both brokers but for options, which Aries has alone, and ALOR's own. That of 06
+#: is rough by itself.
 ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS if path.name[:2] != "06"}
-ON_ROUGH |= {f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02"}}
+ON_ROUGH |= {
+    f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02", "05", "07"}
+}
 #: Notebooks with hidden answers, in which each exercise is answered, right and wrong.
 ANSWERED = {
     f"{path.stem}_answered.ipynb": path for path in NOTEBOOKS if "<summary>The answer" in path.read_text("utf-8")
 }
 #: Those that `make test-long` runs: their cells are much like those of others on the rough market of the same broker.
-ONLY_LONG = {"01_first_light_rough.ipynb", "01_first_light_rough_alor.ipynb", "04_alor_rough.ipynb"}
+ONLY_LONG = {
+    *("01_first_light_rough.ipynb", "01_first_light_rough_alor.ipynb", "04_alor_rough.ipynb"),
+    *("05_record_and_replay_rough_alor.ipynb", "07_teach_rough.ipynb", "07_teach_rough_alor.ipynb"),
+}
 
 MOST_CELLS = 25
 CELL_SECONDS = 60
