@@ -67,7 +67,7 @@ class FrameViews(StreamedObject):
         for symbol in symbols or ():
             self._known_symbol(symbol)
         chosen = None if symbols is None else tuple(symbols)
-        title = f"{self._title} · {', '.join(chosen or self.symbols)}"
+        title = " · ".join(dict.fromkeys((self._title, ", ".join(chosen or self.symbols))))
         drawn_by = checked_engine(engine)
 
         def make() -> Chart | LightChart:
