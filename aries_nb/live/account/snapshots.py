@@ -113,7 +113,10 @@ class Snapshots:
             now = self._arrivals.now
             # Orders that end before the connection is back are missed as well.
             missing = None if self._is_live or live.kind != "orders" else _Missing(now, placed=now)
-            self._tables.append(_FilledTable(live, subscription, now, missing, fills))
+            made = now
+            if self._arrivals.subscriptions is not None:  # as it was then: made on a live connection, at its time
+                missing, made = None, self._arrivals.subscriptions.get(subscription, now)
+            self._tables.append(_FilledTable(live, subscription, made, missing, fills))
             self._fill_due()
 
         self._arrivals.do(add)

@@ -7,7 +7,7 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -95,8 +95,8 @@ class Arrivals(Checkpointed):
         self._base: int | None = None  # that of the newest event; the first one is preceded by its base
         self.recorded: dict[str, list[Use]] = {}
         """All uses of a recording that is replayed, by name."""
-        self.subscriptions: Collection[Subscription] | None = None
-        """All that was subscribed to in a recording that is replayed; None live."""
+        self.subscriptions: Mapping[Subscription, int] | None = None
+        """All that was subscribed to in a recording that is replayed, with its first time, in ns; None live."""
         self._uses: dict[str, list[Use]] = {}
         self._users: dict[str, Callable[[Use], object]] = {}
         self.restarted = Observers()

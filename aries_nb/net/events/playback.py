@@ -86,6 +86,7 @@ class Playback:
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         asked_at: dict[Subscription, int] = {}
+        first_asked: dict[Subscription, int] = {}
         listed: dict[str, bytes] = {}
         uses: list[Use] = []
         bases: list[int] = []
@@ -101,6 +102,7 @@ class Playback:
                     asked = decode(event.body, type=tuple[Subscription, ...])
                     self.recorded.update(dict.fromkeys(asked))
                     asked_at.update(dict.fromkeys(asked, event.received))
+                    first_asked = dict.fromkeys(asked, event.received) | first_asked
                 elif event.what == "refused":
                     for each in decode(event.body, type=tuple[Subscription, ...]):
                         if event.received - asked_at.get(each, 0) < FIRST_ANSWER_NS:  # a later one ends what there was
@@ -124,7 +126,8 @@ class Playback:
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.arrivals = Arrivals(self.clock, is_replay=True)
-        self.arrivals.subscriptions, self.arrivals.answers.listed = self.recorded, listed
+        self.arrivals.subscriptions = {each: first_asked.get(each, self.first) for each in self.recorded}
+        self.arrivals.answers.listed = listed
         self.arrivals.late.add(self._late)
         self._is_late = False
         self.again: Passing = lambda past, routes: replayed(
