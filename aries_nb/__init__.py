@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         oauth_login,
     )
     from aries_nb.live.connect import connect, replay  # named so, as the module has the same name
+    from aries_nb.live.derived.instants import derive
     from aries_nb.live.derived.windows import imbalance, realized_volatility, vwap
     from aries_nb.live.recordings.sealing import recordings
     from aries_nb.live.screen.desk import desk
@@ -68,6 +69,7 @@ __all__ = [
     "WaitTimeoutError",
     "connect",
     "connecting",
+    "derive",
     "desk",
     "figure",
     "imbalance",
@@ -92,6 +94,7 @@ _ROOMS = {
     "imbalance": "aries_nb.live.derived.windows",
     "realized_volatility": "aries_nb.live.derived.windows",
     "vwap": "aries_nb.live.derived.windows",
+    "derive": "aries_nb.live.derived.instants",
     "recordings": "aries_nb.live.recordings.sealing",
     "desk": "aries_nb.live.screen.desk",
     "settings": "aries_nb.model.settings",
