@@ -12,7 +12,10 @@ import pytest
 
 from aries_nb.errors import UsageError
 from aries_nb.store import exactly, middle_of
+from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
+
+__all__ = ["open_alor", "serve_alor"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,3 +164,34 @@ def test_difference_of_two_moments_names_what_has_changed_and_by_how_much(
     assert before.diff(after)["change"].dropna().tolist() == (-found["change"].dropna()).tolist()
     with pytest.raises(UsageError, match="is no snapshot"):
         after.diff(found)
+
+
+def test_alors_accounts_and_books_are_what_they_were_as_well(
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
+) -> None:
+    feed = open_alor(serve_alor(rate=300))
+    quotes, book = feed.quotes("SBER", "GAZP").wait(rows=30), feed.book("SBER").wait()
+    account = feed.account("D00001")
+    account.equity.wait()
+    assert account.orders.is_open
+    eventually(lambda: feed.snapshot().account().reasons == {})
+    now = feed.snapshot()
+    quotes.wait(rows=quotes.received + 50)
+
+    then = feed.at(now.ts)
+
+    pd.testing.assert_frame_equal(then[quotes].df, now[quotes].df)
+    pd.testing.assert_frame_equal(then[book].df, now[book].df)
+    one, other = now.account(), then.account(account.name)
+    books = one.books
+    with exactly():
+        by_hand = books.cash
+        for symbol, held in books.positions.items():
+            a_unit = one.marks[symbol] * books.multiplier(symbol) + books.accrued[symbol]
+            by_hand += held.quantity * a_unit - (held.cost if symbol in books.margined else 0)
+    assert one.equity == float(by_hand)
+    assert other.equity == one.equity
+    assert other.marks == one.marks
+    pd.testing.assert_frame_equal(other.positions.df, one.positions.df)
+    pd.testing.assert_frame_equal(other.orders.df, one.orders.df)
+    pd.testing.assert_frame_equal(other.fills.df, one.fills.df)
