@@ -15,7 +15,7 @@ from aries_nb.model import Column
 from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.store.derived.aggregates import Aggregate, inputs
 from aries_nb.store.derived.rows import DerivedRows, NewRows, joined
-from aries_nb.store.derived.sums import search_sorted
+from aries_nb.store.derived.sums import Extremes, search_sorted
 from aries_nb.store.derived.track import Track
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class _Segment(NamedTuple):
 
 
 class _Event(NamedTuple):
-    """What changes windows of rows that are there: a late row, or the end of one; by which row that was known.
+    """The end of a row, which changes windows of rows that are there, and by which row that was known.
 
     Rows behind it in the order of time, and of `place` among equal times, are changed.
     """
@@ -182,20 +182,18 @@ class Windows:
             for index in np.flatnonzero(np.isin(segment.numbers, list(replaced))).tolist():
                 places[index] = _first_of(int(segment.numbers[index]), replaced, known)
         newest = np.maximum.accumulate(np.append(track.ts[track.end - 1], segment.ts))[:-1]
-        for index in np.flatnonzero((segment.ts < newest) | (places != segment.numbers)).tolist():
-            number = int(segment.numbers[index])
-            events.append(_Event(int(segment.ts[index]), int(places[index]), number, number))
-        if events and len(segment.ts):
+        late = segment.numbers[(segment.ts < newest) | (places != segment.numbers)]
+        if (events or len(late)) and len(segment.ts):
             start = min(start, track.start + int(np.searchsorted(track.ts[track.start : track.end], segment.ts.min())))
         series = self._series(piece, segment.at)
         track.add(segment.ts, segment.numbers, places, series, segment.after_gap, segment.known)
-        if events:
+        if events or len(late):
             track.is_merged = True
             track.sort(start)
         if start < track.end:
             for aggregate in self._aggregates:
                 aggregate.extend(track, start, track.end)
-            self._add_values(track, code, start, events, made)
+            self._add_values(track, code, start, events, late, made)
         track.newest = max(track.newest, int(segment.ts.max(initial=track.newest)))
         track.drop_before(track.newest - 2 * self._span - LATE_US)
 
@@ -236,7 +234,9 @@ class Windows:
             for place, values in enumerate(inputs(aggregate, piece), aggregate.place)
         ]
 
-    def _add_values(self, track: Track, code: int, start: int, events: Sequence[_Event], made: _Made) -> None:
+    def _add_values(
+        self, track: Track, code: int, start: int, events: Sequence[_Event], late: Times, made: _Made
+    ) -> None:
         end = track.end
         ts, numbers = track.ts[start:end], track.numbers[start:end]
         first = self._first_rows(track, start, self._span)
@@ -244,8 +244,8 @@ class Windows:
         over_gap = (track.gaps[start:end] > track.gaps[marked - 1]).astype("int64")
         values = np.array([each.values(track, first, start, end) for each in self._aggregates])
         by = numbers
-        if events:
-            by = numbers.copy()
+        if track.is_merged:
+            by = self._changed_by(track, first, numbers, late)
             for event in events:
                 begin, stop = self._reach(event, ts, track.places[start:end])
                 by[begin:stop] = np.maximum(by[begin:stop], event.by)
@@ -253,10 +253,20 @@ class Windows:
         is_new = place >= 0
         new = place[is_new]
         made.values[:, new], made.over_gap[new], made.by[new] = values[:, is_new], over_gap[is_new], by[is_new]
-        if events:
+        if track.is_merged:
             old = ~is_new & (by > numbers)
             codes = np.full(int(old.sum()), code)
             made.changed.append(_Changed(codes, numbers[old], ts[old], values[:, old], over_gap[old], by[old]))
+
+    def _changed_by(self, track: Track, first: Positions, numbers: Times, late: Times) -> Times:
+        """Return by which row each of these, in the order of time, is known: itself, or the last late one before it."""
+        begin = int(first[0]) - 1 if self._takes_next else int(first[0])
+        every = track.numbers[begin : track.end]
+        changes = np.where(np.isin(every, late), every, np.nan)
+        low = np.maximum(first - 1 if self._takes_next else first, begin) - begin
+        newest = Extremes(np.fmax).of(changes, 0, low, len(every) - len(numbers), len(every))
+        found: Times = np.maximum(numbers, np.nan_to_num(newest, nan=0.0).astype("int64"))
+        return found
 
     def _first_rows(self, track: Track, start: int, span: int) -> Positions:
         """Return the position of the first row of each window from `start` on."""
