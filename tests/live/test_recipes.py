@@ -42,4 +42,8 @@ def test_every_recipe_runs_and_says_what_it_says() -> None:
     assert set(names["both"]["symbol"]) == {"AAPL", "MSFT"}
     assert type(names["again"]) is pd.DataFrame
     assert len(names["means"]) == 2
+    assert names["paid"].notna().any()
+    assert names["tick_bars"]["trades"].iloc[:-1].eq(20).all()
+    assert len(names["alert"].df) == 0
+    assert names["count"].df.columns[-1] == "value"
     assert asyncio.run(names["first_rows"]()) > 0
