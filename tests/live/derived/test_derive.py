@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.live import Feed
-from aries_nb.sim import Simulator
 from tests.net.patience import eventually
 
 
@@ -116,8 +114,8 @@ def test_what_cannot_be_derived_is_refused(feed: Feed, function: Any, every: str
         anb.derive(len)
 
 
-def asked(feed: Feed) -> dict[str, Any]:
-    quotes, trades = feed.quotes("AAPL", "MSFT"), feed.trades("AAPL", "MSFT")
+def asked(feed: Feed, *symbols: str) -> dict[str, Any]:
+    quotes, trades = feed.quotes(*symbols), feed.trades(*symbols)
     return {
         "join": trades.join_asof(quotes),
         "time": trades.bars("500ms"),
@@ -128,21 +126,17 @@ def asked(feed: Feed) -> dict[str, Any]:
     }
 
 
-def test_a_replay_has_the_same_rows(
-    serve: Callable[..., Simulator], open_feed: Callable[..., Feed], tmp_path: Path
-) -> None:
-    rough = frozenset({"delays", "late_prints", "corrected_prints", "cancelled_prints"})
-    feed = open_feed(serve(rate=1_000, flush_seconds=0.01, rough=rough, rough_seconds=0.5))
-    recording = feed.record(tmp_path / "day.anb")
-    live = asked(feed)
-    live["join"].wait(rows=600, timeout=30)
-    live["derived"].wait(rows=12, timeout=30)
-    recording.flush()
-    feed.close()
+@pytest.mark.parametrize(("broker", "symbols"), [("sim", ("AAPL", "MSFT")), ("sim-alor", ("SBER", "GAZP"))])
+def test_a_replay_has_the_same_rows(broker: str, symbols: tuple[str, str], tmp_path: Path) -> None:
+    rough, path = "delays,late_prints,corrected_prints,cancelled_prints", tmp_path / "day.anb"
+    with anb.connect(broker, rate=1_000, rough=rough, rough_seconds=0.5, record=path) as feed:
+        live = asked(feed, *symbols)
+        live["join"].wait(rows=600, timeout=30)
+        live["derived"].wait(rows=12, timeout=30)
     shown = {name: each.df for name, each in live.items()}
 
-    with anb.replay(tmp_path / "day.anb", speed="max") as past:
-        again = asked(past)
+    with anb.replay(path, speed="max") as past:
+        again = asked(past, *symbols)
         past.clock.seek(past.clock.end)
         found = {name: each.df for name, each in again.items()}
 
