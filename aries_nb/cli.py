@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.errors import FeedError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from aries_nb.live import Feed
     from aries_nb.sim.serving import Server
 
@@ -291,7 +293,7 @@ def _record(chosen: argparse.Namespace) -> int:
             left = None if left is None else left - STATUS_SECONDS
             if recording.error is not None:
                 raise recording.error
-            _say(f"{recording}, {feed.stats().gaps} gaps")
+            _say(f"{recording}, {_gaps(feed.stats().gaps)}")
         recording.close()
     print(recording)
     return 0
@@ -332,7 +334,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             left = None if left is None else left - STATUS_SECONDS
             if serving.state == "failed":
                 raise FeedError(serving.last_error, where=serving.address)
-            _say(f"{serving}, {feed.stats().gaps} gaps")
+            _say(f"{serving}, {_gaps(feed.stats().gaps)}")
         print(serving)
         del held
     return 0
@@ -360,10 +362,12 @@ def _replay(chosen: argparse.Namespace) -> int:
         clock = past.clock
         assert isinstance(clock, PlaybackClock), "that of a replay"
         while clock.is_playing and not is_over.wait(STATUS_SECONDS / 10 if speed == "max" else STATUS_SECONDS):
-            _say(f"{clock.now:%Y-%m-%d %H:%M:%S} UTC, {past.stats().messages:,} messages, {past.stats().gaps} gaps")
+            _say(f"{clock.now:%Y-%m-%d %H:%M:%S} UTC, {past.stats().messages:,} messages, {_gaps(past.stats().gaps)}")
         now = past.stats()
         print(f"{clock.start:%Y-%m-%d %H:%M:%S} to {clock.now:%H:%M:%S} UTC: {now.messages:,} messages, "
-              f"{now.records:,} rows and updates, {now.gaps} gaps, {now.unreadable} unreadable")  # fmt: skip
+              f"{now.records:,} rows and updates, {_gaps(now.gaps)}, {now.unreadable} unreadable")  # fmt: skip
+        if len(gaps := past.gaps.df):
+            print(_printed(gaps[["stream", "symbol", "started", "ended", "cause", "reason"]]))
     return 0
 
 
@@ -372,10 +376,24 @@ def _recordings(chosen: argparse.Namespace) -> int:
 
     found = recordings(chosen.path, check=chosen.check)
     table = found.summary(check=chosen.check) if isinstance(found, StoredRecording) else found
-    print(table.to_string(index=False) if len(table) else "There is no recording.")
-    if chosen.check and isinstance(found, StoredRecording) and len(holes := found.holes()):
-        print(f"\nevents are missing:\n{holes.to_string(index=False)}")
+    print(_printed(table) if len(table) else "There is no recording.")
+    for path in table["path"][(table["holes"] > 0) & chosen.check]:
+        print(f"\n{_plain(path)}: events are missing:\n{_printed(StoredRecording(Path(path)).holes())}")
     return int(bool((table["damage"] != "").any()))
+
+
+def _printed(table: pd.DataFrame) -> str:
+    """Return a table as text for a terminal, which texts of a recording cannot steer."""
+    texts = table.select_dtypes(["object", "str"]).columns
+    return table.assign(**{name: table[name].map(_plain) for name in texts}).to_string(index=False, na_rep="-")
+
+
+def _plain(value: object) -> object:
+    return "".join(each if each.isprintable() else "?" for each in value) if isinstance(value, str) else value
+
+
+def _gaps(count: int) -> str:
+    return f"{count:,} gap{'s' if count != 1 else ''}"
 
 
 @contextmanager

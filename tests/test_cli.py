@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -147,8 +148,14 @@ def test_a_market_is_recorded_and_replayed_without_a_notebook(
         assert main(["record", "aries", "--url", url, "--to", path, *asked]) == 0
         server.terminate()
     assert "closed" in capsys.readouterr().out
+    with (tmp_path / "day.anb" / "000001.arrows").open("ab") as segment:
+        segment.write(b"x" * 100)  # as of a process that was killed
     assert main(["replay", path, "--speed", "max"]) == 0
-    assert int(capsys.readouterr().out.split(" messages")[0].split()[-1].replace(",", "")) > 100
+    summary, _, gaps = capsys.readouterr().out.partition("\n")
+    assert int(summary.split(" messages")[0].split()[-1].replace(",", "")) > 100
+    assert re.search(r"\b[1-9] gaps?,", summary)
+    assert {"stream", "symbol", "started", "ended", "cause", "reason"} == set(gaps.split("\n")[0].split())
+    assert "the recording has no events here (" in gaps
     with anb.replay(path, speed="max") as past:
         assert len(past.quotes("AAPL", "MSFT").df)
         assert len(past.account("ACC-1").positions.wait().df)
@@ -186,7 +193,10 @@ def test_recordings_are_listed_and_damage_is_said(tmp_path: Path, capsys: pytest
         str(tmp_path / "b.anb"),
     ]
     assert main(["recordings", str(tmp_path), "--check"]) == 1
-    assert "damaged" in capsys.readouterr().out
+    table, missing = capsys.readouterr().out.split("\n\n")
+    assert "damaged" in table
+    assert missing.startswith(f"{tmp_path / 'b.anb'}: events are missing:\n")
+    assert "damaged" in missing
     assert main(["recordings", str(tmp_path / "b.anb"), "--check"]) == 1
     assert "events are missing" in capsys.readouterr().out
 

@@ -135,6 +135,8 @@ class StoredRecording:
 
     def _repr_html_(self) -> str:
         lines = _line(self.path, is_checked=False)
+        if lines.keys() <= set(COLUMNS):
+            lines["rows"] = "not sealed yet: the first query does it"
         cells = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(lines[name]))}</td></tr>" for name in lines
         )
@@ -148,8 +150,8 @@ def recordings(
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
     `bytes`, `holes`, `damage`, and the number of sealed rows of each kind. `holes` are those between segments; with
-    `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing.
-    `seal` is that of `StoredRecording`.
+    `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing. A
+    kind is NA where nothing is sealed yet. `seal` is that of `StoredRecording`.
 
     Raises UsageError if there is nothing at `path`; for a single recording also what `RecordingReader` raises.
     """
@@ -171,7 +173,11 @@ def recordings(
 def _table(paths: list[Path], *, is_checked: bool) -> pd.DataFrame:
     lines = [_line(path, is_checked=is_checked) for path in paths]
     kinds = sorted({name for line in lines for name in line}.difference(COLUMNS))
-    return pd.DataFrame({name: [line.get(name, 0) for line in lines] for name in (*COLUMNS, *kinds)})
+    table = pd.DataFrame({name: [line.get(name) for line in lines] for name in (*COLUMNS, *kinds)})
+    is_sealed = ~table[kinds].isna().all(axis=1)
+    for kind in kinds:
+        table[kind] = table[kind].astype("Int64").mask(is_sealed & table[kind].isna(), 0)
+    return table
 
 
 def _line(path: Path, *, is_checked: bool) -> dict[str, object]:

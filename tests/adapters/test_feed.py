@@ -633,3 +633,16 @@ def test_a_session_without_streams_is_live_at_once(packed_server: PackedServer) 
     with anb.connect(packed.BROKER, url=packed_server.url, token=TOKEN) as feed:
         assert feed.state == "live"
     assert time.monotonic() - began < 5
+
+
+def test_a_recording_of_an_own_broker_is_queried_with_its_broker(tmp_path: Path) -> None:
+    path = tmp_path / "own.anb"
+    with AlpacaServer() as server, anb.connect(alpaca.BROKER, url=server.url, token=TOKEN, record=path) as feed:
+        rows = len(feed.quotes("AAPL").wait(rows=3, timeout=20).df)
+
+    quotes = anb.recordings(path, broker=alpaca.BROKER).df("quotes")
+
+    assert len(quotes) >= rows
+    assert set(quotes["symbol"]) == {"AAPL"}
+    with pytest.raises(anb.UsageError, match="not of 'aries'"):
+        anb.recordings(path, broker="aries")

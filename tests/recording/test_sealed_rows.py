@@ -198,7 +198,7 @@ def test_a_folder_lists_its_recordings(path, tmp_path):
     assert list(table["events"]) == [100, 20, 1_000, 0]
     assert list(table["holes"]) == [0, 1, 0, 0]
     assert list(checked["holes"]) == [0, 1, 1, 0]
-    assert list(table["quotes"]) == [6_000, 0, 0, 0]
+    assert table["quotes"].astype(object).where(table["quotes"].notna(), None).tolist() == [6_000, None, None, None]
     assert table["from"][0] == pd.Timestamp(events(1)[0].received // 1_000, unit="us", tz="UTC")
     assert "damaged" in checked["damage"][2]
     assert "format 9" in table["damage"][3]

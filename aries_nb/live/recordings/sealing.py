@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from aries_nb.brokers import Broker
 from aries_nb.errors import RecordingError
 from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of, passing
 from aries_nb.model.clock import WallClock
@@ -33,27 +35,37 @@ NOTED = "sealed.json"
 FOREVER = 2**63 - 1
 
 
-def recordings(path: str | os.PathLike[str], *, check: bool = False) -> pd.DataFrame | StoredRecording:
+def recordings(
+    path: str | os.PathLike[str], *, check: bool = False, broker: str | Broker | None = None
+) -> pd.DataFrame | StoredRecording:
     """Return what recordings there are in a folder, or the recording at `path` itself.
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
     `bytes`, `holes`, `damage`, and the number of sealed rows of each kind. `holes` are those between segments; with
-    `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing.
+    `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing. A
+    kind is NA where nothing is sealed yet.
 
     A recording has `df("quotes")`, `sql("select …")` (duckdb), `scan("trades")` (polars) and `dask("quotes")`. The
     first of them writes the rows of what was recorded since as Parquet, which takes as long as a replay at full speed.
 
+    `broker` is needed for the rows of a recording of a broker of your own: its `Broker`; a name that is not the
+    recording's is refused.
+
     Raises UsageError if there is nothing at `path`; for a single recording also RecordingError if it has a newer format
     or cannot be read.
     """
-    return catalog.recordings(path, check=check, seal=seal_rows)
+    own = broker if isinstance(broker, Broker) else None
+    found = catalog.recordings(path, check=check, seal=partial(seal_rows, own=own))
+    if broker is not None and isinstance(found, StoredRecording):
+        RecordingReader(found.path, broker=broker if isinstance(broker, str) else broker.name)  # raises for another
+    return found
 
 
-def seal_rows(path: Path) -> None:
+def seal_rows(path: Path, own: Broker | None = None) -> None:
     """Write the quotes and trades of a recording as Parquet, those of an hour together, unless that has been done.
 
     Of a symbol that was recorded with several choices of fields, the rows with the most fields count. Rows that were
-    sealed before and cannot be made again, as their events are missing now, stay.
+    sealed before and cannot be made again, as their events are missing now, stay. `own` is the user's broker.
     """
     reader = RecordingReader(path)
     events = reader.summary.events
@@ -61,7 +73,7 @@ def seal_rows(path: Path) -> None:
     with suppress(RecordingError):
         if noted.is_file() and checked(noted, read_json(noted)).get("events") == events:
             return
-    broker = broker_of(reader)
+    broker = broker_of(reader, own)
     endpoints = endpoints_of(broker)
     every = [
         routes
