@@ -1,7 +1,6 @@
 """The only interface between live objects and the network: subscribe to get a store, release it, statistics, close.
 
-No live object knows what is behind it, so the network may move to another process that fills the same columns in shared
-memory.
+No live object knows what is behind it, so the network may move to another process that fills the same columns.
 """
 
 from __future__ import annotations
@@ -452,6 +451,11 @@ class Link:
         if self.state == "closed":
             raise ClosedError("the feed is closed", where=self.address, advice="Connect again.")
 
+    def fail(self, error: FeedError) -> None:
+        """End all connections for good with an error, which the user's next call raises."""
+        for session in self._pool.sessions if isinstance(self._pool, SessionPool) else ():
+            session.fail(error)
+
     def statistics(self) -> FeedStatistics:
         """Return the current counts and latencies of all connections of this link together."""
         parts = [statistics_of(session, self.clock) for session in self._pool.sessions]
@@ -472,10 +476,7 @@ class Link:
         self._pool.sessions[0].last_error = problem
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when the state of a connection changes, on the network's thread; it must return at once.
-
-        Returns a function that ends the calls.
-        """
+        """Call `callback` on the network's thread when a connection's state changes; return what ends the calls."""
         return self._pool.watch(callback)
 
     def catch_up(self) -> list[Future[None]]:

@@ -187,6 +187,8 @@ class Feed(FeedViews, FeedMoments):
         self._options_of = partial(Options, self._http, broker, link=self._link)
         self._rooms = Rooms(self._links, self._gap_selection, self._clock, is_room=room is not None)
         self._is_closed = False
+        if market is not None:
+            market.when_ended(self._market_ended)
 
     def quotes(
         self,
@@ -567,6 +569,10 @@ class Feed(FeedViews, FeedMoments):
                 alerts=self.alerts,
             ),
         )
+
+    def _market_ended(self, error: ClosedError) -> None:
+        for link in self._links():
+            link.fail(error)
 
     def _check(self) -> None:
         if self._is_closed:

@@ -110,6 +110,7 @@ class EmbeddedMarket:
         self._answers: dict[int, Future[None]] = {}
         self._guard = threading.Lock()
         self._is_over = False
+        self._at_end: list[Callable[[ClosedError], object]] = []
         self._listener = threading.Thread(target=self._listen, args=[lines], name="aries-nb-market", daemon=True)
         self._listener.start()
         try:
@@ -137,6 +138,15 @@ class EmbeddedMarket:
         if not self._troubles:
             self.command("troubles")
         return dict(self._troubles)
+
+    def when_ended(self, callback: Callable[[ClosedError], object]) -> None:
+        """Call `callback` with the error that says so when the market has ended, at once if it has; on any thread."""
+        with self._guard:
+            is_over = self._is_over
+            if not is_over:
+                self._at_end.append(callback)
+        if is_over:
+            callback(_ended())
 
     def _send(self, what: str, more: Mapping[str, object]) -> Future[None]:
         done: Future[None] = Future()
@@ -175,6 +185,8 @@ class EmbeddedMarket:
             self._answers.clear()
         for done in left:
             done.set_exception(_ended())
+        for callback in self._at_end:
+            callback(_ended())
 
     def _first_words(self, lines: Iterator[bytes], complaints: IO[bytes]) -> dict[str, object]:
         line = next(lines, b"")
@@ -208,6 +220,8 @@ class EmbeddedMarket:
 
     def close(self) -> None:
         """Close the pipes to the child process, which ends it, and wait for that; kill it after 3 s. Idempotent."""
+        if self._listener is not None:
+            self._at_end.clear()  # this end is nothing to be told
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()

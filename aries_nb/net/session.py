@@ -162,7 +162,16 @@ class Session(SessionState):
         """Close the session; idempotent. Returns a future that is done when the connection's closing handshake is."""
         return self._background.submit(self._close())
 
+    def fail(self, error: FeedError) -> None:
+        """End the session for good with an error, which the user's next call raises; nothing if it has ended."""
+        self._background.submit(self._end_with(error))
+
     # The network's thread.
+
+    async def _end_with(self, error: FeedError) -> None:
+        if self.state not in ("closed", "failed"):
+            self._fail(error)
+            self._runner.cancel()
 
     async def _run(self) -> None:
         backoff = Backoff(self._rule)

@@ -202,3 +202,22 @@ raise SystemExit(3)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 3)
+
+
+def test_a_market_whose_process_ended_is_said_by_the_card_and_by_every_new_call() -> None:
+    with anb.connect("sim", seed=11) as feed:
+        quotes = feed.quotes("AAPL").wait(rows=5, timeout=20)
+        market = feed.clock._market  # type: ignore[attr-defined]
+
+        market._process.kill()
+        eventually(lambda: feed.state == "failed")
+
+        assert "the simulated market has ended. Connect again." in feed.card().error
+        calls = (lambda: feed.quotes("MSFT"), lambda: feed.book("AAPL"), lambda: quotes.wait(rows=10**6, timeout=20))
+        for call in calls:
+            with pytest.raises(anb.ClosedError, match="the simulated market has ended"):
+                call()
+        again = anb.connect("sim", seed=11)
+        again.close()
+        assert again is not feed
+        assert len(quotes.df)
