@@ -44,6 +44,7 @@ FORMAT = 1
 """The version of the format. A reader refuses a newer one."""
 
 COMPRESSION = "lz4"
+FEW_ROWS = 200  # which compression makes no smaller, and pyarrow twice as slow to read
 MOST_ROWS = 2_000  # of a batch that is sent
 MOST_ROWS_READ = 65_536
 MOST_BATCH_BYTES = 8 << 20  # decompressed
@@ -170,6 +171,24 @@ class Batch:
         count: int = self.table.num_rows
         return count
 
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> list[Batch]:
+        """Return the same rows, those of batches that follow each other in one: many small ones cost more."""
+        runs: list[list[Batch]] = []
+        for batch in batches:
+            before = runs[-1][-1] if runs else None
+            is_next = (
+                before is not None
+                and not batch.head.is_anew
+                and (batch.head.epoch, batch.head.life) == (before.head.epoch, before.head.life)
+                and batch.head.first == before.head.first + before.rows
+            )
+            if is_next:
+                runs[-1].append(batch)
+            else:
+                runs.append([batch])
+        return [cls(run[0].head, _one([batch.table for batch in run])) for run in runs]
+
     def since(self, first: int) -> Batch:
         """Return the rows from number `first` on."""
         skipped = max(first - self.head.first, 0)
@@ -224,9 +243,13 @@ class BatchWriter:
         self._schema = group.schema
         self._epoch, self._life = epoch, life
         self._sink = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression=COMPRESSION)
-        self._writer = pa.ipc.new_stream(self._sink, self._schema, options=options)
-        self._writer.write_batch(pa.RecordBatch.from_pylist([], self._schema))  # readers have the schema already
+        self._small, self._large = (self._writer(compression) for compression in (None, COMPRESSION))
+
+    def _writer(self, compression: str | None) -> Any:  # noqa: ANN401 - pyarrow has no types
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        writer = pa.ipc.new_stream(self._sink, self._schema, options=options)
+        writer.write_batch(pa.RecordBatch.from_pylist([], self._schema))  # readers have the schema already
+        return writer
 
     def encode(self, table: pa.Table, first: int, **more: bool | int) -> bytes:
         """Return the rows of a table as one message; its columns are those of the group, in any order."""
@@ -235,7 +258,8 @@ class BatchWriter:
         head = _Head(self._epoch, self._life, first, **more)  # type: ignore[arg-type]
         self._sink.seek(0)
         self._sink.truncate()
-        self._writer.write_batch(batch, custom_metadata={"room": encode(head).decode()})
+        writer = self._large if batch.num_rows > FEW_ROWS else self._small
+        writer.write_batch(batch, custom_metadata={"room": encode(head).decode()})
         return self._sink.getvalue()
 
 
@@ -308,6 +332,12 @@ def _decoded(data: bytes, type_: type[Any]) -> Any:  # noqa: ANN401 - a struct o
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RoomDataError(f"a message cannot be read: {error}") from None
+
+
+def _one(tables: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(tables) == 1:
+        return tables[0]
+    return pa.Table.from_batches(tables).combine_chunks().to_batches()[0]
 
 
 def _us(table: pa.RecordBatch, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

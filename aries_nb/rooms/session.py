@@ -384,6 +384,22 @@ class RoomSession(SessionState):
                 self._take_rows(stream, batch, len(data), received)
             self.publish()
 
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
+        """Take messages of rows that were asked for, in their order."""
+        batches: list[Batch] = []
+        for data in messages:
+            try:
+                batches.append(decode_batch(data, stream.group))
+            except RoomDataError as error:
+                self._unreadable(error, data)
+                self._miss(stream, f"rows of {stream} cannot be read")
+        octets = sum(map(len, messages))
+        for batch in Batch.joined(batches):
+            with self._arrivals.moment() as received:
+                self._take_rows(stream, batch, octets, received)
+                self.publish()
+            octets = 0
+
     def caught_up(self, stream: RoomStream) -> None:
         """Note that a stream has all that the server keeps."""
         del stream

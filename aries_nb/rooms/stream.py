@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +24,8 @@ __all__ = ["ANSWER_SECONDS", "RoomStream", "StreamOwner"]
 
 ANSWER_SECONDS = 5.0
 PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
-BATCH, BATCH_BYTES = 500, 8 << 20  # asked for at once
+BATCH, BATCH_BYTES = 5_000, 8 << 20  # asked for at once
+TOGETHER = 50  # messages that are taken together
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
 
@@ -33,6 +34,9 @@ class StreamOwner(Protocol):
 
     def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
         """Take a message of a stream; `is_live` where it was not asked for."""
+
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
+        """Take messages of rows that were asked for, in their order."""
 
     def caught_up(self, stream: RoomStream) -> None:
         """Note that a stream has all that the server keeps."""
@@ -165,9 +169,17 @@ class RoomStream:
 
     async def _ask_rows(self, client: Client) -> None:
         """Ask for all messages behind the last one that was read. A server before 2.11 gives one at a time."""
-        answers: asyncio.Queue[Msg] = asyncio.Queue()
+        answers: list[Msg] = []
+        is_whole = asyncio.Event()
+
+        async def answered(message: Msg) -> None:
+            answers.append(message)
+            said = message.headers or {}
+            if "Status" in said or "Nats-Num-Pending" not in said:
+                is_whole.set()
+
         inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox, cb=answers.put, pending_bytes_limit=PENDING_BYTES)
+        subscription = await client.subscribe(inbox, cb=answered, pending_bytes_limit=PENDING_BYTES)
         subject = self._address.rows(self.group.id)
         self._set_past(is_past=not self.is_caught_up)
         try:
@@ -176,31 +188,50 @@ class RoomStream:
                 wanted = {"seq": self.seq + 1, "next_by_subj": subject, "batch": BATCH, "max_bytes": BATCH_BYTES}
                 question = json.dumps(wanted).encode()
                 await client.publish(f"$JS.API.DIRECT.GET.{self._address.row_stream}", question, reply=inbox)
-                is_over = await self._take_answers(answers)
+                await _progressing(is_whole, answers)
+                messages, last = answers[:], answers[-1].headers or {}
+                answers.clear()
+                is_whole.clear()
+                is_over = _is_over(last)
+                await self._take_kept([each for each in messages if "Status" not in (each.headers or {})])
         finally:
             with suppress(Exception):  # the connection is broken
                 await subscription.unsubscribe()
 
-    async def _take_answers(self, answers: asyncio.Queue[Msg]) -> bool:
-        """Take the messages of one answer; return whether there are no more."""
-        while True:
-            message = await asyncio.wait_for(answers.get(), ANSWER_SECONDS)
-            said = message.headers or {}
-            status = said.get("Status")
-            if status == END_OF_BATCH:
-                return bool(said.get("Nats-Num-Pending", "0") == "0")
-            if status == NOT_FOUND:
-                return True
-            if status is not None:
-                raise ConnectionLostError(f"the server has no rows ({status} {said.get('Description', '')[:100]})")
-            number = said.get("Nats-Sequence", "")
-            if not number.isdecimal() or int(number) <= self.seq:
-                raise ConnectionLostError("the server's answer has no order")
-            self.seq = int(number)
-            self._owner.taken(self, message.data, is_live=False)
-            if "Nats-Num-Pending" not in said:
-                return False
+    async def _take_kept(self, messages: Sequence[Msg]) -> None:
+        """Take the messages of one answer, and let the loop run in between."""
+        for start in range(0, len(messages), TOGETHER):
+            some = messages[start : start + TOGETHER]
+            for message in some:
+                number = (message.headers or {}).get("Nats-Sequence", "")
+                if not number.isdecimal() or int(number) <= self.seq:
+                    raise ConnectionLostError("the server's answer has no order")
+                self.seq = int(number)
+            if self.routes:
+                self._owner.taken_kept(self, [message.data for message in some])
+            await asyncio.sleep(0)
 
     def _set_past(self, *, is_past: bool) -> None:
         if self.routes and isinstance(sink := self.routes[0].sink, RollingFrame):
             sink.lags.is_past = is_past
+
+
+async def _progressing(is_whole: asyncio.Event, answers: Sequence[object]) -> None:
+    """Wait until an answer is whole. Raises TimeoutError where nothing of it comes for 5 s: a network may be slow."""
+    while not is_whole.is_set():
+        count = len(answers)
+        try:
+            await asyncio.wait_for(is_whole.wait(), ANSWER_SECONDS)
+        except TimeoutError:
+            if len(answers) == count:
+                raise
+
+
+def _is_over(said: Mapping[str, str]) -> bool:
+    """Return whether the last message of an answer says that there are no more. Raises ConnectionLostError."""
+    status = said.get("Status")
+    if status is None:  # of a server that gives one at a time
+        return False
+    if status not in {END_OF_BATCH, NOT_FOUND}:
+        raise ConnectionLostError(f"the server has no rows ({status} {said.get('Description', '')[:100]})")
+    return status == NOT_FOUND or said.get("Nats-Num-Pending", "0") == "0"
