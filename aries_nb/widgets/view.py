@@ -130,7 +130,7 @@ class View(BoundToProcess, ABC):
             advice = 'Pass a datetime with a time zone, as pd.Timestamp.now("UTC"), or nothing for now.'
             raise UsageError(f"at={at!r} is no time with a time zone", where="freeze", advice=advice)
         with self.lock:
-            if not self._is_closed:
+            if not self._is_closed and self._standing is None:
                 self.widget.frozen = {"at": said if at is None else at.timestamp() * 1e3, "said": said}
 
     def resume(self) -> None:
@@ -234,8 +234,7 @@ class View(BoundToProcess, ABC):
         self._standing = standing
         frozen: dict[str, object] = {"said": self._now_ms()}
         if standing is not None:
-            at, *rest = standing
-            frozen |= {"at": at / 1e6, "isMoved": True, **dict(zip(("behind", "unit", "isHeld"), rest, strict=True))}
+            frozen |= {"at": standing.at / 1e6, "text": _told(standing)}
         self.widget.frozen = frozen
         return int(self.widget.is_open)
 
@@ -348,3 +347,13 @@ class View(BoundToProcess, ABC):
     @abstractmethod
     def _release(self) -> None:
         """Close the view's widgets, which frees them in kernel and browser."""
+
+
+def _told(standing: Standing) -> str:
+    """Return what the badge of a view says that stands at a past moment."""
+    at, behind, unit, is_held = standing
+    of_day, zone = settings.clock(at).split(" ", 1)
+    text = f"frozen at {of_day}.{at // 1_000_000 % 1_000:03} {zone}"
+    if not is_held:
+        return f"{text}, no longer in memory"
+    return f"{text}, {behind:,} {unit}{'s' * (behind != 1)} behind" if behind else text

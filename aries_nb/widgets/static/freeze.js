@@ -1,7 +1,7 @@
 // Freezing of one display of a view. The page does it by itself; the kernel may ask for it by the trait `frozen`:
-// { at, said } in epoch ms, or {}. With `isMoved` the kernel draws that past moment, so pictures go on, and the badge says
-// how many of `unit` it is `behind`, or that its data are not held (`isHeld`). `display` is { root, now(), shownAt(), stamp(ms), hold(isHeld), isHead }: `hold` stops
-// the picture, or lets it go on with the newest. The button of a head, the first view of a dashboard, acts on all its views.
+// { at, said } in epoch ms, or {}. With a `text` for the badge the kernel draws that past moment, so pictures go on.
+// `display` is { root, now(), shownAt(), stamp(ms), hold(isHeld), isHead }: `hold` stops the picture, or lets it go on with
+// the newest. The button of a head, the first view of a dashboard, acts on all its views.
 function makeFreeze(model, display) {
   const { root } = display;
   const button = document.createElement("button");
@@ -9,26 +9,18 @@ function makeFreeze(model, display) {
   button.type = "button";
   const own = document.createElement("span");
   own.className = "anb-badge";
-  own.setAttribute("role", "status");
+  own.role = "status";
   let badge = own;
   let at = null;
   let behind = 0;
   let timer = 0;
-  let moved = null; // what the kernel says that draws a past moment
-
-  function exactStamp(ms) {
-    const [time, ...zone] = display.stamp(ms).split(" ");
-    return [`${time}.${String(Math.floor(ms) % 1000).padStart(3, "0")}`, ...zone].join(" ");
-  }
+  let moved = ""; // what the kernel says that draws a past moment
 
   function show() {
-    const isHeld = at !== null;
-    button.textContent = isHeld ? "Resume" : "Freeze";
-    button.setAttribute("aria-pressed", String(isHeld));
-    const unit = moved?.unit ?? "frame";
-    const count = behind ? `, ${behind.toLocaleString("en-US")} ${unit}${behind === 1 ? "" : "s"} behind` : "";
-    const lost = moved && !moved.isHeld ? ", no longer in memory" : "";
-    const text = isHeld ? `frozen at ${exactStamp(at)}${lost || count}` : "";
+    button.textContent = at ? "Resume" : "Freeze";
+    button.ariaPressed = String(!!at);
+    const count = behind ? `, ${behind.toLocaleString("en-US")} frame${behind === 1 ? "" : "s"} behind` : "";
+    const text = at ? moved || `frozen at ${display.stamp(at)}${count}` : "";
     if (badge.textContent !== text) badge.textContent = text;
   }
 
@@ -36,41 +28,30 @@ function makeFreeze(model, display) {
   function set(wanted) {
     clearTimeout(timer);
     if (moved) return model.send({ resume: true });
-    if ((wanted === null) === (at === null)) return;
+    if (!wanted === !at) return;
     behind = 0;
-    if (wanted === null) {
-      at = null;
-      show();
-      display.hold(false);
-    } else {
-      display.hold(true);
-      at = Math.max(wanted, display.shownAt());
-      show();
-    }
+    if (wanted) display.hold(true);
+    at = wanted && Math.max(wanted, display.shownAt());
+    show();
+    if (!at) display.hold(false);
   }
 
   function follow() {
-    const told = model.get("frozen") || {};
-    const { at: wanted = null, said } = told;
-    if (told.isMoved) {
-      clearTimeout(timer);
-      if (at !== null && !moved) display.hold(false);
-      [moved, at, behind] = [told, wanted, told.behind];
+    const { at: wanted = null, said, text = "" } = model.get("frozen") || {};
+    clearTimeout(timer);
+    if (text && !moved) set(null);
+    if (text || moved) {
+      [moved, at] = [text, text ? wanted : null];
       return show();
     }
-    if (moved) {
-      [moved, at, behind] = [null, null, 0];
-      show();
-    }
-    if (wanted === null || wanted <= said) return set(wanted);
-    clearTimeout(timer);
-    timer = setTimeout(() => set(wanted), Math.min(Math.max(0, wanted - display.now()), 2 ** 31 - 1));
+    if (!wanted || wanted <= said) return set(wanted);
+    timer = setTimeout(() => set(wanted), Math.min(wanted - display.now(), 2 ** 31 - 1));
   }
 
   const receive = (event) => set(event.detail);
   button.addEventListener("click", () => {
     const all = display.isHead && root.closest(".anb-dashboard")?.querySelectorAll(".anb-freezable");
-    const detail = at === null ? display.now() : null;
+    const detail = at ? null : display.now();
     for (const node of all || [root]) node.dispatchEvent(new CustomEvent("anb-freeze", { detail }));
   });
   root.classList.add("anb-freezable");
@@ -79,7 +60,7 @@ function makeFreeze(model, display) {
   show();
 
   return {
-    isHeld: () => at !== null && !moved,
+    isHeld: () => at && !moved,
     follow,
     // After the view has drawn, which may have said something in its badge.
     drawn: () => moved && show(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -76,9 +77,10 @@ def test_charts_and_tapes_begin_anew_at_each_move(feed: Feed) -> None:
     kept = then[trades].rows.frame_since(0)[0]["price"].tolist()[-1_000:]  # in the order of arrival
     assert [row.values[2] for row in reversed(tape._shown)] == kept
     assert tape.widget.frozen["at"] == pytest.approx(then.ts.value / 1e6, abs=1e-3)
-    assert tape.widget.frozen["isMoved"]
-    assert tape.widget.frozen["unit"] == "row"
-    assert tape.widget.frozen["behind"] >= 20
+    told = re.fullmatch(r"frozen at (\d\d:\d\d:\d\d\.\d{3}) UTC, ([\d,]+) rows behind", tape.widget.frozen["text"])
+    assert told is not None
+    assert told[1] == f"{then.ts:%H:%M:%S.%f}"[:-3]
+    assert int(told[2].replace(",", "")) >= 20
     assert chart.widget.frozen["at"] == tape.widget.frozen["at"]
     assert chart.error is None
 
@@ -149,7 +151,7 @@ def test_frame_that_is_not_held_so_far_back_says_so_on_its_views(feed: Feed) -> 
     feed.timeline()._source._shown.move(feed.timeline().now.value - 1_000)
     board.draw()
 
-    assert board.widget.frozen["isHeld"] is False
+    assert board.widget.frozen["text"].endswith(" UTC, no longer in memory")
     assert board.error is None
 
 
