@@ -37,11 +37,12 @@ class Gap:
 
     Times in ns since the epoch; `ended` is None while it lasts. `symbol` is "" where all symbols of the stream are
     concerned. `cause` is "cut", "silence", "overload" (we read too slowly), "token", "restart" (the server restarts),
-    "pause" (this process was suspended), "recording" (events are missing in a recording) or "given up" (not in use);
-    `reason` says it in words. `filled`: nothing is
-    missing, as the missed data were loaded from the broker's history, or none were missed. `missed` is the number of
-    messages that were missed, in a filled gap the number loaded; None where it is unknown. `number` is the gap's place
-    among all gaps of the feed, from 0. `past` is how many of the missed messages the stream itself sent from its
+    "pause" (this process was suspended), "recording" (events are missing in a recording), "given up" (not in use),
+    "room" (the way to a room's server, or rows that did not come) or "publisher gone" (who serves the room gives no
+    sign of life); `reason` says it in words. `filled`: nothing is missing, as the missed data were loaded from the
+    broker's history, or none were missed. `missed` is the number of messages that were missed, in a filled gap the
+    number loaded; None where it is unknown. `number` is the gap's place among all gaps of the feed, from 0. `past` is
+    how many of the missed messages the stream itself sent from its
     history. `is_of_one`: it concerns one frame, book or table alone; others of the same symbols went on.
     """
 
