@@ -14,6 +14,8 @@ from nbclient import NotebookClient
 
 import aries_nb as anb
 from aries_nb.live import Feed
+from aries_nb.live.recordings.capture import capture
+from aries_nb.model.journal import Event
 from aries_nb.recording import RecordingReader
 from tests.live.test_recording import TOKEN, market
 from tests.live.test_replay import SYMBOLS, asked, sha256
@@ -110,3 +112,19 @@ def test_what_is_not_in_memory_any_more_is_not_captured_without_a_recording(
         feed.capture(tmp_path / "why.ipynb")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_what_came_on_a_connection_of_which_the_beginning_was_deleted_is_left_out(tmp_path: Path) -> None:
+    secret = b'{"account":"HIDDEN-77","equity":5}'
+    events = [
+        Event(1, 5, 2, "frame", secret),
+        Event(1, 6, 1, "session", b'["market",1]'),
+        Event(1, 7, 1, "frame", b'{"of":"HIDDEN-77"}'),
+        Event(1, 8, 3, "session", b'["accounts",1]'),
+        Event(1, 9, 3, "frame", secret),
+    ]
+
+    capture(lambda: events, tmp_path / "why.ipynb", broker="aries", choices={}, accounts=(), last_ns=1)
+
+    kept = [(event.what, event.body) for event in RecordingReader(tmp_path / "why.anb").events()]
+    assert kept == [("session", b'["market",1]'), ("frame", b'{"of":"***"}')]

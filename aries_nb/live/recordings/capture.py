@@ -34,6 +34,7 @@ MARKET_ANSWERS = frozenset({"bars", "trades"})  # kinds of HTTP answers that are
 NAMED = re.compile(
     rb'"(?:account(?:id|number|no|name|code)?|portfolio|clientcode)"\s*:\s*"([^"\\]{3,64})"', re.IGNORECASE
 )
+NAMING = frozenset({"session", "again"})  # events that say to which endpoint a connection is
 FLUSH_BYTES = 8 << 20
 SHOWN_METHODS = {"quotes": "quotes", "trades": "trades", "book": "book"}
 
@@ -120,12 +121,12 @@ def _close(writer: RecordingWriter) -> None:
 
 def _of_the_market(events: Iterable[Event], mask: Callable[[bytes], bytes]) -> Iterator[Event]:
     """Yield the events that are about no account, masked."""
-    private: set[int] = set()
+    public = {0}  # connections: of one whose beginning was deleted it is not known what it is
     for event in events:
-        if event.what in ("session", "again"):
+        if event.what in NAMING:
             name = decode(event.body, type=tuple[Any, ...])[0]
-            (private.add if name == ACCOUNTS else private.discard)(event.connection)
-        if event.connection in private or event.what == USE:
+            (public.discard if name == ACCOUNTS else public.add)(event.connection)
+        if event.connection not in public or event.what == USE:
             continue
         if event.what == ANSWER:
             answer = Answer.from_bytes(event.body)
