@@ -58,7 +58,7 @@ def test_all_views_show_the_first_symbol_and_the_board_all(desk: Desk, market: A
 
     shown = titles(desk)
 
-    assert list(shown) == ["chart", "ladder", "tape", "side"]
+    assert list(shown) == ["chart", "ladder", "tape", "side", "foot"]
     for place in ("chart", "ladder", "tape"):
         assert symbols[0] in shown[place]
         assert symbols[1] not in shown[place]
@@ -126,6 +126,20 @@ def test_malformed_message_of_a_page_is_ignored(desk: Desk, content: Any) -> Non
         view._on_message(None, content, [])  # type: ignore[attr-defined]
 
     assert desk._requests.version == before
+
+
+def test_timeline_at_the_foot_moves_all_views(desk: Desk, market: Any) -> None:
+    feed, _ = market
+    sources: list[Any] = [desk.views[place][0]._source for place in ("chart", "ladder", "tape", "side")]
+    assert [each.standing for each in sources] == [None] * 4
+
+    desk.views["foot"][0]._on_message(None, {"move": ["pause", 0, 1.0]}, [])  # type: ignore[attr-defined]
+    moments = {each.standing.at for each in sources}
+    desk.views["foot"][0]._on_message(None, {"move": ["live", 0, 2.0]}, [])  # type: ignore[attr-defined]
+
+    assert len(moments) == 1
+    assert feed.timeline().is_live
+    assert [each.standing for each in sources] == [None] * 4
 
 
 def test_search_finds_by_symbol_and_by_the_brokers_answer(desk: Desk, market: Any) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aries_nb.live.market.frame import LiveFrame
     from aries_nb.live.market.reference import MarketReference
     from aries_nb.live.table import LiveTable
-    from aries_nb.widgets import View
+    from aries_nb.widgets import PlaybackSource, View
 
 __all__ = ["Desk", "Layout", "desk", "usual_layout"]
 
@@ -122,8 +122,8 @@ class Desk(BoundToProcess):
     its methods. What a page asks for is carried out on a thread of its own, of several choices the newest.
     """
 
-    def __init__(self, feed: DeskFeed, layout: Layout) -> None:
-        from aries_nb.widgets import DeskBox
+    def __init__(self, feed: DeskFeed, layout: Layout, time: PlaybackSource) -> None:
+        from aries_nb.widgets import DeskBox, PlaybackBar
 
         self._feed = feed
         self._layout = layout.checked()
@@ -134,6 +134,7 @@ class Desk(BoundToProcess):
         self._box = DeskBox(self._requests)
         try:
             self._show(self._layout)
+            self._box.show({"foot": [PlaybackBar(time)]})
         except BaseException:
             self._box.close()
             raise
@@ -150,7 +151,7 @@ class Desk(BoundToProcess):
 
     @property
     def views(self) -> Mapping[str, Sequence[View]]:
-        """The present views by their place: "chart", "ladder", "tape", "side"."""
+        """The present views by their place: "chart", "ladder", "tape", "side", "foot"."""
         return self._box.views
 
     @property
@@ -390,13 +391,19 @@ def usual_layout(feed: DeskFeed, symbols: Sequence[str], choices: Mapping[str, A
     return Layout(names[0], names, **choices)
 
 
-def desk(path: str | Path, feed: DeskFeed) -> Desk:
+class DeskMaker(Protocol):
+    """The part of a feed that opens a saved desk."""
+
+    def _new_desk(self, layout: Layout) -> Desk: ...
+
+
+def desk(path: str | Path, feed: DeskMaker) -> Desk:
     """Return the desk that `desk.save(path)` wrote, over a feed.
 
     What the file holds is data: names, spans of time and numbers, each checked. Raises UsageError for a file that is no
     desk, or of a newer version, and as `feed.desk` does; OSError for one that cannot be read.
     """
-    return Desk(feed, _read_layout(Path(path)))
+    return feed._new_desk(_read_layout(Path(path)))  # noqa: SLF001
 
 
 def _read_layout(path: Path) -> Layout:
@@ -425,7 +432,7 @@ def _chart(layout: Layout, quotes: LiveFrame, trades: LiveFrame, account: Accoun
     from aries_nb.widgets import LightCandles, LightChart, LightEquity, LightLines, SheetSource
 
     symbol = layout.symbol
-    of_quotes, of_trades = quotes._source, trades._source
+    of_quotes, of_trades = quotes._view_source, trades._view_source  # noqa: SLF001
     # As high as the ladder beside it.
     whole = CHARTS_PX + 2 * ROW_PX * (layout.depth - 10)
     low = LINES_PX if account is None else EQUITY_PX

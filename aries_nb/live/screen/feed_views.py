@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from aries_nb.errors import BoundToProcess
 from aries_nb.live.callbacks import Callbacks
 from aries_nb.live.live_object import LiveRegistry, SessionViews
+from aries_nb.live.moments.clock import PlaybackClock
 from aries_nb.live.screen.card import FeedSource
-from aries_nb.live.screen.desk import Desk, usual_layout
+from aries_nb.live.screen.desk import Desk, Layout, usual_layout
 from aries_nb.model import CardData
 
 if TYPE_CHECKING:
@@ -47,9 +48,15 @@ class FeedViews(BoundToProcess):
         feed._check()  # noqa: SLF001
         choices: dict[str, Any] = {"window": window, "interval": interval, "depth": depth, "side": side}
         names = symbols or self._registry.symbols()
-        make = lambda: Desk(feed, usual_layout(feed, names, choices))  # noqa: E731
+        make = lambda: self._new_desk(usual_layout(feed, names, choices))  # noqa: E731
         found: Desk = self._views.shown(("desk", symbols, *choices.values()), make)
         return found
+
+    def _new_desk(self, layout: Layout) -> Desk:
+        """Return a desk with the transport bar of the replay, else with the timeline, at its foot."""
+        feed: Any = self
+        moves = feed.clock if isinstance(feed.clock, PlaybackClock) else feed.timeline()
+        return Desk(feed, layout, moves._source)
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None

@@ -11,12 +11,13 @@ import ipywidgets
 import numpy as np
 
 from aries_nb.widgets.anywidget_view import Panel, PanelFrame
-from aries_nb.widgets.sources import ClockedSource
+from aries_nb.widgets.sources import ClockedSource, MovedSource
 from aries_nb.widgets.static_html import bundle, table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from aries_nb.model import Standing
     from aries_nb.widgets.anywidget_view import ScriptView
     from aries_nb.widgets.sources import DeskSource, MarketTime, VersionedSource
     from aries_nb.widgets.view import MimeBundle, View
@@ -40,6 +41,12 @@ class SheetSource:
     def version(self) -> int:
         """A number that grows with every change of any of the sources."""
         return sum(source.version for source in self._sources)
+
+    @property
+    def standing(self) -> Standing | None:
+        """The past moment of which the data are, None where they are new; that of the first source."""
+        first = self._sources[0]
+        return first.standing if isinstance(first, MovedSource) else None
 
     @property
     def clock(self) -> MarketTime:
