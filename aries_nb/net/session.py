@@ -170,6 +170,7 @@ class Session(SessionState):
 
     async def _end_with(self, error: FeedError) -> None:
         if self.state not in ("closed", "failed"):
+            self.interrupted(str(error), "cut")
             self._fail(error)
             self._runner.cancel()
 

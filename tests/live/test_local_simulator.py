@@ -128,7 +128,7 @@ def test_a_market_that_dies_is_told_and_the_rows_stay() -> None:
         (market,) = [cell for cell in cells if isinstance(cell, EmbeddedMarket)]
 
         market._process.kill()
-        eventually(lambda: feed.state == "reconnecting")
+        eventually(lambda: feed.state == "failed")
 
         assert len(quotes.df) >= 10
         assert len(feed.gaps) == 1
