@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aries_nb.model import TRADE_COLUMNS
@@ -88,17 +88,20 @@ class PlainBar:
 
 
 def plain(trades: list[Trade], rule: BarRule) -> list[tuple[float, ...]]:
-    """The bars by a loop over the trades in their order: code and start (us), then `NUMBERS`."""
+    """The bars by a loop over the trades in their order: code and start (us), then `NUMBERS`.
+
+    A corrected trade has the place of its first row, which its number does not tell: numbers need not ascend.
+    """
     bars: list[PlainBar] = []
+    first: dict[tuple[int, int], int] = {}  # places of the first rows, by code and number of the trade
     ids: list[int] = []
     held: dict[tuple[int, int], PlainBar] = {}  # by code and number of the trade
     by_time = rule.kind == "time"
     for place, trade in enumerate(trades):
         ids.append(ids[place - trade.of] if 0 < trade.of <= place else place + 1)
         key = trade.code, ids[-1]
-        is_repeat = key[1] in ids[:-1] and any(
-            (t.code, i) == key for t, i in zip(trades[:place], ids[:place], strict=True)
-        )
+        is_repeat = key in first
+        first.setdefault(key, place)
         received = NOW + round(trade.second * SECOND)
         ts = received - round(trade.late * SECOND)
         counts = not math.isnan(trade.price) and not trade.size <= 0 and trade.late >= -300
@@ -110,7 +113,7 @@ def plain(trades: list[Trade], rule: BarRule) -> list[tuple[float, ...]]:
                 put(bars, held, key, entry, ts // rule.amount * rule.amount)
             elif not by_time and counts:
                 held[key].trades[key[1]] = entry
-                held[key].trades = dict(sorted(held[key].trades.items()))
+                held[key].trades = dict(sorted(held[key].trades.items(), key=lambda each: first[trade.code, each[0]]))
         elif counts and not is_repeat:
             if by_time:
                 put(bars, held, key, entry, ts // rule.amount * rule.amount)
@@ -163,7 +166,12 @@ TRADES = st.lists(
 )
 
 
+# The first print of A under B's number, which is lower than that of the one before, is corrected.
+LOWER_NUMBER = [Trade(0, code=1), Trade(0), Trade(0, price=9, of=2), Trade(0), Trade(0, price=11, of=2)]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+@example(trades=LOWER_NUMBER, cuts=[])
 @given(trades=TRADES, cuts=st.lists(st.integers(0, 30), max_size=5))
 def test_bars_are_those_of_a_plain_loop_however_the_trades_are_cut(
     rule: BarRule, trades: list[Trade], cuts: list[int]
