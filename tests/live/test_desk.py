@@ -53,6 +53,13 @@ def note_of(desk: Desk) -> str:
     return desk._requests.desk().note
 
 
+def told_of(desk: Desk, place: str) -> str:
+    """What the badge of a view says, as its page is told, "" for one that shows what is new."""
+    view = desk.views[place][0]
+    view.draw()
+    return str(view.widget.frozen.get("text", ""))  # type: ignore[attr-defined]
+
+
 def test_all_views_show_the_first_symbol_and_the_board_all(desk: Desk, market: Any) -> None:
     _, symbols = market
 
@@ -135,9 +142,13 @@ def test_timeline_at_the_foot_moves_all_views(desk: Desk, market: Any) -> None:
 
     desk.views["foot"][0]._on_message(None, {"move": ["pause", 0, 1.0]}, [])  # type: ignore[attr-defined]
     moments = {each.standing.at for each in sources}
-    desk.views["foot"][0]._on_message(None, {"move": ["live", 0, 2.0]}, [])  # type: ignore[attr-defined]
+    told = [told_of(desk, place) for place in ("chart", "ladder", "tape", "side")]
+    desk.views["chart"][0]._on_report({"resume": True})
 
     assert len(moments) == 1
+    assert [text[:10] for text in told] == ["frozen at "] * 4
+    assert len({text.split(",")[0] for text in told}) == 1
+    assert [told_of(desk, place) for place in ("chart", "ladder", "tape", "side")] == [""] * 4
     assert feed.timeline().is_live
     assert [each.standing for each in sources] == [None] * 4
 

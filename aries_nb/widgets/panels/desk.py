@@ -48,6 +48,12 @@ class SheetSource:
         first = self._sources[0]
         return first.standing if isinstance(first, MovedSource) else None
 
+    def resume(self) -> None:
+        """Have all views of the feed show what is new again."""
+        for source in self._sources:
+            if isinstance(source, MovedSource):
+                source.resume()
+
     @property
     def clock(self) -> MarketTime:
         """The market time of the first source."""
