@@ -309,7 +309,7 @@ class StreamedObject(LiveObject):
     ) -> None:
         super().__init__(link, callbacks, store.watch, name, release=release)
         self._store = store
-        self._gap_selection = gaps or link.gaps_of(store)
+        self._gap_selection = link.gaps_of(store) if gaps is None else gaps
         self._gaps = Gaps(self._gap_selection)
 
     @property

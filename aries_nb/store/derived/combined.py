@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -65,7 +65,8 @@ class Side:
 
     def take(self, pieces: Sequence[NewRows]) -> _Changes:
         """Return the rows at which the value changes."""
-        parts = [self._of(piece) for piece in pieces] or [self._of(None)]
+        pairs = dict(pair[::-1] for piece in pieces for pair in piece.pairs)
+        parts = [self._of(piece, pairs) for piece in pieces] or [self._of(None, {})]
         ts, received, seq, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         keys = np.maximum.accumulate(np.append(self._key, seq))[1:]
         limits = self._limits(received)
@@ -86,18 +87,21 @@ class Side:
                 unknown |= (since <= begin) & (until > begin)
         return unknown
 
-    def _of(self, piece: NewRows | None) -> tuple[Times, Times, Times, Numbers]:
+    def _of(self, piece: NewRows | None, replaced: Mapping[int, int]) -> tuple[Times, Times, Times, Numbers]:
         if piece is None:
             nothing = np.empty(0, "int64")
             return nothing, nothing, nothing, np.empty(0)
         ts = piece.ts
         is_used = ts <= piece.received + MOST_AHEAD_US
-        if piece.is_void is not None:
-            is_used &= ~piece.is_void
+        numbers = piece.first + np.arange(len(piece)) if replaced else np.empty(0, "int64")
+        if piece.is_void is not None:  # a message that only cancels is no row; one that was corrected was known
+            is_used &= ~piece.is_void | (np.isin(numbers, list(replaced.values())) if replaced else False)
+        newest = np.maximum.accumulate(np.append(self._newest, np.where(is_used, ts, 0)))
+        self._newest = int(newest[-1])
         if self._is_by_time:
-            newest = np.maximum.accumulate(np.append(self._newest, np.where(is_used, ts, 0)))
             is_used &= ts >= newest[:-1]
-            self._newest = int(newest[-1])
+        elif replaced:  # an older row that is written again is not the newest
+            is_used &= (ts >= newest[:-1]) | ~np.isin(numbers, list(replaced))
         at = np.flatnonzero(is_used)
         return ts[at], piece.received[at], piece.seq[at], piece.values(self.column)[at]
 

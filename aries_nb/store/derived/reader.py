@@ -88,11 +88,12 @@ class RowReader:
         return found
 
     def _with_void(self, pieces: list[NewRows], published: PublishedRows) -> list[NewRows]:
-        slab, _, _, _, void = published
+        slab, _, end, _, void = published
         if void.total == self._corrected and not len(void.numbers):
             return pieces
-        known = void.numbers[: np.searchsorted(void.numbers, self.position)]
-        pairs = frozenset(pair for pair in void.pairs if pair[1] < self.position)
+        # What rows say that are not read yet is not known yet.
+        said = void if self.position >= slab.base + end else void.until(self.position)
+        known, pairs = said.numbers, frozenset(said.pairs)
         first = pieces[0].first if pieces else self.position
         new = np.setdiff1d(known, self._void, assume_unique=True)
         new_pairs = sorted(pairs - self._pairs, key=lambda pair: pair[1])

@@ -143,3 +143,21 @@ def test_an_unknown_symbol_is_refused_and_a_frame_is_not_iterated_over(feed: Fee
     with pytest.raises(TypeError, match="not iterable"):
         list(quotes)
     assert quotes._ipython_key_completions_() == ["AAPL", "MSFT"]
+
+
+def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
+    with anb.connect("sim", seed=5) as feed:
+        quotes = feed.quotes("AAPL", "MSFT").wait(rows=20, timeout=10)
+        mids = quotes.assign(mid=mid)
+        frames = [mids, mids.rolling("3s")["mid"].mean(), mids["AAPL"], mids["AAPL"]["mid"].frame]
+        assert [each.ledger.gaps for each in frames] == [0] * 4
+
+        feed.simulate("outage", seconds=1.5)
+        eventually(lambda: any(gap.ended is not None for gap in quotes._gap_selection.all()), seconds=20)
+        quotes.wait(rows=quotes.received + 50, timeout=20)
+
+        gaps = sum(not gap.filled for gap in quotes._gap_selection.all())
+        assert gaps > 0
+        assert [each.ledger.gaps for each in frames] == [gaps] * 4
+        assert [len(each.gaps.df) for each in frames] == [len(quotes.gaps.df)] * 4
+        assert frames[1].df["over_gap"].sum() > 0

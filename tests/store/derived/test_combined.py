@@ -147,3 +147,53 @@ def test_the_first_value_of_each_symbol_is_the_base(cut) -> None:
     frame.advance()
 
     np.testing.assert_allclose(frame.frame()["mid"], [math.nan, 100.0, 100.0, 110.0, 50.0, 90.0])
+
+
+PRINT = (Column("price"), Column("size"), Column("trade_id", "integer"), Column("source", "text"))
+
+# Which side, how late in s, which of the side's prints it is about (the newest is 0; above 3 it is a new one), whether
+# it cancels that, whether the pass ends here.
+prints = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0, 0, 2, 5]), st.integers(0, 9), st.booleans(), st.booleans()),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=60)
+@given(prints=prints)
+def test_a_print_counts_until_its_correction_arrives_however_the_rows_are_cut(prints) -> None:
+    sources = [RollingFrame(PRINT, [name], limit=10_000) for name in "XY"]
+    machine = Combined(operator.truediv, *[Side("price", name, is_by_time=True) for name in "XY"], "X / Y")
+    store = ComputedFrame(machine.columns, machine.symbols, limit=10_000)
+    readers = [RowReader(source) for source in sources]
+    known: list[list[int]] = [[], []]  # the times of each side's prints
+    newest: list[tuple[int, float]] = [(0, math.nan), (0, math.nan)]
+    cancelled: set[tuple[int, int]] = set()
+    expected = []
+    for seq, (side, late, back, is_cancel, is_cut) in enumerate(prints, start=1):
+        number = len(known[side]) - 1 - back
+        is_new = back > 3 or number < 0 or (side, number) in cancelled
+        if is_new:
+            number, is_cancel = len(known[side]), False
+            known[side].append(10 + seq - late)
+        at, price = known[side][number], float(seq)
+        if is_cancel:
+            cancelled.add((side, number))
+        elif at >= newest[side][0]:
+            newest[side] = at, price
+            expected.append((seq, newest[0][1] / newest[1][1]))
+        add(sources[side], seq, 0, at * SECOND, (price, 0.0 if is_cancel else 1.0, number + 1, "live"))
+        if is_cut or seq == len(prints):
+            for place, source in enumerate(sources):
+                source.publish()
+                if not place:  # until the other has published as well
+                    rows = machine.advance([reader.take(0) for reader in readers])
+                    assert rows is None
+            rows = machine.advance([reader.take(seq) for reader in readers])
+            if rows is not None:
+                store.append(rows)
+
+    slab, start, end, *_ = store.published
+    found = zip(slab.seq[start:end].tolist(), slab.arrays["value"][start:end].tolist(), strict=True)
+    np.testing.assert_array_equal(list(found), expected)
