@@ -59,12 +59,15 @@ def column_values(format: str, column: Sequence[Any]) -> ValueColumn:  # noqa: A
     return array(format, column)
 
 
-def without_empty_sides(columns: Sequence[ValueColumn], sides: Sequence[tuple[int, int]]) -> list[ValueColumn]:
-    """Return the columns of quotes as `model.prices.empty_sides` has it; `sides` are the places of price and size."""
+def without_empty_sides(
+    columns: Sequence[ValueColumn], sides: Sequence[tuple[int, int, int | None]]
+) -> list[ValueColumn]:
+    """Return the columns of quotes as `model.prices.empty_sides` has it; `sides` are the places that it takes."""
     found = list(columns)
-    for price, size in sides:
+    for price, size, other in sides:
         is_empty = np.asarray(columns[size]) == 0
         if is_empty.any():
+            is_empty &= other is None or np.asarray(columns[other]) != 0
             found[price] = array(FLOAT64, np.where(is_empty, np.nan, np.asarray(columns[price])).tobytes())
     return found
 

@@ -1,8 +1,9 @@
 """What a price is, and when the two sides of a quote are believable together; the one rule of stores and views.
 
-0 and NaN are no price: brokers send 0 for a side that is not there. Nor is that of a side whose size is 0: nobody
-offers anything at it. A number below 0 is a price (spreads, oil). Two sides are believable together where neither is
-beyond the other and they are not further apart than a market maker's stub quotes are, 0.01 and 199,999.99.
+0 and NaN are no price: brokers send 0 for a side that is not there. Nor is that of a side whose size alone is 0: nobody
+offers anything at it. Where both sizes are 0, the market has none, as that of currencies, and both prices count. A
+number below 0 is a price (spreads, oil). Two sides are believable together where neither is beyond the other and they
+are not further apart than a market maker's stub quotes are, 0.01 and 199,999.99.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from aries_nb.model.columns import Values
+    from aries_nb.model.columns import Value, Values
     from aries_nb.model.view_data import FrameRows, Numbers
 
 __all__ = [
@@ -93,16 +94,22 @@ FROM_SIDES: Mapping[str, Callable[[float, float, float], float]] = {
 SIZE_OF: Mapping[str, str] = {"bid_price": "bid_size", "ask_price": "ask_size"}
 
 
-def sides_of(fields: Sequence[str]) -> list[tuple[int, int]]:
-    """The places of price and size of each side that has both among these fields."""
-    return [(fields.index(name), fields.index(size)) for name, size in SIZE_OF.items() if {name, size} <= {*fields}]
+def sides_of(fields: Sequence[str]) -> list[tuple[int, int, int | None]]:
+    """The places of price, size and the other side's size, if there is one, of each side with both in these fields."""
+    places = {name: place for place, name in enumerate(fields)}
+    sizes = list(SIZE_OF.values())
+    return [
+        (places[name], places[size], places.get(other))
+        for (name, size), other in zip(SIZE_OF.items(), reversed(sizes), strict=True)
+        if {name, size} <= places.keys()
+    ]
 
 
-def empty_sides(values: Values, sides: Sequence[tuple[int, int]]) -> Values:
-    """The values of a quote with NaN for the price of each of these sides that has the size 0."""
+def empty_sides(values: Sequence[Value], sides: Sequence[tuple[int, int, int | None]]) -> Values:
+    """The values of a quote with NaN for the price of each of these sides whose size alone is 0."""
     found = list(values)
-    for price, size in sides:
-        if values[size] == 0:
+    for price, size, other in sides:
+        if values[size] == 0 and (other is None or values[other] != 0):
             found[price] = math.nan
     return tuple(found)
 

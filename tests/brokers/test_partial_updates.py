@@ -123,10 +123,10 @@ def tape(frames: list[bytes]) -> pd.DataFrame:
 
 
 def expected_values(quote: Quote) -> tuple[Any, ...]:
-    """The values of a row; a side whose size is 0 has no price."""
+    """The values of a row; a side whose size alone is 0 has no price."""
     fields = dict(quote.fields)
-    for side in ("bid", "ask"):
-        if fields[f"{side}_size"] == 0:
+    for side, other in (("bid", "ask"), ("ask", "bid")):
+        if fields[f"{side}_size"] == 0 and fields[f"{other}_size"] != 0:
             fields[f"{side}_price"] = None
     return tuple(
         fields[column] * 1_000_000 if QUOTE_COLUMN_TYPES[column] == "time" else fields[column] for column in COLUMNS

@@ -124,7 +124,7 @@ class QuoteStream(ShapedStream):
             values = read(data)
             if has_times or values.count(None):
                 values = _completed("quotes", subscription.fields, values)
-            if 0.0 in values:  # a side whose size is 0 has no price (assumed)
+            if 0.0 in values:  # a side whose size alone is 0 has no price (assumed)
                 values = empty_sides(values, sides_of(subscription.fields))
             records.append((subscription, ts, values))
         return records

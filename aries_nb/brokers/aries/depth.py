@@ -150,7 +150,7 @@ def _level(row: str) -> tuple[float, float, float] | None:
 def _venue(row: str) -> tuple[Value, ...] | None:
     """Return venue, bid price, bid size, ask price, ask size in a text row of level 2; None if it has another form.
 
-    A price of 0 or with a size of 0 is none (assumed), and becomes NaN.
+    A price of 0, or with a size of 0 while the other side has one, is none (assumed), and becomes NaN.
     """
     try:
         name, *numbers = row.split(":" if ":" in row else ",")
@@ -159,6 +159,7 @@ def _venue(row: str) -> tuple[Value, ...] | None:
         return None
     if not name or not isfinite(ask + ask_size + bid + bid_size):
         return None
+    has_sizes = bid_size > 0 or ask_size > 0
     sides = ((bid, bid_size), (ask, ask_size))
-    (bid, bid_size), (ask, ask_size) = ((price if is_price(price) and size else nan, size) for price, size in sides)
+    bid, ask = (price if is_price(price) and (size or not has_sizes) else nan for price, size in sides)
     return shown(name), bid, bid_size, ask, ask_size

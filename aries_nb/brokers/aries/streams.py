@@ -258,7 +258,7 @@ class MarketStream:
                     self.parts.append((SidedPart if is_sided else FieldsPart)(self, update, names))
 
     def row(self, values: Values) -> Values:
-        """Return `values` as a record has them: a side whose size is 0 has no price, until its size is another.
+        """Return `values` as a record has them: a side whose size alone is 0 has no price, until its size is another.
 
         An update with a size of 0 and no price says that the price is unchanged, and that nothing is offered at it
         (assumed; protocol page §3.4.1).

@@ -49,7 +49,7 @@ class FrameViews(StreamedObject):
     def chart(
         self,
         *columns: str,
-        symbols: Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
         height: int = 320,
         engine: Engine | None = None,
     ) -> Chart | LightChart:
@@ -64,6 +64,7 @@ class FrameViews(StreamedObject):
 
         names = columns or self._usual_columns()
         self._known_numbers(names)
+        symbols = (symbols,) if isinstance(symbols, str) else symbols
         for symbol in symbols or ():
             self._known_symbol(symbol)
         chosen = None if symbols is None else tuple(symbols)
@@ -83,7 +84,7 @@ class FrameViews(StreamedObject):
     def charts(
         self,
         *columns: str,
-        symbols: Sequence[str] | None = None,
+        symbols: str | Sequence[str] | None = None,
         every: str | None = None,
         across: int = 3,
         height: int = 200,
@@ -102,6 +103,7 @@ class FrameViews(StreamedObject):
             raise UsageError(f"candles of {len(columns)} columns", advice="Pass at most one column with `every`.")
         names = columns or self._usual_columns()
         self._known_numbers(names)
+        symbols = (symbols,) if isinstance(symbols, str) else symbols
         chosen = tuple(map(self._known_symbol, self.symbols if symbols is None else symbols))
         column = columns[0] if columns else None
         source = self._view_source

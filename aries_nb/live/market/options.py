@@ -114,7 +114,7 @@ class Options(BoundToProcess):
             arrivals.do(lambda: arrivals.answers.note_listed(key, body))
         return found
 
-    def streamed(self, contracts: pd.DataFrame) -> pd.DataFrame:
+    def _streamed(self, contracts: pd.DataFrame) -> pd.DataFrame:
         """Return the contracts of which quotes with all columns of a chain were recorded; live all of them."""
         every = None if self._arrivals is None else self._arrivals.subscriptions
         if every is None:
@@ -167,7 +167,7 @@ class OptionChain(LiveObject):
         self.expiry = expiry
         self.expiries = options.expiries
         _check_listed(options, expiry)
-        listed = options.streamed(options.contracts(expiry))
+        listed = options._streamed(options.contracts(expiry))  # noqa: SLF001 - of this module
         known = link.columns("quotes")
 
         def frame(symbols: Sequence[str], fields: Sequence[str] | None, rows: int) -> LiveFrame:

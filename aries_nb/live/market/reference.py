@@ -31,7 +31,7 @@ from aries_nb.live.arguments import (
     checked_text,
 )
 from aries_nb.model.clock import Clock, WallClock, wall_ns
-from aries_nb.model.prices import FROM_SIDES, SIZE_OF, is_never_zero
+from aries_nb.model.prices import FROM_SIDES, empty_sides, is_never_zero, sides_of
 from aries_nb.net.events.answers import Requests
 from aries_nb.net.http_client import HttpClient
 from aries_nb.store.values import utc_times
@@ -359,14 +359,12 @@ class MarketReference(BoundToProcess):
 
 
 def _prices_known(columns: Mapping[str, LookupType], row: ReplyRow) -> ReplyRow:
-    """Return a row in which prices of 0, or of sides with a size of 0, are NaN, and so are their middle and spread."""
+    """Return a row in which prices that are none (`model.prices`) are NaN, and so are their middle and spread."""
     values: dict[str, Any] = dict(zip(columns, row, strict=True))
     for name, value in values.items():
         if columns[name] == "number" and value == 0 and is_never_zero(name):
             values[name] = math.nan
-    for name, size in SIZE_OF.items():
-        if name in values and values.get(size) == 0:
-            values[name] = math.nan
+    values = dict(zip(values, empty_sides(tuple(values.values()), sides_of(tuple(values))), strict=True))
     if {"bid_price", "ask_price"} <= columns.keys():
         sides = values["bid_price"], values["ask_price"]
         for name, rule in FROM_SIDES.items():
