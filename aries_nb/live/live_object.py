@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -71,13 +71,25 @@ class SessionViews:
                 steps.callback(view.close)
 
 
-class LiveObject(BoundToProcess, ABC):
+class _Making(ABCMeta):
+    """Notes of each live object that its constructor has returned: another thread may find it before."""
+
+    def __call__(cls, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - those of any live object
+        """Make a live object."""
+        made = super().__call__(*given, **named)
+        made._is_made = True  # noqa: SLF001 - a class of this module
+        return made
+
+
+class LiveObject(BoundToProcess, metaclass=_Making):
     """Base class of live objects: a store that is filled in the background until it is closed or garbage-collected.
 
     Any thread may read. A context manager: leaving the block closes the object. `watch` registers a function to be
     called after each change of the store, and returns one that ends the calls. `release` ends the stream; it must not
     refer to this object, which could never be garbage-collected then. `name` is shown in errors.
     """
+
+    _is_made = False  # while its constructor runs
 
     def __init__(
         self, link: Link, callbacks: Callbacks, watch: Watch, name: str, *, release: Callable[[], None]

@@ -36,9 +36,9 @@ class Streams(BoundToProcess):
     def __init__(self, links: Collection[Link], clock: Clock, holders: Callable[[], Sequence[Holder]]) -> None:
         self._clock = clock
         self._holders = holders
-        opened = [
-            each for each in gc.get_objects() if issubclass(type(each), LiveObject)
-        ]  # not isinstance: it asks weak proxies
+        # Not isinstance, which asks weak proxies. One that another thread is making lacks attributes.
+        found = [each for each in gc.get_objects() if issubclass(type(each), LiveObject)]
+        opened = [each for each in found if each._is_made]  # noqa: SLF001
         own = {id(link) for link in links}
         self._objects = [each for each in opened if each.is_open and id(each._link) in own]  # noqa: SLF001
         self._objects.sort(key=lambda each: each._name)  # noqa: SLF001

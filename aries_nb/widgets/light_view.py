@@ -81,6 +81,12 @@ class LightWidget(ScriptedModel, PanelWidget):
         """Take the values of the traits `description` and `frame` from `contents`, called with the view's lock held."""
         self._contents = contents
 
+    def close(self) -> None:
+        """Close the model in kernel and browser; it cannot be opened again."""
+        with self._view_lock:
+            super().close()
+            self._contents = None
+
     def _script(self, key: str) -> list[bytes]:  # noqa: ARG002  # there is one
         return [light_script()]
 

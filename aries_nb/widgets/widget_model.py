@@ -19,7 +19,9 @@ import threading
 from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakMethod
 
 import anywidget
 import plotly.graph_objects as go
@@ -68,6 +70,18 @@ def packed(script: str) -> str:
     return static_text("packed.js").replace("__PACKED__", text)
 
 
+class _Closed:
+    """How a closed model is displayed: as the bound method `display` does, for as long as its view is referred to."""
+
+    def __init__(self, display: MethodType) -> None:
+        self._display = WeakMethod(display)
+
+    def __call__(self, *given: object, **named: object) -> object:
+        """Return the MIME bundle."""
+        display = self._display()
+        return {"text/plain": "a closed view"} if display is None else display(*given, **named)
+
+
 class LateModel(anywidget.AnyWidget):
     """An anywidget model that is opened (announced to the browser) when its `model_id` is first read.
 
@@ -95,6 +109,7 @@ class LateModel(anywidget.AnyWidget):
         self._view_lock = threading.RLock()
         self._is_openable = False
         self._before_open: Callable[[], object] | None = None
+        self._display: Callable[..., object] | None = None
         self._batch: MessageBatch | None = None
         super().__init__(*positional, **named)
         # marimo opens a widget while it is made, before it can show anything: it is opened again when it is displayed.
@@ -113,7 +128,7 @@ class LateModel(anywidget.AnyWidget):
         `display` returns the view's MIME bundle: it becomes the model's own, so a model displayed without its view
         shows the same picture as the view.
         """
-        self._view_lock, self._before_open = lock, before_open
+        self._view_lock, self._before_open, self._display = lock, before_open, display
         setattr(self, "_repr_mimebundle_", display)  # noqa: B010  # the classes' own are methods
 
     @property
@@ -195,6 +210,11 @@ class LateModel(anywidget.AnyWidget):
         with self._view_lock:
             self._is_openable = False
             super().close()
+            # The view and its data end with their last user, and not when Python next looks for cycles.
+            self._before_open = None
+            if isinstance(self._display, MethodType):  # of a view
+                setattr(self, "_repr_mimebundle_", _Closed(self._display))  # noqa: B010  # as in `belongs_to`
+                self._display = None
 
     def _handle_msg(self, msg: dict[str, Any]) -> None:
         """Handle `msg`, a message of the browser for this model, or one for several models of its page."""
@@ -485,6 +505,12 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
     def listen(self, listener: FigureListener) -> None:
         """Call `listener` at each report of the browser, on the kernel's thread, instead of any earlier listener."""
         self._listener = listener
+
+    def close(self) -> None:
+        """Close the figure in kernel and browser; it cannot be opened again."""
+        with self._view_lock:
+            super().close()
+            self._listener = None
 
     @property
     def unanswered(self) -> int:

@@ -245,6 +245,37 @@ def test_closing_leaves_frames_that_the_user_has(market: Any) -> None:
     eventually(lambda: gc.collect() >= 0 and len(feed.streams.df) < streams)
 
 
+@pytest.mark.parametrize("kind", ["desk", "chart", "light chart", "board", "tape", "ladder"])
+def test_streams_of_closed_views_end_without_the_collector(market: Any, kind: str) -> None:
+    feed, symbols = market
+    gc.collect()
+    before = len(feed.streams)
+    makes: dict[str, Any] = {
+        "desk": lambda: feed.desk(symbols[0]),
+        "chart": lambda: feed.quotes(symbols[1], window="7min").chart(engine="plotly"),
+        "light chart": lambda: feed.quotes(symbols[1], window="7min").chart(engine="light"),
+        "board": lambda: feed.quotes(symbols[1], window="7min")._first_view(),
+        "tape": lambda: feed.trades(symbols[1], window="7min")._first_view(),
+        "ladder": lambda: feed.book(symbols[1], depth=7)._first_view(),
+    }
+    gc.disable()
+    try:
+        shown = makes[kind]()
+        opened = len(feed.streams)
+        if kind == "desk":
+            for symbol in symbols * 2:
+                shown.show(symbol)
+            assert len(feed.streams) <= opened + 1  # a frame of all symbols on the board in place of one
+        shown._repr_mimebundle_()
+        shown.close()
+        del shown
+
+        assert opened > before
+        eventually(lambda: len(feed.streams) == before)
+    finally:
+        gc.enable()
+
+
 def test_a_desk_without_symbols_shows_what_is_there() -> None:
     with anb.connect("sim-alor", rate=100) as feed:
         found = feed.desk()

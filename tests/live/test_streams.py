@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import aries_nb as anb
+from aries_nb.live.live_object import LiveObject
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -74,6 +75,27 @@ def test_streams_are_closed_by_number(feed: anb.Feed, notebook: ModuleType) -> N
     assert "quotes AAPL" in feed.streams._repr_html_()
     with pytest.raises(anb.UsageError, match=r"there is no stream 7\. Pass numbers below 1"):
         feed.streams.close(7)
+
+
+def test_a_frame_that_another_thread_is_making_is_not_listed(
+    feed: anb.Feed, notebook: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = feed.quotes("AAPL").wait()
+    half_made: list[list[str]] = []
+
+    def look(each: LiveObject, name: str, value: object) -> None:
+        """Read the streams after each attribute that the constructor sets, as another thread may."""
+        object.__setattr__(each, name, value)
+        if each is not held and name not in {"_used_at", "_is_made"}:
+            half_made.append(feed.streams.df["stream"].tolist())
+
+    monkeypatch.setattr(LiveObject, "__setattr__", look)
+    trades = feed.trades("MSFT")
+    monkeypatch.undo()
+
+    assert len(half_made) > 10
+    assert all(names == ["quotes AAPL"] for names in half_made)
+    assert [each for each in feed.streams if each is not held] == [trades]
 
 
 def test_each_session_of_a_process_has_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
