@@ -11,11 +11,12 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["MOST_AHEAD_NS", "Clock", "WallClock", "elapsed", "steady_ns", "wall_ns"]
+__all__ = ["MOST_AHEAD_NS", "MOST_AHEAD_US", "Clock", "WallClock", "elapsed", "steady_ns", "wall_ns"]
 
 # An exchange time further ahead of its receipt than five minutes is wrong: market time itself is right to some seconds.
 # The value is kept, but is neither the newest nor in a bar, mean, chart or window.
 MOST_AHEAD_NS = 300_000_000_000
+MOST_AHEAD_US = MOST_AHEAD_NS // 1_000
 # It goes on while the machine sleeps, which `time.monotonic` does not do on Linux and macOS.
 _STEADY: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.model.columns import Column, State, Values
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class FrameRows:
     @property
     def is_credible(self) -> NDArray[np.bool_]:
         """Whether each row counts, and its time can be right: at most five minutes ahead of its receipt."""
-        latest = self.ts if self.received is None else self.received + MOST_AHEAD_NS // 1_000
+        latest = self.ts if self.received is None else self.received + MOST_AHEAD_US
         is_credible: NDArray[np.bool_] = self.ts <= latest
         return is_credible if self.void is None else is_credible & ~self.void
 

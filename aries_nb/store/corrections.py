@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from aries_nb.model import CANCELLED, CORRECTED, RecordBuffer
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +99,7 @@ class VoidRows(NamedTuple):
     def credible(self, slab: Slab, positions: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return those of `in_order` whose time is not more than five minutes ahead of their receipt."""
         found = self.in_order(slab, positions)
-        return found[slab.ts[found] <= slab.received[found] + MOST_AHEAD_NS // 1_000]
+        return found[slab.ts[found] <= slab.received[found] + MOST_AHEAD_US]
 
     def after(self, found: Corrections, window_start: int) -> VoidRows:
         """Return these rows with those found since, and without those that have left the window."""

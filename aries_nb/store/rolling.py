@@ -23,7 +23,7 @@ from aries_nb.model import (
     RecordBuffer,
     Values,
 )
-from aries_nb.model.clock import MOST_AHEAD_NS, wall_ns
+from aries_nb.model.clock import MOST_AHEAD_US, wall_ns
 from aries_nb.model.prices import is_never_zero
 from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
 from aries_nb.store.derived.over_time import Ticks
@@ -48,7 +48,6 @@ MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _NO_CORRECTIONS = Corrections([], [])
 _ELLIPSIS = "…"
-_MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 
 # The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
@@ -446,7 +445,7 @@ class RollingFrame(Checkpointed):
         In the order of arrival, as `frame` has them.
         """
         slab, start, end, _, void = self._published
-        wrong = slab.ts[start:end] > slab.received[start:end] + _MAX_AHEAD_US
+        wrong = slab.ts[start:end] > slab.received[start:end] + MOST_AHEAD_US
         return slab.frame.take(void.without(slab, start + np.flatnonzero(wrong)))
 
     def latest(self) -> list[LatestRow | None]:
@@ -494,7 +493,7 @@ class RollingFrame(Checkpointed):
     def _find_latest(self, codes: Iterable[int]) -> None:
         """Find the newest row of these symbols in the window anew: it may have been corrected or cancelled."""
         slab, start, end, _, void = self._published
-        is_credible = slab.ts[start:end] <= slab.received[start:end] + _MAX_AHEAD_US
+        is_credible = slab.ts[start:end] <= slab.received[start:end] + MOST_AHEAD_US
         for code in codes:
             found = void.without(slab, start + np.flatnonzero(is_credible & (slab.codes[start:end] == code)))
             newest = void.in_order(slab, found[slab.ts[found] == slab.ts[found].max(initial=0)])
@@ -584,16 +583,16 @@ class RollingFrame(Checkpointed):
         start = max(start, end - self._limit)
         if self._window_us is None:
             return start
-        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + _MAX_AHEAD_US
+        ts, latest_credible = slab.ts[written:end], slab.received[written:end] + MOST_AHEAD_US
         self._newest = max(self._newest, int(ts[ts <= latest_credible].max(initial=0)))
         if not self._newest:
             return start
         oldest = self._newest - self._window_us
         # A row with a time too far ahead is evicted: it would keep all rows behind it in the window for ever.
-        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + _MAX_AHEAD_US:
+        while start < end and not oldest <= slab.ts[start] <= slab.received[start] + MOST_AHEAD_US:
             stop = min(start + 4096, end)
             ts = slab.ts[start:stop]
-            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + _MAX_AHEAD_US)
+            inside = (ts >= oldest) & (ts <= slab.received[start:stop] + MOST_AHEAD_US)
             step = int(inside.argmax())
             start += step if inside[step] else stop - start
         return start

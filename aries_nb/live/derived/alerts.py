@@ -17,7 +17,7 @@ from aries_nb.live.live_object import LiveObject, SessionViews
 from aries_nb.live.market.frame_views import FrameViews
 from aries_nb.live.notebook import Cell, running_cell
 from aries_nb.model import CANCELLED, CORRECTED, NOT_A_TIME, Column, TableData
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.net.background import Background
 from aries_nb.store.derived.conditions import Condition, Transitions
 from aries_nb.store.derived.reader import RowReader
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FeedAlerts", "LiveAlert"]
 
-MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 SHOWN_FIRINGS = 100
 SHOWN_SYMBOLS = 5
 _COLUMNS = (
@@ -202,7 +201,7 @@ class LiveAlert(LiveObject):
     def _chosen(self, piece: SourceRows) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
         """Return the places of the rows that count: no corrections of earlier ones, none with a wrong time."""
         received = piece.received
-        counts = (piece.ts <= received + MAX_AHEAD_US) & (received >= self._newest)
+        counts = (piece.ts <= received + MOST_AHEAD_US) & (received >= self._newest)
         names = [column.name for column in self._of._tape.columns]
         if "source" in names:
             counts &= ~np.isin(piece.values("source"), self._of._tape.codes_of("source", CORRECTED, CANCELLED))

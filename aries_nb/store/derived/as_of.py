@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from aries_nb.model import MISSING, Column
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.derived.rows import CodedColumn, DerivedRows, NewRows
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["AsOfJoin", "FixedRows", "JoinedColumn", "Key"]
 
 Key: TypeAlias = Literal["seq", "received", "ts"]
 FIRST_CAPACITY = 1_024
-MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 NONE = -1
 _DTYPES = {"number": "float64", "text": "int32"}  # of a joined column; texts are codes, and others int64
 
@@ -94,6 +93,7 @@ class AsOfJoin:
         self._known = {int(code): _Sorted(dtypes) for code in self._codes if code >= 0}
         self._texts: dict[str, Sequence[str]] = {}
         self._newest_number = NONE
+        self._newest_ts: dict[int, int] = {}  # of the right rows by code
         self._left = [_Sorted({"key": "int64", "number": "int64", "match": "int64"}) for _ in self.symbols]
         self._own = _OwnNumbers()
         self._void_left: set[int] = set()
@@ -120,7 +120,8 @@ class AsOfJoin:
         self._own.extend(fresh, self._count + len(again))
         self._count += len(made)
         pairs, void = self._void(left)
-        void += outdated[outdated >= 0].tolist()
+        own = self._count - len(made) + np.arange(len(again))
+        pairs += [(old, by) for old, by in zip(outdated.tolist(), own.tolist(), strict=True) if old >= 0]
         if not len(made) and not void:
             return None
         return replace(made, pairs=pairs, void=void, filled=len(again))
@@ -138,13 +139,13 @@ class AsOfJoin:
     def _take_right(self, pieces: Sequence[NewRows]) -> dict[int, list[int]]:
         """Remember right rows; return by code the keys at which the newest row may have become another."""
         touched: dict[int, list[int]] = {}
-        replaced = {old for piece in pieces for old, _ in piece.pairs}
+        pairs = [pair for piece in pieces for pair in piece.pairs]
+        again = [by for _, by in pairs]
         for piece in pieces:
-            chosen = np.flatnonzero(piece.ts <= piece.received + MAX_AHEAD_US)  # else the time is wrong
-            if piece.is_void is not None:  # a message that only cancels is no row; one that was corrected was known
-                kept = set() if self._by == "ts" else replaced
-                counts = [not void or piece.first + at in kept for at, void in enumerate(piece.is_void.tolist())]
-                chosen = chosen[np.array(counts)[chosen]]
+            chosen = np.flatnonzero(piece.ts <= piece.received + MOST_AHEAD_US)  # else the time is wrong
+            if piece.is_void is not None:
+                counts = ~piece.is_void if self._by == "ts" else piece.were_known(pairs)
+                chosen = chosen[counts[chosen]]
             self._texts |= {
                 column.name: piece.slab.texts_of(column.name) for column, _ in self._right if column.type == "text"
             }
@@ -156,6 +157,11 @@ class AsOfJoin:
             codes = piece.codes[chosen]
             for code, known in self._known.items():
                 at = chosen[codes == code]
+                if self._by != "ts" and len(at):  # an older row that is written again is not the newest
+                    newest = np.maximum.accumulate(np.append(self._newest_ts.get(code, 0), piece.ts[at]))
+                    self._newest_ts[code] = int(newest[-1])
+                    if again:
+                        at = at[(piece.ts[at] >= newest[:-1]) | ~np.isin(piece.first + at, again)]
                 if len(at):
                     known.add({name: column[at] for name, column in columns.items()})
                     touched.setdefault(code, []).extend(columns["key"][at].tolist())

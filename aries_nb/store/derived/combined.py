@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from aries_nb.model import Column
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.derived.row_by_row import RowByRow
 from aries_nb.store.derived.rows import DerivedRows, NewRows
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
+    from aries_nb.store.corrections import Pair
     from aries_nb.store.derived.windows import GapStart
 
 __all__ = ["VALUE", "Combined", "Operation", "Rebased", "Side", "WithNumber"]
@@ -21,7 +22,6 @@ __all__ = ["VALUE", "Combined", "Operation", "Rebased", "Side", "WithNumber"]
 VALUE = "value"
 Operation: TypeAlias = "Callable[[Any, Any], Any]"  # of two arrays, or an array and a number
 
-MOST_AHEAD_US = MOST_AHEAD_NS // 1_000
 MOMENT_US = 100_000  # rows closer than this belong to one burst, whose intervals say nothing
 TIMES_USUAL = 20
 LEAST_US, UNKNOWN_US = 5_000_000, 300_000_000
@@ -65,8 +65,8 @@ class Side:
 
     def take(self, pieces: Sequence[NewRows]) -> _Changes:
         """Return the rows at which the value changes."""
-        pairs = dict(pair[::-1] for piece in pieces for pair in piece.pairs)
-        parts = [self._of(piece, pairs) for piece in pieces] or [self._of(None, {})]
+        pairs = [pair for piece in pieces for pair in piece.pairs]
+        parts = [self._of(piece, pairs) for piece in pieces] or [self._of(None, ())]
         ts, received, seq, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         keys = np.maximum.accumulate(np.append(self._key, seq))[1:]
         limits = self._limits(received)
@@ -87,21 +87,21 @@ class Side:
                 unknown |= (since <= begin) & (until > begin)
         return unknown
 
-    def _of(self, piece: NewRows | None, replaced: Mapping[int, int]) -> tuple[Times, Times, Times, Numbers]:
+    def _of(self, piece: NewRows | None, pairs: Sequence[Pair]) -> tuple[Times, Times, Times, Numbers]:
         if piece is None:
             nothing = np.empty(0, "int64")
             return nothing, nothing, nothing, np.empty(0)
         ts = piece.ts
         is_used = ts <= piece.received + MOST_AHEAD_US
-        numbers = piece.first + np.arange(len(piece)) if replaced else np.empty(0, "int64")
-        if piece.is_void is not None:  # a message that only cancels is no row; one that was corrected was known
-            is_used &= ~piece.is_void | (np.isin(numbers, list(replaced.values())) if replaced else False)
+        if piece.is_void is not None:
+            is_used &= piece.were_known(pairs)
         newest = np.maximum.accumulate(np.append(self._newest, np.where(is_used, ts, 0)))
         self._newest = int(newest[-1])
         if self._is_by_time:
             is_used &= ts >= newest[:-1]
-        elif replaced:  # an older row that is written again is not the newest
-            is_used &= (ts >= newest[:-1]) | ~np.isin(numbers, list(replaced))
+        elif pairs:  # an older row that is written again is not the newest
+            is_again = np.isin(piece.first + np.arange(len(piece)), [by for _, by in pairs])
+            is_used &= (ts >= newest[:-1]) | ~is_again
         at = np.flatnonzero(is_used)
         return ts[at], piece.received[at], piece.seq[at], piece.values(self.column)[at]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.corrections import Corrections
 from aries_nb.store.derived.rows import CodedColumn, DerivedRows
 from aries_nb.store.rolling import PublishedRows, RollingFrame
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["ComputedFrame"]
 
 _NO_CODES = np.empty(0, "int32")
-_MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 
 class ComputedFrame(RollingFrame):
@@ -54,7 +53,8 @@ class ComputedFrame(RollingFrame):
         if rows.pairs or rows.void:
             by = self._origin
             pairs = [(old + by, new + by) for old, new in rows.pairs]
-            corrected = Corrections(pairs, [number + by for number in rows.void])
+            replaced = {old for old, _ in rows.pairs}
+            corrected = Corrections(pairs, [number + by for number in rows.void if number not in replaced])
         if len(rows):
             self._append_columns(rows, corrected)
             self.lags.computed(int(rows.ts[-1]) * 1_000, int(rows.received[0]) * 1_000, int(rows.received[-1]) * 1_000)
@@ -118,7 +118,7 @@ class ComputedFrame(RollingFrame):
 
     def _take_latest(self, rows: DerivedRows) -> None:
         slab, start, end, _, void = self._published
-        place = end - len(rows) + np.flatnonzero(rows.ts <= rows.received + _MAX_AHEAD_US)
+        place = end - len(rows) + np.flatnonzero(rows.ts <= rows.received + MOST_AHEAD_US)
         place = void.without(slab, place[place >= start])
         if self._are_events:
             place = place[np.argsort(slab.ts[place], kind="stable")]

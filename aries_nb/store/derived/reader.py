@@ -106,7 +106,7 @@ class RowReader:
                 return []
             at = self.position - slab.base
             pieces = [NewRows(slab, at, at)]
-        pieces = [replace(piece, is_void=_within(piece, known)) for piece in pieces]
+        pieces = [replace(piece, is_void=_within(piece, known), cancelling=said.cancelling) for piece in pieces]
         pieces[-1] = replace(pieces[-1], void=before, pairs=new_pairs)
         return pieces
 

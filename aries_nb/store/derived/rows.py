@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -38,8 +38,8 @@ class NewRows:
 
     They are numbered from `first` on since the source was made. `is_void` says which of them do not count, None where
     all do. `void` are the numbers of rows that were read before and do not count any more, ascending; `pairs` has each
-    row that was replaced or cancelled since with the row that says so. `missed` rows before these left the source
-    before they were read.
+    row that was replaced or cancelled since with the row that says so. Of the rows that do not count, those in
+    `cancelling` never did: they only cancel another. `missed` rows before these left the source before they were read.
     """
 
     slab: Slab
@@ -49,6 +49,7 @@ class NewRows:
     void: Sequence[int] = ()
     pairs: Sequence[Pair] = ()
     missed: int = 0
+    cancelling: Collection[int] = ()
 
     @property
     def first(self) -> int:
@@ -57,6 +58,13 @@ class NewRows:
 
     def __len__(self) -> int:
         return self.end - self.start
+
+    def were_known(self, pairs: Iterable[Pair]) -> NDArray[np.bool_]:
+        """Which of these rows counted when they came: all but those that only cancel. `pairs` are all that are read."""
+        if self.is_void is None:
+            return np.ones(len(self), "bool")
+        replaced = {old for old, _ in pairs}.difference(self.cancelling)
+        return ~self.is_void | np.isin(self.first + np.arange(len(self)), list(replaced))
 
     @property
     def ts(self) -> Times:

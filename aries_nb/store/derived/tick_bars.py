@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model import CANCELLED, CORRECTED, BarsData
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.rolling import RollingFrame
 from aries_nb.store.values import utc_times
 
@@ -32,7 +32,6 @@ MOST_SETTLED = 1_000  # bars that are looked at again and again, whether they ar
 GRACE_US = 2_000_000  # after the end of a bar of time, in which its last trades arrive (assumed)
 MARGIN_US = 5_000_000  # the largest difference between the exchange's clock and ours, at a gap
 CHUNK = 512  # trades that are summed at once to find the one that fills a bar
-_MOST_AHEAD_US = MOST_AHEAD_NS // 1_000
 _NEVER = 2**63 - 1
 _FIELDS: Mapping[str, Any] = {
     "code": "int32", "start": "int64",  # in us: of the interval, or exchange time of the first trade
@@ -466,7 +465,7 @@ class TickBars:
 
 def _counts(prints: Prints, rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which rows count: those with a price, a plausible time, and a size that is not 0 or less."""
-    found: NDArray[np.bool_] = prints.ts[rows] <= prints.received[rows] + _MOST_AHEAD_US
+    found: NDArray[np.bool_] = prints.ts[rows] <= prints.received[rows] + MOST_AHEAD_US
     found &= ~np.isnan(prints.prices[rows])
     if prints.sizes is not None:
         found &= ~(prints.sizes[rows] <= 0)

@@ -6,19 +6,23 @@ print that was corrected or cancelled.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from aries_nb.model import Column
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.derived.aggregates import Aggregate, inputs
 from aries_nb.store.derived.rows import DerivedRows, NewRows, joined
 from aries_nb.store.derived.sums import Extremes, search_sorted
 from aries_nb.store.derived.track import Track
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aries_nb.model import Numbers, Times
     from aries_nb.store.derived.sums import Positions
 
@@ -27,7 +31,6 @@ __all__ = ["LATE_US", "OVER_GAP", "GapStart", "Windows"]
 OVER_GAP = "over_gap"
 LATE_US = 60_000_000  # a row may come later than the newest by a window and this
 FIRST_CAPACITY = 4_096
-_MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 # The start of a gap that was not filled, by the clock of receipts in us, and its symbol, "" for all.
 GapStart: TypeAlias = tuple[int, str]
@@ -122,9 +125,54 @@ class Windows:
         """Return the rows that new rows of the source make, and those of before that they change."""
         (pieces,) = new
         self._gap_starts = self.gaps()
-        return joined([self._advance(piece) for piece in pieces])
+        return joined([self._advance(part) for part in self._cut(pieces)])
 
     # Private.
+
+    def _cut(self, pieces: Sequence[NewRows]) -> Iterator[NewRows]:
+        """Yield pieces in parts, so that rows that change others come alone, with those of their arrival number.
+
+        So what is made of rows, and by which it is known, does not depend on with which others they were read.
+        """
+        pairs = sorted((pair for piece in pieces for pair in piece.pairs), key=operator.itemgetter(1))
+        old, by = np.array(pairs, "int64").reshape(-1, 2).T
+        for piece in pieces:
+            count = len(piece)
+            numbers = piece.first + np.arange(count)
+            edges = self._edges(piece, np.isin(numbers, by))
+            until = numbers.copy()  # up to which row each one that does not count did
+            within = (old >= piece.first) & (old < piece.first + count)
+            until[old[within] - piece.first] = by[within]
+            never = np.isin(numbers, list(piece.cancelling))
+            until[never] = numbers[never]
+            for start, end in pairwise(edges):
+                begin, stop = piece.first + start, piece.first + end
+                is_last = piece is pieces[-1] and end == count
+                low = np.searchsorted(by, begin) if start or piece is not pieces[0] else 0
+                own = pairs[low : len(pairs) if is_last else np.searchsorted(by, stop)]
+                gone = [number for number, _ in own if number < begin]
+                if is_last:
+                    gone += sorted({*piece.void}.difference(old.tolist()))
+                flags = None if piece.is_void is None else piece.is_void[start:end] & (until[start:end] < stop)
+                is_void = None if flags is None or not flags.any() else flags
+                missed = 0 if start else piece.missed
+                yield NewRows(
+                    piece.slab, piece.start + start, piece.start + end, is_void, gone, own, missed, piece.cancelling
+                )
+
+    def _edges(self, piece: NewRows, changes: NDArray[np.bool_]) -> list[int]:
+        """Return where the parts of a piece begin, and its end; `changes` are the rows that correct another."""
+        for code, at in _by_symbol(piece, {}):
+            track, ts = self._tracks.get(code), piece.ts[at]
+            credible = np.where(ts <= piece.received[at] + MOST_AHEAD_US, ts, 0)
+            newest = np.maximum.accumulate(np.append(0 if track is None else track.newest, credible))
+            changes[at] |= ts < newest[:-1]
+        if not changes.any():
+            return [0, len(piece)]
+        groups = np.append(0, np.flatnonzero(np.diff(piece.seq)) + 1)
+        is_alone = np.maximum.reduceat(changes, groups)
+        is_edge = is_alone | np.append(True, is_alone[:-1])
+        return [*groups[is_edge].tolist(), len(piece)]
 
     def _advance(self, piece: NewRows) -> DerivedRows:
         self._note_own(piece)
@@ -209,7 +257,7 @@ class Windows:
                     after_gap[is_first] = 1
                     known[is_first] = np.minimum(known[is_first], begin - before[is_first])
             track.received = int(received[-1])
-        is_used = ts <= received + _MAX_AHEAD_US
+        is_used = ts <= received + MOST_AHEAD_US
         if piece.is_void is not None:
             is_used &= ~piece.is_void[at]
         newest = np.maximum.accumulate(np.append(track.newest, np.where(is_used, ts, track.newest)))[:-1]

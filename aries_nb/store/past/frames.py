@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aries_nb.model import Observers, RecordBuffer
-from aries_nb.model.clock import MOST_AHEAD_NS
+from aries_nb.model.clock import MOST_AHEAD_US
 from aries_nb.store.rolling import LatestRow, RollingFrame
 from aries_nb.store.time_order import TimeOrder
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["CapturedFrame", "FrozenFrame"]
 
 FIRST_BLOCK = 4_096  # rows that are searched for the newest one of each symbol; then twice as many each time
-_MAX_AHEAD_US = MOST_AHEAD_NS // 1_000
 
 
 class CapturedFrame(NamedTuple):
@@ -99,7 +98,7 @@ class FrozenFrame(RollingFrame):
         while missing and start < end:
             first = max(start, end - block)
             rows = np.arange(first, end)
-            rows = void.without(slab, rows[slab.ts[rows] <= slab.received[rows] + _MAX_AHEAD_US])
+            rows = void.without(slab, rows[slab.ts[rows] <= slab.received[rows] + MOST_AHEAD_US])
             if not is_by_arrival:
                 rows = void.in_order(slab, rows[np.argsort(slab.ts[rows], kind="stable")])
             some, last = np.unique(slab.codes[rows][::-1], return_index=True)

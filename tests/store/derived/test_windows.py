@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,12 @@ from aries_nb.store.derived.aggregates import (
     Vwap,
     WeightedByAge,
 )
+from aries_nb.store.derived.as_of import AsOfJoin, JoinedColumn
+from aries_nb.store.derived.combined import Combined, Side
+from aries_nb.store.derived.computed import ComputedFrame
 from aries_nb.store.derived.over_time import time_weighted
+from aries_nb.store.derived.reader import RowReader
+from aries_nb.store.derived.row_by_row import OfSymbol
 from aries_nb.store.derived.windows import LATE_US, OVER_GAP, Windows
 from tests.store.derived.streams import SYMBOLS, Row, add, cuts, derived, rows_of, streams
 
@@ -197,3 +203,69 @@ def test_values_of_very_different_size_leave_nothing_behind() -> None:
     window = pd.Series([0.1, 0.3, 0.1, 0.3, 0.1])
     assert frame.frame()["mean"].iloc[-2] == pytest.approx(window.mean(), rel=1e-15)
     assert frame.frame()["std"].iloc[-2] == pytest.approx(window.std(), rel=1e-9)
+
+
+def arrived(frame: derived) -> list[tuple[object, ...]]:
+    """All rows that were ever made, in the order in which they were."""
+    slab, start, end, *_ = frame.store.published
+    names = ("m", OVER_GAP)
+    every = [getattr(slab, name)[start:end].tolist() for name in ("seq", "ts", "received", "codes")]
+    every += [slab.arrays[name][start:end].tolist() for name in names]
+    return [tuple("nan" if value != value else value for value in row) for row in zip(*every, strict=True)]
+
+
+@settings(max_examples=40)
+@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+def test_windows_in_the_order_of_arrival_do_not_depend_on_cuts(rows, ends, corrected) -> None:
+    def made(ends: list[int]) -> derived:
+        return played(Windows(SYMBOLS, {"m": SIMPLE["mean"]("price")}, SPAN), rows, ends, corrected)[1]
+
+    frame, one_by_one = made(ends), made(list(range(len(rows))))
+    assert arrived(frame) == arrived(one_by_one)
+    assert frame.exact() == one_by_one.exact()
+
+
+@settings(max_examples=40)
+@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+def test_what_is_computed_of_windows_by_arrival_does_not_depend_on_cuts(rows, ends, corrected) -> None:
+    def made(ends: list[int]) -> tuple[list[object], list[object]]:
+        source = rows_of(COLUMNS)
+        windows = derived(source, Windows(SYMBOLS, {"m": SIMPLE["mean"]("price")}, SPAN))
+        sides = [Side("m", "A", is_by_time=False), Side("price", "A", is_by_time=False)]
+        ratio = Combined(operator.truediv, sides[0], sides[1], "ratio")
+        join = AsOfJoin(COLUMNS, SYMBOLS, [JoinedColumn(Column("m"), "m")], [0, 1, 2], by="seq")
+        stores = [ComputedFrame(each.columns, each.symbols, limit=10_000) for each in (ratio, join)]
+        of_a = [derived(each, OfSymbol(each.columns, SYMBOLS, "A")) for each in (windows.store, source)]
+        readers = [[RowReader(each.store) for each in of_a], [RowReader(source), RowReader(windows.store)]]
+
+        def advance() -> None:
+            source.publish()
+            windows.advance()
+            for each in of_a:
+                each.advance()
+            for machine, store, two in zip((ratio, join), stores, readers, strict=True):
+                new = machine.advance([reader.take() for reader in two])
+                if new is not None:
+                    store.append(new)
+
+        seq, cancelled = 0, set()
+        for place, row in enumerate(rows):
+            seq += 1
+            add(source, seq, row[0], row[1], values(row, place + 1))
+            old = max(place - 1 - place % 3, 0)
+            if place in corrected and place and old not in cancelled:
+                cancelled |= {old} if place % 2 else set()
+                seq += 1
+                again = list(values((0, 0, 50.0 + place), old + 1))
+                again[1] = 0.0 if place % 2 else 2.0
+                add(source, seq, rows[old][0], rows[old][1], tuple(again))
+            if place in ends:
+                advance()
+        advance()
+        found: list[list[object]] = []
+        for store, name in zip(stores, ("value", "m"), strict=True):
+            slab, start, end, *_ = store.published
+            found.append([slab.seq[start:end].tolist(), np.nan_to_num(slab.arrays[name][start:end], nan=-1).tolist()])
+        return found[0], found[1]
+
+    assert made(ends) == made(list(range(len(rows))))
