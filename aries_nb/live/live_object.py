@@ -63,6 +63,11 @@ class SessionViews:
                 view.close()
         return view
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
     def close(self) -> None:
         """Close all views; idempotent."""
         self._is_closed = True

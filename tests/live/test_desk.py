@@ -220,6 +220,12 @@ def test_a_file_that_is_no_desk_is_refused(market: Any, tmp_path: Path, text: st
         anb.desk(tmp_path / "none.json", feed)
 
 
+@pytest.mark.parametrize("feed", [None, "sim"])
+def test_a_desk_is_opened_over_a_feed_alone(tmp_path: Path, feed: Any) -> None:
+    with pytest.raises(anb.UsageError, match=rf"{feed!r} is no feed .*Pass what `anb\.connect` returned"):
+        anb.desk(tmp_path / "any.json", feed)
+
+
 def test_a_cell_that_runs_again_has_the_same_desk(desk: Desk, market: Any) -> None:
     feed, symbols = market
 

@@ -22,7 +22,7 @@ from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.events.playback import Playback
 from aries_nb.net.events.replay_clock import MAX_SPEED
 
-__all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed", "checked_step", "instant_of"]
+__all__ = ["FeedClock", "PlaybackClock", "PlaybackMarks", "checked_speed", "checked_step", "instant_of", "past_instant"]
 
 log = logging.getLogger("aries_nb")
 
@@ -303,6 +303,8 @@ def instant_of(instant: object, now: pd.Timestamp) -> int:
     """
     zone = settings.timezone
     wrong = UsageError(f"{instant!r} is no time", advice='Pass a time such as "14:31:07.5", or a Timestamp.')
+    if isinstance(instant, str) and not any(map(str.isdigit, instant)):
+        raise wrong  # pandas knows "now" and "today", by this computer's clock and in UTC
     try:
         whole: Any = f"{now.tz_convert(zone):%Y-%m-%d} {instant}" if _is_time(instant) else instant
         given = pd.Timestamp(whole)
@@ -312,6 +314,15 @@ def instant_of(instant: object, now: pd.Timestamp) -> int:
         return given.as_unit("ns").value  # ValueError for one out of bounds
     except (ValueError, TypeError):
         raise wrong from None
+
+
+def past_instant(instant: object, now: int) -> int:
+    """Return a moment as `instant_of`; of one in whole microseconds, as clocks tell them, the end of that one.
+
+    `now` is in ns since the epoch, and later than what is returned unless the moment has yet to come.
+    """
+    wanted = instant_of(instant, pd.Timestamp(now // 1_000, unit="us", tz="UTC"))
+    return min(wanted + 999, now) if wanted <= now and wanted % 1_000 == 0 else wanted
 
 
 def _is_time(instant: object) -> bool:

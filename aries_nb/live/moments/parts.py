@@ -31,6 +31,7 @@ __all__ = [
     "Part",
     "StandingClock",
     "exact_clock",
+    "exact_clocks",
     "latest_rows",
     "levels_frame",
     "not_held",
@@ -328,8 +329,15 @@ def levels_frame(now: BookLevels) -> pd.DataFrame:
 
 def not_held(what: str, instant: int, since: int) -> UsageError:
     """Return the error that something is not in memory as of an instant, but from `since` on; ns since the epoch."""
-    asked, first = exact_clock(instant), exact_clock(since)
+    asked, first = exact_clocks(instant, since)
     return UsageError(f"{what} is not held as of {asked}", advice=f"It is from {first} on; a recording has all.")
+
+
+def exact_clocks(*times: int) -> list[str]:
+    """Return times in ns since the epoch as `exact_clock` does, with their days where these differ."""
+    days = [f"{pd.Timestamp(settings.local_ns(each)):%Y-%m-%d} " for each in times]
+    are_needed = len(set(days)) > 1
+    return [day * are_needed + exact_clock(each) for day, each in zip(days, times, strict=True)]
 
 
 def exact_clock(ns: int) -> str:

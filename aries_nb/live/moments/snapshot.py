@@ -17,8 +17,8 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.moments.account import AccountSnapshot
-from aries_nb.live.moments.clock import instant_of
-from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, not_held
+from aries_nb.live.moments.clock import past_instant
+from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, exact_clocks, not_held
 from aries_nb.live.moments.tables import FillsSnapshot, TableSnapshot
 from aries_nb.live.statistics import ledger_frame
 from aries_nb.net.background import Background, on_network
@@ -47,7 +47,8 @@ class Snapshot(BoundToProcess):
 
     `now[quotes]` has `df`, `latest`, `tail`, `last`, `gaps` and `ledger` of a frame, `now.book("AAPL")` those of an
     order book, `now.account("ACC-1")` equity and tables of an account. What the feed shows goes on: nothing is
-    switched. Memory that it refers to is freed with it.
+    switched. It has frames, also those that are computed from others, books and tables, but no bars and option chains.
+    Memory that it refers to is freed with it.
     """
 
     def __init__(self, name: str, captured: _Captured) -> None:
@@ -105,7 +106,10 @@ class Snapshot(BoundToProcess):
         """
         part = self._parts.get(live) if isinstance(live, LiveObject) else None
         if part is None:
-            has = ", ".join(map(repr, self._every)) or "nothing"
+            has = ", ".join(dict.fromkeys(map(repr, self._every))) or "nothing"
+            if isinstance(live, LiveObject) and type(live)._captured is LiveObject._captured:  # noqa: SLF001
+                advice = f"Compute it from their data, such as `now[trades].df`. It has: {has}."
+                raise UsageError(f"snapshots have frames, books and tables, not {live!r}", advice=advice)
             raise UsageError(f"{live!r} is not in this snapshot", advice=f"It has: {has}.")
         part.check()
         return part
@@ -133,7 +137,10 @@ class Snapshot(BoundToProcess):
         alike = [each for each in names if name is None or each.upper() == str(name).upper()]
         chosen = name if name in names else alike[0] if len(alike) == 1 else None
         if chosen is None:
-            has = f"It has: {', '.join(names)}." if names else "Call `feed.account().positions` and the like before it."
+            call = "account()" if name is None else f'account("{name}")'
+            has = f"Call `feed.{call}.positions` and the like before it."
+            if names:
+                has = f"It has: {', '.join(names)}." + ("" if name is None else f" {has}")
             raise UsageError(f"no one account {name or ''} is in this snapshot".replace("  ", " "), advice=has)
         return AccountSnapshot(chosen, self._moment, (part for part in parts if part.account == chosen))
 
@@ -209,9 +216,9 @@ class SnapshotMaker:
         """
         clock = self._arrivals.clock
         now = clock.now_ns()
-        wanted = instant_of(instant, pd.Timestamp(now // 1_000, unit="us", tz="UTC"))
+        wanted = past_instant(instant, now)
         if wanted > now:
-            raise UsageError(f"{instant} has not come yet", advice=f"It is {exact_clock(now)}.")
+            raise UsageError(f"{instant} has not come yet", advice=f"It is {exact_clocks(now, wanted)[0]}.")
         return self._taken(wanted)
 
     def held_from(self) -> int | None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from aries_nb.errors import BoundToProcess, UsageError
+from aries_nb.errors import BoundToProcess, ClosedError, UsageError
 from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.live_object import SessionViews
-from aries_nb.live.moments.clock import PlaybackMarks, checked_speed, instant_of
-from aries_nb.live.moments.parts import exact_clock
+from aries_nb.live.moments.clock import PlaybackMarks, checked_speed, past_instant
+from aries_nb.live.moments.parts import exact_clock, exact_clocks
 from aries_nb.model import PlaybackData, PlaybackMove
 from aries_nb.model.clock import elapsed
 from aries_nb.net.background import on_network, on_network_later
@@ -55,29 +55,40 @@ class Timeline(BoundToProcess):
         """Have the views show a past moment: a time such as "14:31:07.5" on the clock's day, or a Timestamp.
 
         Raises UsageError for what is no time, for one that has not come, and for one of which nothing is in memory.
+        As all that move the views, ClosedError once the feed is closed.
         """
+        self._check()
         now, first = self._source.now_ns(), self._source.first()
-        wanted = instant_of(instant, pd.Timestamp(now // 1_000, unit="us", tz="UTC"))
+        wanted = past_instant(instant, now)
         if not first // 1_000 <= wanted // 1_000 <= now // 1_000:
-            reach = f"In memory is what came from {exact_clock(first)} to {exact_clock(now)}."
+            oldest, newest, _ = exact_clocks(first, now, wanted)
+            reach = f"In memory is what came from {oldest} to {newest}."
             raise UsageError(f"{instant} is outside of what is held", advice=reach)
         self._source.stand(wanted)
 
     def pause(self) -> None:
         """Have the views stand at the moment that they show."""
+        self._check()
         self._source.stand(self._source.shown_ns())
 
     def play(self, speed: float | str | None = None) -> None:
         """Have views of a past moment go on from there, `speed` times as fast; None as before, "max" to what is new."""
+        self._check()
         self._source.play(None if speed is None else checked_speed(speed))
 
     def step(self, span: str = "1s") -> None:
         """Have the views show a moment that is later by a span such as "1s", and stand there."""
+        self._check()
         self._source.stand(self._source.shown_ns() + checked_span_ns(span, "span"))
 
     def live(self) -> None:
         """Have the views show what is new again."""
+        self._check()
         self._source.live()
+
+    def _check(self) -> None:
+        if self._views.is_closed:
+            raise ClosedError("the feed is closed", advice="Connect again.")
 
     def _repr_mimebundle_(
         self, include: Collection[str] | None = None, exclude: Collection[str] | None = None

@@ -403,6 +403,8 @@ def desk(path: str | Path, feed: DeskMaker) -> Desk:
     What the file holds is data: names, spans of time and numbers, each checked. Raises UsageError for a file that is no
     desk, or of a newer version, and as `feed.desk` does; OSError for one that cannot be read.
     """
+    if not hasattr(feed, "_new_desk"):
+        raise UsageError(f"{feed!r} is no feed", where="desk", advice="Pass what `anb.connect` returned.")
     return feed._new_desk(_read_layout(Path(path)))  # noqa: SLF001
 
 

@@ -129,8 +129,10 @@ def test_what_was_not_in_use_is_said(feed: Feed) -> None:
     assert then[orders].df.equals(then.account("acc-2").orders.df)
     with pytest.raises(UsageError, match="the positions of ACC-2 were not in use"):
         _ = then.account().equity
-    with pytest.raises(UsageError, match="no one account ACC-9"):
+    with pytest.raises(UsageError, match=r'no one account ACC-9 .*ACC-2.*`feed\.account\("ACC-9"\)\.positions`'):
         then.account("ACC-9")
+    with pytest.raises(UsageError, match=r'no one account ACC-1 .*`feed\.account\("ACC-1"\)\.positions`'):
+        now.account("ACC-1")
     assert repr(then.account()).startswith("<account ACC-2 at ")
 
 

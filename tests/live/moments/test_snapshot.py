@@ -113,6 +113,62 @@ def test_instant_that_is_not_held_says_from_when_on_it_is(feed: Feed) -> None:
     assert "not held" in repr(then._parts[quotes])
 
 
+@pytest.mark.parametrize("text", ["now", "today", "NOW"])
+def test_word_for_a_day_is_no_time(feed: Feed, text: str) -> None:
+    feed.quotes("AAPL").wait()
+
+    with pytest.raises(UsageError, match=rf"'{text}' is no time\. Pass a time such as"):
+        feed.at(text)
+    with pytest.raises(UsageError, match=rf"'{text}' is no time"):
+        feed.timeline().seek(text)
+
+
+def test_days_are_named_where_they_differ(feed: Feed) -> None:
+    few, book = feed.quotes("AAPL", rows=10).wait(rows=100), feed.book("AAPL").wait()
+    now = feed.clock.now
+    earlier = now - pd.Timedelta("1D")
+    days = rf"{earlier:%Y-%m-%d} .* {now:%Y-%m-%d} \d\d:\d\d:\d\d"
+
+    with pytest.raises(UsageError, match=rf"not held as of {days}"):
+        feed.at(earlier)
+    with pytest.raises(UsageError, match=rf"what came from {now:%Y-%m-%d} \d\d:"):
+        feed.timeline().seek(earlier)
+    with pytest.raises(UsageError, match=rf"has not come yet\. It is {now:%Y-%m-%d} \d\d:"):
+        feed.at(now + pd.Timedelta("1D"))
+    assert few.is_open
+    assert book.is_open
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("sim", "AAPL"), ("sim-alor", "SBER")])
+def test_present_of_a_paused_market_is_held_whole(name: str, symbol: str) -> None:
+    with anb.connect(name, rate=100, seed=11) as feed:
+        feed.quotes("MSFT" if name == "sim" else "GAZP").wait()
+        feed.clock.pause()
+        late = feed.quotes(symbol).wait() if name == "sim-alor" else feed.quotes(symbol)
+        clock = feed._arrivals.clock
+        assert clock.now_ns() == clock.now_ns()  # it stands
+
+        for _ in range(5):
+            then = feed.at(feed.clock.now)
+            assert len(then[late]) == len(feed.snapshot()[late])
+            feed.timeline().seek(feed.clock.now)
+            assert len(late._view_source.rows(0).ts) == len(late)
+            feed.timeline().live()
+            feed.clock.step("7ms")
+
+
+def test_bars_and_chains_are_not_in_snapshots_which_is_said(feed: Feed) -> None:
+    trades = feed.trades("AAPL").wait(rows=5)
+    of_trades, bars = trades.bars("1s"), feed.bars("AAPL", "1min")
+    computed = trades.assign(value=lambda df: df.price * df["size"])
+
+    for now in (feed.snapshot(), feed.at(feed.clock.now)):
+        assert len(now[computed]) == len(now[trades])
+        for live in (of_trades, bars):
+            with pytest.raises(UsageError, match=r"snapshots have frames, books and tables, not <.*now\[trades\]\.df"):
+                now[live]  # type: ignore[call-overload]
+
+
 def test_what_is_not_in_a_snapshot_is_said(feed: Feed) -> None:
     now = feed.snapshot()
     late = feed.quotes("AAPL")

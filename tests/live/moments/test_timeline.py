@@ -16,6 +16,7 @@ from aries_nb.model import PlaybackMove
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from aries_nb.live import Feed
@@ -139,6 +140,23 @@ def test_timeline_says_what_it_cannot_show(feed: Feed) -> None:
     with pytest.raises(UsageError, match="is no time"):
         timeline.seek("soon")
     assert "live" in repr(timeline)
+
+
+def test_timeline_of_a_closed_feed_says_so(feed: Feed) -> None:
+    timeline = feed.timeline()
+    moves: list[Callable[[], None]] = [
+        lambda: timeline.seek(feed.clock.now),
+        timeline.pause,
+        timeline.play,
+        timeline.step,
+        timeline.live,
+    ]
+
+    feed.close()
+
+    for move in moves:
+        with pytest.raises(anb.ClosedError, match="the feed is closed"):
+            move()
 
 
 def test_frame_that_is_not_held_so_far_back_says_so_on_its_views(feed: Feed) -> None:
