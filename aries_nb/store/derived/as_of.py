@@ -14,6 +14,7 @@ import numpy as np
 
 from aries_nb.model import MISSING, Column
 from aries_nb.model.clock import MOST_AHEAD_US
+from aries_nb.store.derived.over_time import by_exchange_clock
 from aries_nb.store.derived.rows import CodedColumn, DerivedRows, NewRows
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["AsOfJoin", "FixedRows", "JoinedColumn", "Key"]
 Key: TypeAlias = Literal["seq", "received", "ts"]
 FIRST_CAPACITY = 1_024
 NONE = -1
+NEVER = np.iinfo("int64").max
 _DTYPES = {"number": "float64", "text": "int32"}  # of a joined column; texts are codes, and others int64
 
 
@@ -57,7 +59,8 @@ class AsOfJoin:
     `codes` has for each symbol of the left frame the code of the right one, -1 for none. `by` "seq" takes the newest
     row that arrived before, "received" that received until then, "ts" the newest by exchange time; of equal times the
     last. `gaps` returns the starts of the right frame's unfilled gaps by the clock of receipt, in us, with the right
-    code of their symbol, None for all: from there on nothing is known until the symbol's next row. `fixed` stands for
+    code of their symbol, None for all: from there on nothing is known until the symbol's next row, by "ts" from the
+    same moment by the exchange's clock on. `fixed` stands for
     the second source. About `most` of the right frame's newest rows are remembered, and each symbol's newest.
     """
 
@@ -99,15 +102,16 @@ class AsOfJoin:
         self._void_left: set[int] = set()
         self._slabs: list[Slab] = []
         self._count = 0
-        self._gap_starts: dict[int, Times] = {}
+        self._gap_starts: dict[int, tuple[Times, Times]] = {}  # and the earliest begin from each on
+        self._begins: dict[tuple[int, int], int] = {}
         if self._fixed is not None:
             self._take_fixed(self._fixed)
 
     def advance(self, new: Sequence[Sequence[NewRows]]) -> DerivedRows | None:
         """Return the rows that new rows of the sources make, with those that are made again because of them."""
         left, right = new[0], new[1] if len(new) > 1 else ()
-        self._find_gaps()
         touched = self._take_right(right)
+        self._find_gaps()
         again = self._to_make_again(touched) if self._by == "ts" else np.empty(0, "int64")
         for piece in left:
             if not any(piece.slab is slab for slab in self._slabs):
@@ -182,20 +186,36 @@ class AsOfJoin:
 
     def _find_gaps(self) -> None:
         found = tuple(self._gaps())
-        self._gap_starts = {
-            code: np.array(sorted({start for start, of in found if of in {None, code}}), "int64")
-            for code in (self._known if found else ())
-        }
+        self._gap_starts = {}
+        for code in self._known if found else ():
+            starts = np.array(sorted({start for start, of in found if of in {None, code}}), "int64")
+            begins = np.array([self._begin(code, start) for start in starts.tolist()], "int64")
+            self._gap_starts[code] = starts, np.minimum.accumulate(np.append(begins, NEVER)[::-1])[::-1]
 
-    def _match(self, code: int, keys: Times, received: Times) -> NDArray[np.intp]:
-        """Return the places, among the known rows of a right symbol, of those to join to left rows; -1 for none."""
+    def _begin(self, code: int, start: int) -> int:
+        """Return the start of a gap by the clock of the left rows' times that are compared with it."""
+        if self._by != "ts":
+            return start
+        begin = self._begins.get((code, start))
+        if begin is None:
+            ts, received = self._known[code]["ts"], self._known[code]["received"]
+            begin = by_exchange_clock(start, ts, received)
+            if (received > start).any():  # no row from before the gap comes any more
+                self._begins[code, start] = begin
+        return begin
+
+    def _match(self, code: int, keys: Times, times: Times) -> NDArray[np.intp]:
+        """Return the places, among the known rows of a right symbol, of those to join to left rows; -1 for none.
+
+        `times` are those of the left rows that gaps are compared with: of receipt, or `ts` where it goes by that.
+        """
         known = self._known[code]
         places = np.searchsorted(known["key"], keys, side="left" if self._by == "seq" else "right") - 1
-        starts = self._gap_starts.get(code)
-        if starts is not None and len(known):
+        if code in self._gap_starts and len(known):
             # A gap that began after the right row was received, and before the left one was.
+            starts, begins = self._gap_starts[code]
             since = np.searchsorted(starts, known["received"][places], side="left")
-            places[np.searchsorted(starts, received, side="left") > since] = NONE
+            places[begins[since] < times] = NONE
         return places
 
     # The left rows.
@@ -217,8 +237,7 @@ class AsOfJoin:
             at = at[(numbers >= self._slabs[0].base) & ~np.isin(numbers, list(self._void_left))]
             if not len(at):
                 continue
-            received = self._gathered(left["number"][at], lambda rows, places: rows.received[places])
-            matched = self._numbers_of(code, self._match(code, left["key"][at], received))
+            matched = self._numbers_of(code, self._match(code, left["key"][at], left["key"][at]))
             is_other = matched != left["match"][at]
             left["match"][at] = matched
             found.append(left["number"][at][is_other])
@@ -257,9 +276,10 @@ class AsOfJoin:
         added = self.columns[len(self._left_columns) :]
         joined = [np.empty(len(numbers), _DTYPES.get(column.type, "int64")) for column in added]
         keys = {"seq": seq, "received": received, "ts": ts}[self._by]
+        times = ts if self._by == "ts" else received
         for symbol in np.flatnonzero(np.bincount(codes)).tolist():
             code, at = int(self._codes[symbol]), np.flatnonzero(codes == symbol)
-            places = self._match(code, keys[at], received[at]) if code >= 0 else np.full(len(at), NONE)
+            places = self._match(code, keys[at], times[at]) if code >= 0 else np.full(len(at), NONE)
             if self._by == "ts":
                 fresh = slice(None) if not fresh_from else at >= fresh_from
                 match = self._numbers_of(code, places) if code >= 0 else places

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from aries_nb.model import Codes, Numbers, Times
 
-__all__ = ["MOST_INSTANTS", "Ticks", "TimeWeightedMean", "instants", "time_weighted", "wide"]
+__all__ = ["MOST_INSTANTS", "Ticks", "TimeWeightedMean", "by_exchange_clock", "instants", "time_weighted", "wide"]
 
 MOST_INSTANTS = 1_000_000
 ROWS_OF_LAG = 100
@@ -44,14 +44,23 @@ def wide(ticks: Ticks, symbols: int, at: Times, gaps: Iterable[tuple[int, int | 
         place = np.searchsorted(ts, at, side="right") - 1
         is_known = place >= 0
         for start in (start for start, of in all_gaps if of in {None, code}):
-            before = np.flatnonzero(received <= start)
-            if len(before):
-                # By the exchange's clock; the smallest latency, as a late row says nothing about the clocks.
-                newest = before[-ROWS_OF_LAG:]
-                begin = start - int((received[newest] - ts[newest]).min())
+            begin = by_exchange_clock(start, ts, received)
+            if len(ts):
                 is_known &= (at <= begin) | (received[np.maximum(place, 0)] > start)
         found[is_known, code] = values[place[is_known]]
     return found
+
+
+def by_exchange_clock(start: int, ts: Times, received: Times) -> int:
+    """Return the start of a gap, given by the clock of `received`, by that of `ts`, which rows are in the order of.
+
+    That is earlier by the smallest latency of the newest 100 rows from before the gap: a late row says nothing about
+    the clocks. Without such a row, the end of time: there is nothing that the gap makes unknown.
+    """
+    newest = np.flatnonzero(received <= start)[-ROWS_OF_LAG:]
+    if not len(newest):
+        return int(np.iinfo("int64").max)
+    return start - int((received[newest] - ts[newest]).min())
 
 
 class TimeWeightedMean(NamedTuple):

@@ -132,6 +132,18 @@ def test_from_a_gap_on_nothing_is_known_until_the_next_row() -> None:
     assert bids(market)[3:] == [2, None, 4]
 
 
+def test_by_exchange_time_a_gap_begins_by_the_exchanges_clock() -> None:
+    market = Market("ts", gaps=lambda: [(NOW + SECOND, None)])
+
+    # A quote takes 50 ms: what was sent 950 ms after the first is the last that could have come before the gap.
+    market.add(quote(9, late=0.5), quote(1, late=0.05), trade(after=1.2, late=0.5), trade(late=0.25), trade(late=0.24))
+    market.join()
+    assert bids(market) == [1, 1, None]
+
+    market.add(quote(2, after=1, late=0.05), trade(after=0.1), trade(late=1.06)).join()
+    assert bids(market) == [1, 1, None, 2, None]
+
+
 def test_a_corrected_row_is_joined_as_the_first_was_known_and_a_cancelled_one_does_not_count() -> None:
     market = Market().add(quote(1), trade(number=1), trade(number=2, after=1), quote(2)).join()
 
