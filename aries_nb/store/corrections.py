@@ -8,13 +8,13 @@ another venue is another print.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from aries_nb.model import CANCELLED, CORRECTED, RecordBuffer
+from aries_nb.model import CANCELLED, CORRECTED, RecordBuffer, Values
 from aries_nb.model.clock import MOST_AHEAD_US
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from aries_nb.model import Column, Times
     from aries_nb.store.slab import AnyArray, Slab
 
-__all__ = ["NOTHING_VOID", "Corrections", "PrintNumbers", "VoidRows"]
+__all__ = ["NOTHING_VOID", "Corrections", "LatestRow", "PrintNumbers", "VoidRows"]
 
 MOST_APART_US = 12 * 3_600 * 1_000_000  # of the receipts of a print and its correction: numbers may begin anew each day
 BLOCK = 65_536  # rows that are searched at once, from the newest back
+# The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
+LatestRow: TypeAlias = tuple[int, int, Values]
 # Numbers of a row that counts no more, and of the row that says so.
 Pair: TypeAlias = tuple[int, int]
 
@@ -42,13 +44,15 @@ class VoidRows(NamedTuple):
     """The rows of a rolling frame that do not count, by their numbers since it was made; never changed once made.
 
     `numbers` are those still in the window, ascending; `total` is how many there were in all. `pairs` has each row that
-    was replaced or cancelled with the row that says so; `cancelling` are those that only cancel another.
+    was replaced or cancelled with the row that says so; `cancelling` are those that only cancel another. `placed` has
+    each row that has the place of one which has left the window, with that one before it.
     """
 
     numbers: Times
     total: int
     pairs: tuple[Pair, ...]
     cancelling: tuple[int, ...] = ()
+    placed: tuple[Pair, ...] = ()
 
     def within(self, slab: Slab, start: int, end: int) -> NDArray[np.bool_] | None:
         """Return which rows at the positions [start, end) of a slab do not count; None where all count."""
@@ -59,10 +63,17 @@ class VoidRows(NamedTuple):
         found[self.numbers[first:last] - slab.base - start] = True
         return found
 
+    def reaches_before(self, window_start: int) -> bool:
+        """Return whether it has rows that have left a window which begins with the row of this number."""
+        return bool(len(self.numbers) and self.numbers[0] < window_start) or any(
+            new < window_start for _, new in self.placed
+        )
+
     def moved(self, by: int) -> VoidRows:
         """Return these rows where each row has a number that is higher by `by`."""
-        pairs = tuple((old + by, new + by) for old, new in self.pairs)
-        return VoidRows(self.numbers + by, self.total, pairs, tuple(number + by for number in self.cancelling))
+        pairs, placed = (tuple((old + by, new + by) for old, new in each) for each in (self.pairs, self.placed))
+        cancelling = tuple(number + by for number in self.cancelling)
+        return VoidRows(self.numbers + by, self.total, pairs, cancelling, placed)
 
     def until(self, limit: int) -> VoidRows:
         """Return what did not count while the rows numbered below `limit` were all."""
@@ -72,7 +83,8 @@ class VoidRows(NamedTuple):
         cancelling = tuple(number for number in self.cancelling if number < limit)
         numbers = np.array(sorted({*cancelling, *(old for old, _ in pairs)}), "int64")
         left = self.total - len(self.numbers)  # the window
-        return VoidRows(numbers, left + len(numbers), pairs, cancelling)
+        placed = tuple(pair for pair in self.placed if pair[1] < limit)
+        return VoidRows(numbers, left + len(numbers), pairs, cancelling, placed)
 
     def without(self, slab: Slab, positions: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return those of the positions in a slab whose rows count."""
@@ -86,11 +98,9 @@ class VoidRows(NamedTuple):
         Of equal times, a corrected print has the place of the one that it replaces.
         """
         positions = self.without(slab, positions)
-        if not self.pairs:
+        places = _places(self.placed, self.pairs)
+        if not places:
             return positions
-        places: dict[int, int] = {}
-        for old, new in self.pairs:
-            places[new] = places.get(old, old)
         numbers = positions + slab.base
         moved = np.flatnonzero(np.isin(numbers, list(places)))
         numbers[moved] = [places[number] for number in numbers[moved].tolist()]
@@ -101,17 +111,36 @@ class VoidRows(NamedTuple):
         found = self.in_order(slab, positions)
         return found[slab.ts[found] <= slab.received[found] + MOST_AHEAD_US]
 
+    def newest(self, slab: Slab, start: int, end: int, code: int) -> int | None:
+        """Return the position of a symbol's newest row by time at [start, end) of a slab; None without one."""
+        rows = start + np.flatnonzero(slab.codes[start:end] == code)
+        rows = self.without(slab, rows[slab.ts[rows] <= slab.received[rows] + MOST_AHEAD_US])
+        found = self.in_order(slab, rows[slab.ts[rows] == slab.ts[rows].max(initial=0)])
+        return int(found[-1]) if len(found) else None
+
     def after(self, found: Corrections, window_start: int) -> VoidRows:
         """Return these rows with those found since, and without those that have left the window."""
         new = {old for old, _ in found.pairs} | set(found.cancelling)
         new -= set(self.numbers[np.isin(self.numbers, list(new))].tolist())
         numbers = np.union1d(self.numbers, np.array(sorted(new), "int64"))
+        pairs = *self.pairs, *found.pairs
+        places = _places(self.placed, pairs)
+        left = *self.placed, *(pair for pair in pairs if pair[0] < window_start)
         return VoidRows(
             numbers[np.searchsorted(numbers, window_start) :],
             self.total + len(new),
-            tuple(pair for pair in (*self.pairs, *found.pairs) if pair[0] >= window_start),
+            tuple(pair for pair in pairs if pair[0] >= window_start),
             tuple(number for number in (*self.cancelling, *found.cancelling) if number >= window_start),
+            tuple((places[new], new) for _, new in left if new >= window_start),
         )
+
+
+def _places(placed: Iterable[Pair], pairs: Iterable[Pair]) -> dict[int, int]:
+    """Return of each correcting row the number of the first row of its print, whose place it has."""
+    places = {new: old for old, new in placed}
+    for old, new in pairs:
+        places[new] = places.get(old, old)
+    return places
 
 
 NOTHING_VOID = VoidRows(np.empty(0, "int64"), 0, ())
@@ -151,6 +180,22 @@ class PrintNumbers:
                 highest[code] = number
             elif number:
                 found.append(place)
+        return found
+
+    def uncorrected(
+        self, places: Iterable[int], buffer: RecordBuffer, latest: Mapping[int, LatestRow | None]
+    ) -> dict[int, LatestRow | None]:
+        """Return the newest row of each symbol that prints at these places of a buffer are of.
+
+        None where one of them has its number, and may correct it.
+        """
+        assert self._number is not None
+        at, found = self._number, dict[int, LatestRow | None]()
+        for place in places:
+            code = buffer.codes[place]
+            row = found.get(code, latest[code])
+            is_same = row is not None and row[2][at] == buffer.values[place * self._width + at]
+            found[code] = None if is_same else row
         return found
 
     def corrections(

@@ -6,8 +6,8 @@ replaced as a whole, and the memory it refers to is never written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 import numpy as np
@@ -25,7 +25,7 @@ from aries_nb.model import (
 )
 from aries_nb.model.clock import MOST_AHEAD_US, wall_ns
 from aries_nb.model.prices import is_never_zero
-from aries_nb.store.corrections import NOTHING_VOID, Corrections, PrintNumbers, VoidRows
+from aries_nb.store.corrections import NOTHING_VOID, Corrections, LatestRow, PrintNumbers, VoidRows
 from aries_nb.store.derived.over_time import Ticks
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
@@ -48,10 +48,6 @@ MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _NO_CORRECTIONS = Corrections([], [])
 _ELLIPSIS = "…"
-
-
-# The newest row of a symbol: exchange time, time of receipt (both ns, receipt in whole us), values.
-LatestRow: TypeAlias = tuple[int, int, Values]
 
 
 class PublishedRows(NamedTuple):
@@ -140,9 +136,10 @@ class RollingFrame(Checkpointed):
 
     def _publish(self, buffer: RecordBuffer) -> None:
         unusual = self._numbers.unusual(buffer)
-        corrected = None
+        corrected, before = None, dict[int, LatestRow | None]()
         if unusual:
             buffer.in_rows()
+            before = self._numbers.uncorrected(unusual, buffer, self._latest)
             received, written = receipt_times(buffer.marks, len(buffer)), self._published[:3]
             corrected = self._numbers.corrections(unusual, buffer, received, written)
         rows = Rows.of(buffer, self.columns)
@@ -154,7 +151,7 @@ class RollingFrame(Checkpointed):
                 continue
             latest[code] = ts[at], rows.received[at] * 1_000, tuple([column[at] for column in columns])
         if corrected is not None:
-            self._find_latest({buffer.codes[place] for place in unusual})
+            self._find_latest(before)
 
     def _append(self, rows: Rows, corrected: Corrections | None) -> None:
         """Write rows behind those written so far, and make them visible."""
@@ -169,7 +166,7 @@ class RollingFrame(Checkpointed):
             start = self._first(slab, start, end + step, end)
             if done == count:
                 filled = self.buffer.counted["filled"]
-                if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
+                if corrected or void.reaches_before(slab.base + start):
                     void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
             self._published = PublishedRows(slab, start, end + step, filled, void)
 
@@ -326,7 +323,7 @@ class RollingFrame(Checkpointed):
         """
         view, cached = self._published, self._sorted
         slab, start, end, _, void = view
-        if not len(void.numbers) and self._order.is_ordered(slab, start, end):
+        if not (len(void.numbers) or void.placed) and self._order.is_ordered(slab, start, end):
             return slab.frame.iloc[start:end]
         if cached is None or cached[0] is not view:
             cached = self._sorted = view, slab.sorted(void.in_order(slab, self._order.sorted(slab, start, end)))
@@ -490,14 +487,18 @@ class RollingFrame(Checkpointed):
             found = void.credible(slab, self._order.newest(slab, start, end, wanted))
         return found[-count:]
 
-    def _find_latest(self, codes: Iterable[int]) -> None:
-        """Find the newest row of these symbols in the window anew: it may have been corrected or cancelled."""
+    def _find_latest(self, before: Mapping[int, LatestRow | None]) -> None:
+        """Find the newest row of symbols anew: that of `before` may count no more, if it is in the window."""
         slab, start, end, _, void = self._published
-        is_credible = slab.ts[start:end] <= slab.received[start:end] + MOST_AHEAD_US
-        for code in codes:
-            found = void.without(slab, start + np.flatnonzero(is_credible & (slab.codes[start:end] == code)))
-            newest = void.in_order(slab, found[slab.ts[found] == slab.ts[found].max(initial=0)])
-            self._latest[code] = slab.row(int(newest[-1])) if len(newest) else None
+        for code, old in before.items():
+            at = void.newest(slab, start, end, code)
+            found = None if at is None else slab.row(at)
+            self._latest[code] = found if old and slab.has(old, code, start, end) else self._newer(old, found)
+
+    def _newer(self, old: LatestRow | None, found: LatestRow | None) -> LatestRow | None:
+        """Return the newer one of a row that has left the window, if any, and the newest one there."""
+        is_old = old and (found is None or (self._are_events and found[0] // 1_000 < old[0] // 1_000))
+        return old if is_old else found
 
     def _new_slab(self, capacity: int, base: int) -> Slab:
         return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)

@@ -141,6 +141,12 @@ class Slab:
             values.append(self.text(name, at) if kind == "text" else value * 1_000 if is_known_time else value)
         return int(self.ts[at]) * 1_000, int(self.received[at]) * 1_000, tuple(values)
 
+    def has(self, row: tuple[int, int, Values], code: int, start: int, end: int) -> bool:
+        """Return whether a row of a symbol, as from `row`, is at [start, end); by its times alone."""
+        here = self.ts[start:end] == row[0] // 1_000
+        here &= (self.received[start:end] == row[1] // 1_000) & (self.codes[start:end] == code)
+        return bool(here.any())
+
     def widen(self, name: str, filled: int) -> None:
         """Make room for the codes of a text column that has more texts now, if there is none.
 

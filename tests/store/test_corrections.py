@@ -161,6 +161,52 @@ def test_the_latest_trade_is_not_a_cancelled_one() -> None:
     assert prints.rolling.latest()[0] is None
 
 
+@pytest.mark.parametrize("corrected", ["another", "itself"])
+def test_the_latest_trade_that_has_left_the_window_stays_it_unless_it_is_cancelled_itself(corrected: str) -> None:
+    prints = Prints(limit=3)
+    prints.print(1, 100.0)
+    prints.print(2, 110.0)
+    for number in range(1, 4):
+        prints.print(number, 50.0, code=1)
+
+    before = prints.rolling.latest()[0]
+    prints.print(1 if corrected == "another" else 2, 99.0, 0.0)
+
+    assert before is not None
+    assert before[2][0] == 110.0
+    assert prints.rolling.latest()[0] == (before if corrected == "another" else None)
+
+
+def test_a_late_trade_that_is_corrected_is_not_newer_than_one_that_has_left_the_window() -> None:
+    prints = Prints(limit=3)
+    prints.print(2, 110.0)
+    for number in range(1, 3):
+        prints.print(number, 50.0, code=1)
+    prints.print(1, 99.0, ts=NOW - SECOND)
+
+    prints.print(1, 98.0, ts=NOW - SECOND)
+
+    latest = prints.rolling.latest()[0]
+    assert latest is not None
+    assert latest[2][0] == 110.0
+
+
+def test_of_equal_times_a_corrected_print_keeps_its_place_when_the_first_has_left_the_window() -> None:
+    prints = Prints(limit=3)
+    prints.print(1, 100.0, ts=NOW)
+    prints.print(2, 110.0, ts=NOW)
+    prints.print(1, 101.0, ts=NOW)
+
+    before = prints.rows()
+    prints.print(1, 50.0, code=1)
+
+    assert [row[1] for row in before] == [101.0, 110.0]
+    assert [row[1] for row in prints.rows()] == [101.0, 110.0, 50.0]
+    for number in (2, 3):
+        prints.print(number, 50.0, code=1)
+    assert prints.rolling._published.void.placed == ()
+
+
 def test_each_way_of_reading_leaves_out_what_does_not_count() -> None:
     prints = Prints()
     prints.print(1, 100.0)

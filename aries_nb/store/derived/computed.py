@@ -62,7 +62,8 @@ class ComputedFrame(RollingFrame):
             slab, start, end, filled, void = self._published
             self._published = PublishedRows(slab, start, end, filled, void.after(corrected, slab.base + start))
         if corrected is not None:
-            self._find_latest(self._codes_of([*corrected.cancelling, *(old for old, _ in corrected.pairs)]))
+            codes = self._codes_of([*corrected.cancelling, *(old for old, _ in corrected.pairs)])
+            self._find_latest({code: self._latest[code] for code in codes})
         self._take_latest(rows)
 
     def notify(self) -> None:
@@ -81,7 +82,7 @@ class ComputedFrame(RollingFrame):
             start = self._first(slab, start, end + step, end)
             if done == count:
                 filled = self.buffer.counted["filled"]
-                if corrected or (len(void.numbers) and void.numbers[0] < slab.base + start):
+                if corrected or void.reaches_before(slab.base + start):
                     void = void.after(corrected or Corrections([], []), slab.base + start)
             self._published = PublishedRows(slab, start, end + step, filled, void)
 

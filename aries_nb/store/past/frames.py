@@ -9,10 +9,11 @@ import numpy as np
 
 from aries_nb.model import Observers, RecordBuffer
 from aries_nb.model.clock import MOST_AHEAD_US
-from aries_nb.store.rolling import LatestRow, RollingFrame
+from aries_nb.store.rolling import RollingFrame
 from aries_nb.store.time_order import TimeOrder
 
 if TYPE_CHECKING:
+    from aries_nb.store.corrections import LatestRow
     from aries_nb.store.rolling import PublishedRows
 
 __all__ = ["CapturedFrame", "FrozenFrame"]
@@ -84,16 +85,22 @@ class FrozenFrame(RollingFrame):
         if self._found is None:
             places = self._newest_places(range(len(self._known)))
             slab, until = self._published.slab, self._until
-            # One that has left the window since is the newest still.
-            old = [row if row and until is not None and row[1] // 1_000 <= until else None for row in self._known]
-            self._found = [slab.row(places[code]) if code in places else row for code, row in enumerate(old)]
+            self._found = []
+            for code, old in enumerate(self._known):
+                found = slab.row(places[code]) if code in places else None
+                if old and until is not None and old[1] // 1_000 <= until:  # it may have left the window
+                    found = self._newer(old, found)
+                self._found.append(found)
         return list(self._found)
 
     def _newest_places(self, codes: Iterable[int]) -> dict[int, int]:
         """Return the place of the newest row of each symbol that has one in the window."""
         slab, start, end, _, void = self._published
         missing, found = set(codes), dict[int, int]()
-        is_by_arrival = not self._are_events or self._order.is_ordered(slab, start, end)
+        # Of equal times, a corrected print has the place of the first.
+        is_by_arrival = not self._are_events or (
+            not (void.pairs or void.placed) and self._order.is_ordered(slab, start, end)
+        )
         block = FIRST_BLOCK if is_by_arrival else end - start
         while missing and start < end:
             first = max(start, end - block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS
@@ -31,30 +31,46 @@ def newest(frame: RollingFrame) -> list[Any]:
     return [row and row[2][0] for row in frame.latest()]
 
 
+# The newest of A has left the window when a print of A, which was cancelled before, is cancelled again.
+CANCELLED = [(0, 2, 0.0, 0), *[(0, 1, 0.0, 0)] * 5, (1, 1, 0.0, 0), (0, 1, 0.0, 0)]
+# The newest of A has left the window, and a newer one has come since; all between are cancelled.
+REPLACED = [(0, 1, 1.0, 0), *[(1, 1, 0.0, 0)] * 7, (0, 2, 1.0, 0)]
+# The newest of A has left the window, in which a late one of A is.
+LATE = [(0, 1, 1.0, 0), *[(1, 1, 0.0, 0)] * 5, (0, 2, 1.0, 9)]
+
+# A print is corrected that came before another one of the same time.
+EQUAL_TIMES = [(0, 2, 1.0, 0), (0, 3, 1.0, 1), (0, 2, 2.0, 2)]
+
+
 @settings(max_examples=60)
+@example(CANCELLED, 6)
+@example(REPLACED, 6)
+@example(LATE, 6)
+@example(EQUAL_TIMES, None)
 @given(st.lists(prints, max_size=14), st.sampled_from([None, 6]))
 def test_prints_are_what_they_were_at_each_moment_but_those_that_have_left(
     written: list[Any], limit: int | None
 ) -> None:
     rolling = RollingFrame(TRADE_COLUMNS, ["A", "B"], limit=limit)
-    noted: list[tuple[int, list[float], list[Any], int]] = []
+    noted: list[tuple[int, list[float], list[Any]]] = []
     for at, (code, number, size, late) in enumerate(written):
         now = NOW + at * SECOND
         # The price of each is its place, so that rows can be told apart.
         rolling.buffer.add(code, now - late * SECOND, (1.0 + at, size, "buy", number, "X", "live"))
         rolling.buffer.mark(now)
         rolling.publish()
-        noted.append((now, prices(rolling), newest(rolling), len(rolling)))
+        noted.append((now, prices(rolling), newest(rolling)))
     slab, start, end, *_ = rolling._published
     held = set(slab.arrays["price"][start:end].tolist())
 
-    for now, rows, latest, count in noted:
+    for now, rows, latest in noted:
         then = frozen(rolling, now + SECOND // 2)
         expected = [price for price in rows if price in held]
         assert prices(then) == expected
         assert len(then) == len(expected)
-        if len(expected) == count:
-            assert newest(then) == latest
+        for found, known, last in zip(newest(then), latest, newest(rolling), strict=True):
+            # One that had left the window, and is not the newest any more, is not held.
+            assert found == known or (known not in (None, last) and known not in held)
         if len(then.frame()) or limit is None:
             assert then.behind == len(written) - (now - NOW) // SECOND - 1
     assert len(frozen(rolling, NOW - 1)) == 0
