@@ -9,7 +9,7 @@ from functools import partial
 
 from aries_nb.errors import ClosedError
 from aries_nb.live.derived.plan import Plan
-from aries_nb.live.derived.worker import Job
+from aries_nb.live.derived.worker import SLOW_SECONDS, Job
 from aries_nb.live.live_object import LiveObject, StreamedObject
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.frame_views import FrameSource
@@ -114,12 +114,6 @@ class DerivedFrame(LiveFrame):
     def __repr__(self) -> str:
         problem = self._problem()
         return super().__repr__() if not problem else f"{super().__repr__()[:-1]}, {problem}>"
-
-    def close(self) -> None:
-        """Stop the computation, the callbacks and the views; idempotent. The sources stay open."""
-        if not self._job.is_slow:
-            self._catch_up()
-        super().close()
 
     # Inside.
 
@@ -261,6 +255,9 @@ class DerivedFrame(LiveFrame):
         if self.error is not None:
             text = f"{type(self.error).__name__}: {self.error}"
             return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+        running = self._job.running_seconds
+        if running > SLOW_SECONDS:
+            return f"slow: computing for {running:.1f} s"
         return f"slow: {self._job.seconds:.1f} s a computation, done less often" if self._job.is_slow else ""
 
     def _report(self) -> None:

@@ -113,8 +113,9 @@ class LiveSeries(BoundToProcess, Generic[FrameT]):
         bundle: dict[str, Any] = self.chart()._repr_mimebundle_(include, exclude)
         return bundle
 
-    # Not over the values, and never an element-wise comparison.
+    # Not over the values, and never an element-wise comparison; numpy's numbers leave arithmetic to the series.
     __iter__ = None
+    __array_ufunc__ = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: ANN401, FBT001
         """Return the values, for numpy."""
@@ -147,11 +148,20 @@ class LiveSeries(BoundToProcess, Generic[FrameT]):
     def __floordiv__(self, other: LiveSeries[FrameT] | float) -> LiveSeries[FrameT]:
         return self._with(other, operator.floordiv, "//")
 
+    def __rfloordiv__(self, other: float) -> LiveSeries[FrameT]:
+        return self._with(other, operator.floordiv, "//", is_right=True)
+
     def __mod__(self, other: LiveSeries[FrameT] | float) -> LiveSeries[FrameT]:
         return self._with(other, operator.mod, "%")
 
+    def __rmod__(self, other: float) -> LiveSeries[FrameT]:
+        return self._with(other, operator.mod, "%", is_right=True)
+
     def __pow__(self, other: LiveSeries[FrameT] | float) -> LiveSeries[FrameT]:
         return self._with(other, operator.pow, "**")
+
+    def __rpow__(self, other: float) -> LiveSeries[FrameT]:
+        return self._with(other, operator.pow, "**", is_right=True)
 
     def __neg__(self) -> LiveSeries[FrameT]:
         return self._of_one(operator.neg, f"-{self._label}", "-")
@@ -166,7 +176,10 @@ class LiveSeries(BoundToProcess, Generic[FrameT]):
             return self._with_series(other, operation, sign)
         if not isinstance(other, Real) or isinstance(other, bool):
             return NotImplemented  # type: ignore[no-any-return]
-        number = float(other)
+        try:
+            number = float(other)
+        except OverflowError:
+            raise UsageError(f"{self._label} {sign} a number beyond 1.8e308", advice="Use a smaller one.") from None
         if is_right:
             label = _label(number, sign, self._label)
             return self._of_one(lambda values: operation(number, values), label, (repr(number), sign, "right"))

@@ -14,7 +14,7 @@ from weakref import WeakMethod
 from aries_nb.model.clock import elapsed
 from aries_nb.net.background import register_fork_aware
 
-__all__ = ["DeriveWorker", "Job"]
+__all__ = ["SLOW_SECONDS", "DeriveWorker", "Job"]
 
 log = logging.getLogger("aries_nb")
 
@@ -40,6 +40,7 @@ class Job:
         self.seconds = 0.0
         """How long it took the last time, or the time before, whichever is less."""
         self._newest = 0.0
+        self._begun: float | None = None  # while it runs
 
     def wake(self) -> None:
         """Have it done soon; returns at once. Any thread."""
@@ -52,17 +53,24 @@ class Job:
         """Whether it took so long the last two times that it is done less often."""
         return self.seconds > SLOW_SECONDS
 
+    @property
+    def running_seconds(self) -> float:
+        """For how long it has been running; 0 while it does not."""
+        begun = self._begun
+        return 0.0 if begun is None else elapsed() - begun
+
     def run(self) -> None:
         """Do it on this thread, and note how long it takes."""
         self.is_due = False
         advance = self._advance()
         if advance is None:
             return
-        begun = elapsed()
+        begun = self._begun = elapsed()
         try:
             advance()
         except Exception:  # the border to the frames; its end would be that of all of them
             log.exception("a derived frame raised")
+        self._begun = None
         before, self._newest = self._newest, elapsed() - begun
         self.seconds = min(before, self._newest)
         self.not_before = elapsed() + min(self.seconds / SHARE, MOST_PAUSE) if self.is_slow else 0.0

@@ -272,7 +272,7 @@ class LiveFrame(FrameViews):
                 companion.close()
 
     def __repr__(self) -> str:
-        return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"
+        return f"<{self._name}: {len(self._tape):,} rows, {'live' if self.is_live else self._state}>"
 
     __iter__ = None  # not over `__getitem__`; a frame's symbols are `symbols`, its rows `df`
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 
 import pandas as pd
@@ -161,3 +162,23 @@ def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
         assert [each.ledger.gaps for each in frames] == [gaps] * 4
         assert [len(each.gaps.df) for each in frames] == [len(quotes.gaps.df)] * 4
         assert frames[1].df["over_gap"].sum() > 0
+
+
+def test_closing_and_showing_do_not_wait_for_a_function_that_hangs(feed: Feed) -> None:
+    is_hanging, end = threading.Event(), threading.Event()
+
+    def hangs(df: pd.DataFrame) -> pd.Series:
+        if is_hanging.is_set():
+            end.wait(20)
+        return df.bid_price
+
+    frame = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10).assign(x=hangs)
+    is_hanging.set()
+    try:
+        eventually(lambda: "slow: computing for" in repr(frame), seconds=5)
+        begun = time.monotonic()
+        frame.close()
+        assert not frame.is_open
+        assert time.monotonic() - begun < 1
+    finally:
+        end.set()

@@ -8,6 +8,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.live import Feed
+from aries_nb.live.derived.series import LiveSeries
 from aries_nb.sim import Simulator
 from tests.net.patience import eventually
 
@@ -142,3 +143,21 @@ def test_a_mean_over_time_of_a_feed(feed: Feed) -> None:
     newest = frame[frame["symbol"] == "AAPL"]["bid_price"].iloc[-1]
 
     assert newest == pytest.approx(quotes.time_weighted_mean("bid_price", symbol="AAPL"), rel=1e-3)
+
+
+def test_numbers_of_numpy_and_every_operation_with_a_number_on_the_left(feed: Feed) -> None:
+    bid = feed.quotes("AAPL").wait(rows=50, timeout=10)["bid_price"]
+    powers, rests, quotients, twice = 1.01**bid, 7 % bid, 1_000 // bid, np.float64(2) * bid
+    more = [np.float64(2) + bid, np.int64(2) - bid, np.float32(2) / bid, bid * np.float64(2)]
+    feed.close()
+    values = bid.values
+
+    assert all(isinstance(each, LiveSeries) for each in (powers, rests, quotients, twice, *more))
+    np.testing.assert_array_equal(twice.values, 2 * values)
+    np.testing.assert_array_equal(powers.values, 1.01**values)
+    np.testing.assert_array_equal(rests.values, 7 % values)
+    np.testing.assert_array_equal(quotients.values, 1_000 // values)
+    for made, expected in zip(more, (2 + values, 2 - values, 2 / values, values * 2), strict=True):
+        np.testing.assert_array_equal(made.values, expected)
+    with pytest.raises(anb.UsageError, match="beyond"):
+        bid * 10**400
