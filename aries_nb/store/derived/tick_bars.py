@@ -84,6 +84,12 @@ class Prints(NamedTuple):
         """The number after the newest row."""
         return self.first + len(self.ts)
 
+    def root(self, number: int) -> int:
+        """Return the number of the first row of the print that a row corrects, or its own."""
+        while number in self.corrects:
+            number = self.corrects[number]
+        return number
+
 
 def prints_of(frame: RollingFrame, position: int) -> Prints:
     """Return the rows of a rolling frame of trades; those that correct others are known from `position` on."""
@@ -269,7 +275,7 @@ class TickBars:
         bars["last_row"][place] = bars["last_received"][place] = 0
 
     def _extend(self, place: int, trades: _Trades, *, by_time: bool) -> None:
-        """Count trades, at least one, in a bar: open and close are first and last by exchange time, or by arrival."""
+        """Count trades, at least one, in a bar: open and close are first and last by exchange time, or as they come."""
         bars, (rows, ts, received, prices, sizes) = self._bars, trades
         first = int(ts.argmin()) if by_time else 0
         last = len(ts) - 1 - int(ts[::-1].argmax()) if by_time else len(ts) - 1
@@ -284,8 +290,8 @@ class TickBars:
         bars["trades"][place] += len(ts)
         bars["first_row"][place] = min(bars["first_row"][place], rows.min())
         bars["last_row"][place] = max(bars["last_row"][place], rows.max())
-        bars["first_received"][place] = min(bars["first_received"][place], received[0])
-        bars["last_received"][place] = max(bars["last_received"][place], received[-1])
+        bars["first_received"][place] = min(bars["first_received"][place], received.min())
+        bars["last_received"][place] = max(bars["last_received"][place], received.max())
         bars["changed"][place] = self.version
 
     def _correct(self, prints: Prints, number: int) -> None:
@@ -308,6 +314,8 @@ class TickBars:
         rows = rows[prints.ts[rows] // span * span == start]
         rows = rows[~np.isin(rows + prints.first, list(old_rows | set(prints.unplaced)))]
         rows = rows[_counts(prints, rows)]
+        # Of equal times, a corrected trade has the place of the first.
+        rows = rows[np.argsort([prints.root(each) for each in (rows + prints.first).tolist()])]
         if place is None:
             if not len(rows) or start < self._floor:
                 return
@@ -325,9 +333,7 @@ class TickBars:
             self._bars["is_corrected"][place] = True
 
     def _correct_by_arrival(self, prints: Prints, number: int, code: int, old: int) -> None:
-        root = old
-        while root in prints.corrects:
-            root = prints.corrects[root]
+        root = prints.root(old)
         places = self._of[code]
         at = bisect_right(places, root, key=lambda place: int(self._bars["first_row"][place])) - 1
         if at < 0 or self._bars["last_row"][places[at]] < root:

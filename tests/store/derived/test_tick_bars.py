@@ -101,11 +101,10 @@ def plain(trades: list[Trade], rule: BarRule) -> list[tuple[float, ...]]:
         ids.append(ids[place - trade.of] if 0 < trade.of <= place else place + 1)
         key = trade.code, ids[-1]
         is_repeat = key in first
-        first.setdefault(key, place)
         received = NOW + round(trade.second * SECOND)
         ts = received - round(trade.late * SECOND)
         counts = not math.isnan(trade.price) and not trade.size <= 0 and trade.late >= -300
-        entry = ts, place, trade.price, 0.0 if math.isnan(trade.size) else trade.size
+        entry = ts, first.setdefault(key, place), trade.price, 0.0 if math.isnan(trade.size) else trade.size
         if is_repeat and (by_time or key in held):
             if key in held:
                 held[key].trades.pop(key[1], None)
@@ -217,6 +216,18 @@ def test_a_correction_changes_the_bar_of_its_trade_and_no_ends_of_bars() -> None
     expected = [[10, 50, 10, 12, 5, 3], [13, 15, 13, 15, 3, 3], [*[NAN] * 4, 0, 0]]
     np.testing.assert_array_equal(frame[NUMBERS].to_numpy(), expected)
     assert frame["source"].tolist() == ["corrected", "live", "live"]
+
+
+@pytest.mark.parametrize("rule", [MINUTE, BarRule("ticks", 3)], ids=lambda rule: rule.kind)
+def test_of_equal_times_a_corrected_trade_has_the_place_of_the_first_as_in_the_frame(rule: BarRule) -> None:
+    trades = [Trade(1, price=10), Trade(1, price=11), Trade(1, price=10.5, of=2)]
+    market = Market()
+    market.add(*trades)
+
+    frame = frame_of(bars_of(trades, rule))
+
+    assert market.frame.frame()["price"].tolist() == [10.5, 11]
+    assert frame[["open", "close"]].to_numpy().tolist() == [[10.5, 11]]
 
 
 def test_bars_of_time_are_complete_once_ended_but_the_first_of_a_symbol() -> None:
