@@ -144,13 +144,15 @@ def test_present_of_a_paused_market_is_held_whole(name: str, symbol: str) -> Non
     with anb.connect(name, rate=100, seed=11) as feed:
         feed.quotes("MSFT" if name == "sim" else "GAZP").wait()
         feed.clock.pause()
-        late = feed.quotes(symbol).wait() if name == "sim-alor" else feed.quotes(symbol)
+        late, book = feed.quotes(symbol).wait(), feed.book(symbol)
         clock = feed._arrivals.clock
         assert clock.now_ns() == clock.now_ns()  # it stands
 
         for _ in range(5):
             then = feed.at(feed.clock.now)
-            assert len(then[late]) == len(feed.snapshot()[late])
+            now = feed.snapshot()
+            assert len(then[late]) == len(now[late])
+            pd.testing.assert_frame_equal(then[book].df, now[book].df)
             feed.timeline().seek(feed.clock.now)
             assert len(late._view_source.rows(0).ts) == len(late)
             feed.timeline().live()
