@@ -303,6 +303,7 @@ class LiveObject(BoundToProcess, metaclass=_Making):
                 raise FeedError(f"{self._name} is closed", advice="Ask the feed for it again.")
             view = self._views[key] = make()
             view.when_used = WeakMethod(self._use)
+            view.shown = self._link.arrivals.shown
         self._use()
         return cast("T", view)
 

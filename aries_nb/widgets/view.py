@@ -24,13 +24,14 @@ from aries_nb.widgets.widget_model import seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from aries_nb.model import Standing
+    from aries_nb.model import ShownMoment, Standing
     from aries_nb.widgets.sources import PaintTimings, VersionedSource
     from aries_nb.widgets.widget_model import LateModel
 
 __all__ = ["MimeBundle", "View"]
 
 NOTE = f"{FONT};padding:2px 10px;opacity:0.8"
+LIVE = "live: of now, does not go back"  # what a view says that cannot show the past, while others do
 DISPLAYS_KEPT = 1000
 PICTURE_S = 10.0  # how old the static picture may be that a page has of a view that changes
 LOG = logging.getLogger("aries_nb")
@@ -67,7 +68,8 @@ class View(BoundToProcess, ABC):
         self._seen_at = math.inf  # until the first display
         self._displays: dict[str, None] = {}  # that are visible, in any page
         self._places: dict[str, None] = {}  # all that were not removed
-        self._standing: Standing | None = None  # at a past moment, as the page was told
+        self.shown: ShownMoment | None = None  # of the feed's other views, where this one cannot follow them
+        self._standing: Standing | int | None = None  # at a past moment, or the others', as the page was told
         self._pictured = 0  # the frame of the newest static picture that the page has, and when it was sent
         self._pictured_at = elapsed()
 
@@ -226,15 +228,21 @@ class View(BoundToProcess, ABC):
         return int(self.widget.is_open)
 
     def _tell_standing(self) -> int:
-        """Tell the page at which past moment the source stands, if any; return the number of messages."""
+        """Tell the page at which past moment the source stands, if any, or that it does not while others do.
+
+        Return the number of messages.
+        """
         source = self._source
-        standing = source.standing if isinstance(source, MovedSource) else None
+        standing: Standing | int | None = None if self.shown is None else self.shown.at
+        if isinstance(source, MovedSource):
+            standing = source.standing
         if standing == self._standing:
             return 0
         self._standing = standing
         frozen: dict[str, object] = {"said": self._now_ms()}
         if standing is not None:
-            frozen |= {"at": standing.at / 1e6, "text": _told(standing)}
+            at, text = (standing, LIVE) if isinstance(standing, int) else (standing.at, _told(standing))
+            frozen |= {"at": at / 1e6, "text": text}
         self.widget.frozen = frozen
         return int(self.widget.is_open)
 
@@ -281,8 +289,11 @@ class View(BoundToProcess, ABC):
         """
         if self._is_closed:
             return
-        if content.get("resume") is True and isinstance(self._source, MovedSource):
-            self._source.resume()
+        if content.get("resume") is True:
+            if isinstance(self._source, MovedSource):
+                self._source.resume()
+            elif self.shown is not None:
+                self.shown.move(None)
         said, display = content.get("visible"), str(content.get("view", ""))
         is_visible = self._is_any_visible(display, is_visible=said) if isinstance(said, bool) else None
         if content.get("removed") is True and self._was_last(display):

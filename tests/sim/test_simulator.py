@@ -7,6 +7,7 @@ import pytest
 
 from aries_nb.errors import ClosedError
 from aries_nb.sim import SimOptions, Simulator
+from tests.sim.standing import go_on, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +71,14 @@ def test_statistics_count_what_happened_and_outlive_the_server(
     assert (final.auths, final.subscribe_requests, final.unsubscribe_requests) == (2, 2, 1)
 
 
-def test_same_seed_sends_the_same_market(serve: Callable[..., Simulator], client: Connect) -> None:
+def test_same_seed_sends_the_same_market(client: Connect) -> None:
     def listen(seed: int) -> list[Any]:
-        bare = client(seed=seed, rate=1000)
-        bare.subscribe({"symbol": "AAPL", "level2": True}, {"symbol": "MSFT", "tradeFields": ["price", "size"]})
-        return [update["data"] for update in bare.receive_updates("level2", 60)]
+        with standing(SimOptions(seed=seed, rate=1000)) as sim:
+            bare = client(sim=sim)
+            bare.subscribe({"symbol": "AAPL", "level2": True}, {"symbol": "MSFT", "tradeFields": ["price", "size"]})
+            bare.sync()
+            go_on(sim)
+            return [update["data"] for update in bare.receive_updates("level2", 60)]
 
     first = listen(5)
 

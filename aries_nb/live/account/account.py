@@ -272,6 +272,7 @@ class Account(BoundToProcess):
                 if view is not None:
                     view.close()
                 view = make()
+                view.shown = self._link.arrivals.shown  # type: ignore[attr-defined]
                 self._views[key] = sources, view
             return cast("T", view)
 

@@ -142,6 +142,35 @@ def test_timeline_says_what_it_cannot_show(feed: Feed) -> None:
     assert "live" in repr(timeline)
 
 
+def test_views_that_cannot_go_back_say_that_they_are_live(feed: Feed) -> None:
+    trades = feed.trades("AAPL").wait(rows=5)
+    expiry = feed.options("MSFT").expiries[0]
+    account = feed.account("ACC-1")
+    bars = feed.bars("AAPL", "1min").wait()
+    views: list[Any] = [
+        bars._first_view(),
+        bars.chart(),
+        trades.bars("1s")._first_view(),
+        feed.options("MSFT", expiry, strikes=1)._first_view(),
+        account.chart(engine="light"),
+        account.chart(engine="plotly"),
+    ]
+    timeline = feed.timeline()
+
+    timeline.pause()
+    for view in views:
+        view.draw()
+    told = [view.widget.frozen.get("text") for view in views]
+    views[0]._on_report({"resume": True})
+    is_live = timeline.is_live
+    for view in views:
+        view.draw()
+
+    assert told == ["live: of now, does not go back"] * len(views)
+    assert is_live
+    assert [view.widget.frozen.get("text") for view in views] == [None] * len(views)
+
+
 def test_timeline_of_a_closed_feed_says_so(feed: Feed) -> None:
     timeline = feed.timeline()
     moves: list[Callable[[], None]] = [

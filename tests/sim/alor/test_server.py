@@ -16,6 +16,7 @@ from aries_nb.sim import AlorOptions, Simulator
 from aries_nb.sim.alor.server import AlorServer, FrameClient
 from aries_nb.sim.alor.session import AlorSession
 from tests.sim.alor.client import AlorClient
+from tests.sim.standing import go_on, standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,10 +233,12 @@ def test_connections_are_dropped_and_closed_on_request(alor: Callable[..., Simul
     assert (dropped, closed, stopped) == (1006, 1012, 1001)
 
 
-def test_same_seed_sends_the_same_market(alor: Callable[..., Simulator]) -> None:
+def test_same_seed_sends_the_same_market() -> None:
     def listen(seed: int) -> list[Any]:
-        with AlorClient(alor(seed=seed, rate=1000).url) as bare:
+        with standing(AlorOptions(seed=seed, rate=1000)) as sim, AlorClient(sim.url) as bare:
             bare.request("AllTradesSubscribe", **SBER)
+            assert bare.receive_reply()[0] == 200
+            go_on(sim)
             return [(trade["price"], trade["qty"], trade["side"]) for trade in bare.receive_data(60)]
 
     first = listen(5)
