@@ -20,9 +20,11 @@ CELLS = (
     "book.ladder()",
     'chart = quotes.chart("bid_price")\nchart',
     'light = quotes.chart("bid_price", engine="light")\nlight',
+    'feed.bars("AAPL", "1min")',
 )
 VIEWS = (".anb-board", ".anb-tape", ".anb-ladder", ".anb-figure", ".anb-light")
 FROZEN = re.compile(r"^frozen at \d\d:\d\d:\d\d\.\d{3} UTC, [\d,]+ (row|update)s? behind$")
+LIVE = "live: of now, does not go back"
 BUSY = """until = time.monotonic() + 20
 while time.monotonic() < until and not timeline.is_live:
     pass
@@ -50,6 +52,8 @@ def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(sho
     bar.get_by_role("button", name="Pause", exact=True).click()
     for badge in badges:
         expect(badge).to_have_text(FROZEN)
+    bars = shown.locator(".anb-blotter .anb-badge").first
+    expect(bars).to_have_text(LIVE)
     bar.get_by_role("slider").focus()
     shown.keyboard.press("ArrowLeft")
     expect(bar.get_by_role("status")).to_have_text("the past, paused")
@@ -65,6 +69,7 @@ def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(sho
     expect(bar.get_by_role("status")).to_have_text("live")
     for badge in badges:
         expect(badge).not_to_have_text(FROZEN)
+    expect(bars).not_to_have_text(LIVE)
 
 
 def test_the_button_of_a_view_is_the_same(shown):
