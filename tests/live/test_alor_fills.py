@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -85,7 +84,8 @@ def test_what_a_session_that_ended_in_a_break_had_is_asked_for(
     eventually(lambda: fills._source.is_answered)
     trade("SBER", "buy", 10)
     fills.wait()
-    server, now = sim._server, time.time()
+    server = sim._server
+    now = server.clock.now  # the market's time, as of all its trades
 
     def end_session() -> None:
         """All before anybody can connect again."""
@@ -95,6 +95,7 @@ def test_what_a_session_that_ended_in_a_break_had_is_asked_for(
         server.portfolios.begin_session()
 
     sim._call(end_session)
+    eventually(lambda: server.clock.now > now + 0.2)  # the market is behind the trade that was missed
     trade("SBER", "sell", 40)
     frame = fills.wait(fills=3).df
 
