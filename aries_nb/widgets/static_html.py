@@ -77,7 +77,9 @@ def table(
         left_out = [ELLIPSIS, f"{MOST_ROWS} of {len(rows) - kept:,} rows", *[""] * len(header)][: len(header)]
         rows = [*rows[:MOST_ROWS], left_out, *rows[len(rows) - kept :]]
     aligns = ["left" if number in text_columns else "right" for number in range(len(header))]
-    head = "".join(_cell("th" if text else "td", text, align) for text, align in zip(header, aligns, strict=True))
+    # A heading over nothing is a plain cell: a screen reader would announce a column without data.
+    heads = ["th" if text and any(row[at] for row in rows) else "td" for at, text in enumerate(header)]
+    head = "".join(map(_cell, heads, header, aligns))
     body = "".join(
         "<tr>" + "".join(_cell("td", text, align) for text, align in zip(row, aligns, strict=True)) + "</tr>"
         for row in rows

@@ -66,3 +66,11 @@ def test_a_column_without_a_heading_has_no_empty_one():
 
     assert picture.count("<th ") == 1
     assert picture.count("<td") == 3
+
+
+def test_a_heading_over_empty_cells_is_no_heading_of_data():
+    picture = table("", ["Bid", "Own", "Ask"], [["9.50", "", "10.00"], ["9.49", "", ""]])
+
+    assert [tag for tag in ("th", "td") for _ in range(picture.count(f"<{tag} "))] == ["th"] * 2 + ["td"] * 7
+    assert ">Own</td>" in picture
+    assert "<th " not in table("", ["Bid", "Ask"], [])
