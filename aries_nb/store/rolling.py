@@ -98,6 +98,11 @@ class RollingFrame(Checkpointed):
 
     def _begin(self, origin: int) -> None:
         """Have no rows; the first one has the number `origin`."""
+        self._clear()
+        self._published = PublishedRows(self._new_slab(self._first_capacity, origin, origin), 0, 0, 0)
+
+    def _clear(self) -> None:
+        """Forget what is known of rows: new ones are to be published at once, as readers see them at any time."""
         self._newest = 0  # exchange time, in us
         self._numbers = PrintNumbers(self.columns, len(self.symbols))
         self.first_taken_ns: int | None = None  # receipt of the first row that was taken over, in ns
@@ -110,8 +115,6 @@ class RollingFrame(Checkpointed):
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
         self._order, self.receipts = TimeOrder(), TimeOrder("received")
         self._sorted: tuple[PublishedRows, SharedFrame] | None = None
-        self._origin = origin
-        self._published = PublishedRows(self._new_slab(self._first_capacity, origin), 0, 0, 0)
 
     # Writing: the network's thread.
 
@@ -223,7 +226,7 @@ class RollingFrame(Checkpointed):
         pieces = [{name: np.concatenate([piece[name] for piece in pieces])[newest] for name in own}, own]
         count = len(newest) + end - start
         capacity = max(2 * (count if self._window_us is not None else self._limit), FIRST_CAPACITY, count)
-        new = self._new_slab(min(capacity, 2 * MAX_ROWS), 0)
+        new = self._new_slab(min(capacity, 2 * MAX_ROWS), 0, slab.origin)
         for name, column in new.all_arrays().items():
             column[:count] = np.concatenate([piece[name] for piece in pieces])
         self.first_taken_ns = int(received[newest[0]]) * 1_000
@@ -239,10 +242,7 @@ class RollingFrame(Checkpointed):
         self._observers.notify()
 
     def interrupted(self) -> None:
-        """Start the latency statistics anew, as the stream broke; the rows stay as they are.
-
-        The interruption itself is shown by the feed's state and its gaps.
-        """
+        """Start the latency statistics anew, as the stream broke; the feed's state and its gaps show that."""
         self.lags.interrupted()
 
     def restart(self) -> None:
@@ -263,18 +263,19 @@ class RollingFrame(Checkpointed):
             return None
         slab, start, end, filled, void = self._published
         rows = {name: column[start:end].copy() for name, column in slab.all_arrays().items()}
-        own = {"first": slab.base + start - self._origin, "filled": filled, "void": void.moved(-self._origin)}
+        own = {"first": slab.base + start - slab.origin, "filled": filled, "void": void.moved(-slab.origin)}
         return {**(super().checkpoint() or {}), **own, "rows": rows, "counted": dict(self.buffer.counted)}
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Have the rows and counts of an earlier moment, with larger numbers; the network's thread only."""
-        self._begin(self.version + 1)
+        origin = self.version + 1
+        self._clear()
         super().resume({name: checkpoint[name] for name in self.STATE})
         count = len(checkpoint["rows"]["ts"])
-        slab = self._new_slab(max(self._first_capacity, 2 * count), self._origin + checkpoint["first"])
+        slab = self._new_slab(max(self._first_capacity, 2 * count), origin + checkpoint["first"], origin)
         for name, column in slab.all_arrays().items():
             column[:count] = checkpoint["rows"][name]
-        self._published = PublishedRows(slab, 0, count, checkpoint["filled"], checkpoint["void"].moved(self._origin))
+        self._published = PublishedRows(slab, 0, count, checkpoint["filled"], checkpoint["void"].moved(origin))
         self.buffer.restart(checkpoint["counted"])
         self.lags.interrupted()
         self._observers.notify()
@@ -302,13 +303,13 @@ class RollingFrame(Checkpointed):
     @property
     def origin(self) -> int:
         """The number of the first row since the frame was made, or since `restart`."""
-        return self._origin
+        return self._published.slab.origin
 
     @property
     def evicted(self) -> int:
         """The number of rows that have left the window since the frame was made."""
         slab, start, *_ = self._published
-        return slab.base + start - self._origin
+        return slab.base + start - slab.origin
 
     def __len__(self) -> int:
         _, start, end, _, void = self._published
@@ -405,10 +406,10 @@ class RollingFrame(Checkpointed):
         left = void.total - len(void.numbers)  # of those that no longer count
         return counts_of(
             self.buffer.counted,
-            rows=slab.base + end - self._origin,
+            rows=slab.base + end - slab.origin,
             filled=filled,
             visible=end - start - len(void.numbers),
-            evicted=slab.base + start - self._origin - left,
+            evicted=slab.base + start - slab.origin - left,
             corrected=void.total,
         )
 
@@ -500,8 +501,8 @@ class RollingFrame(Checkpointed):
         is_old = old and (found is None or (self._are_events and found[0] // 1_000 < old[0] // 1_000))
         return old if is_old else found
 
-    def _new_slab(self, capacity: int, base: int) -> Slab:
-        return Slab(self.columns, self.symbols, capacity=capacity, base=base, texts=self._texts)
+    def _new_slab(self, capacity: int, base: int, origin: int) -> Slab:
+        return Slab(self.columns, self.symbols, capacity=capacity, base=base, origin=origin, texts=self._texts)
 
     def _taken(self, lender: RollingFrame, codes: Mapping[int, int]) -> dict[str, AnyArray]:
         """Return the columns of a lender's rows that `take_over` takes, with the codes that they have here."""
@@ -547,7 +548,7 @@ class RollingFrame(Checkpointed):
     def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
         capacity = slab.capacity if self._window_us is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
-        new = self._new_slab(capacity, slab.base + end - kept)
+        new = self._new_slab(capacity, slab.base + end - kept, slab.origin)
         new.copy_from(slab, end - kept, end)
         return new, 0, kept
 

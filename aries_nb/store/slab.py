@@ -45,14 +45,16 @@ def code_type(categories: int) -> str:
 class Slab:
     """Memory for `capacity` rows in columns; row 0 is row number `base` of the rolling frame.
 
+    `origin` is the number of the first row since the frame began: a slab of another origin does not follow this one.
+
     `arrays` has the columns by name, those of texts as codes. `texts` are the texts of each text column: codes are
     places in it, and more may be added at its end. Times are in us since the epoch. `seq` is the arrival number of each
     row over all connections of the feed, 0 where it has none.
     """
 
     __slots__ = (
-        "_memory", "_shared", "_texts", "arrays", "base", "capacity", "codes", "columns", "received", "seq", "symbols",
-        "ts",
+        "_memory", "_shared", "_texts", "arrays", "base", "capacity", "codes", "columns", "origin", "received", "seq",
+        "symbols", "ts",
     )  # fmt: skip
 
     def __init__(
@@ -62,12 +64,14 @@ class Slab:
         *,
         capacity: int,
         base: int,
+        origin: int = 0,
         texts: Mapping[str, Sequence[str]],
     ) -> None:
         self.columns = tuple(columns)
         self.symbols = tuple(symbols)
         self.capacity = capacity
         self.base = base
+        self.origin = origin
         self.ts = _allocate("int64", capacity)
         self.received = _allocate("int64", capacity)
         self.seq = _allocate("int64", capacity)

@@ -478,18 +478,20 @@ class LiveFrame(FrameViews):
         return FrameSnapshot(self.kind, captured, moment, gaps, staleness, is_live=is_live, until=until)
 
     def _count(self) -> int:
-        return self._tape.version - self._tape.origin
+        slab, _, end, *_ = self._tape.published
+        return slab.base + end - slab.origin
 
     def _news(self, *, whole: bool = False) -> News:
         self._check_coming()
-        position = self._tape.evicted + self._tape.origin if whole else self._tape.version
+        slab, start, end, *_ = self._tape.published
+        position = slab.base + (start if whole else end)
 
         def news() -> pd.DataFrame | None:
             nonlocal position
-            expected, is_anew = position, position < self._tape.origin  # a replay has gone back
+            expected = position
             rows, position = self._tape.frame_since(position)
             missed = position - expected - len(rows)
-            if missed and not is_anew:
+            if missed and expected >= self._tape.origin:  # else a replay has gone back
                 self._callbacks.report(f"a callback on {self._name} was too slow and missed {missed:,} rows")
             return rows if len(rows) else None
 

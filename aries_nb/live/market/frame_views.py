@@ -458,19 +458,20 @@ class ViewSource:
             return self._past
         end = (self._tape if self._past is None else self._past.frozen).version + self._offset
         if at is None:
-            past, window_start = None, self._tape.rows(self._tape.version).window_start
+            past = None
         else:
             moment = Moment(at, at, self._gaps.log.frozen(at))
             captured = CapturedFrame.of(self._tape)
             past = FrameSnapshot("quotes", captured, moment, self._gaps, self._staleness, is_live=True)
-            window_start = past.frozen.rows(0).window_start
-        self._offset, self._ahead = end + 1 - window_start, end + 1 - self._tape.origin
+        slab, start, *_ = (self._tape if past is None else past.frozen).published
+        self._offset, self._ahead = end + 1 - slab.base - start, end + 1 - slab.origin
         self._number, self._past = number, past
         return past
 
 
 def _prints_of(tape: RollingFrame, first: int, most: int, *, rejected: Mapping[str, str], is_stale: bool) -> PrintsData:
     """Return the rows of a frame of trades from number `first` on as prints, of these the newest `most`."""
+    origin = tape.origin  # before the rows: a replay that goes back after it shows the next time
     rows, end = tape.frame_since(first)
     rows = rows.tail(most)
     texts = {name: rows[name].astype("str").tolist() for name in ("symbol", "side", "venue") if name in rows}
@@ -487,5 +488,5 @@ def _prints_of(tape: RollingFrame, first: int, most: int, *, rejected: Mapping[s
         received_ns=max((row[1] for row in tape.latest() if row is not None), default=0),
         rejected=rejected,
         is_stale=is_stale,
-        origin=tape.origin,
+        origin=origin,
     )

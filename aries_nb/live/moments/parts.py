@@ -141,7 +141,7 @@ class FrameSnapshot(Part):
         self._staleness = staleness
         self.is_live = is_live
         slab, start, *_ = captured.published
-        has_lost = slab.base + start > captured.origin
+        has_lost = slab.base + start > slab.origin
         oldest = captured.held_from or gaps.since
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         super().__init__(f"{kind} {shown}", moment, oldest if has_lost else min(gaps.since, oldest))

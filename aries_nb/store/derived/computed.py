@@ -42,8 +42,8 @@ class ComputedFrame(RollingFrame):
         if is_by_time is not None:
             self._are_events = is_by_time
 
-    def _begin(self, origin: int) -> None:
-        super()._begin(origin)
+    def _clear(self) -> None:
+        super()._clear()
         self._translated: dict[str, tuple[Sequence[str], AnyArray]] = {}  # own codes of other frames' texts, by column
 
     def append(self, rows: DerivedRows) -> None:
@@ -51,7 +51,7 @@ class ComputedFrame(RollingFrame):
         self.buffer.counted["filled"] += rows.filled
         corrected = None
         if rows.pairs or rows.void:
-            by = self._origin
+            by = self.origin
             pairs = [(old + by, new + by) for old, new in rows.pairs]
             replaced = {old for old, _ in rows.pairs}
             corrected = Corrections(pairs, [number + by for number in rows.void if number not in replaced])

@@ -35,10 +35,9 @@ class RowReader:
             self.take()
 
     def _begin(self) -> None:
-        self._origin = self._frame.origin
-        published = self._frame.published
-        self._slab: Slab = published.slab
-        self.position = published.slab.base + published.start  # the number of the next row
+        slab, start, *_ = self._frame.published
+        self._slab: Slab = slab  # of the newest rows that were read
+        self.position = slab.base + start  # the number of the next row
         self._void: Times = NOTHING  # numbers of rows that were known not to count
         self._pairs: frozenset[Pair] = frozenset()
         self._corrected = 0
@@ -46,7 +45,7 @@ class RowReader:
     @property
     def is_restarted(self) -> bool:
         """Whether the frame has begun anew, as a replay does; `restart` then begins with its first row."""
-        return self._frame.origin != self._origin
+        return self._frame.origin != self._slab.origin
 
     def restart(self) -> None:
         """Begin with the frame's first row."""
@@ -59,11 +58,13 @@ class RowReader:
         return slab.base + end == self.position and void.total == self._corrected
 
     def take(self, until: int | None = None) -> list[NewRows]:
-        """Return the rows since the last call, in pieces; [] where nothing is new.
+        """Return the rows since the last call, in pieces; [] where nothing is new, or the frame has begun anew.
 
         `until`: only rows up to this arrival number; those behind the first one above it are left for the next call.
         """
         published = self._frame.published
+        if published.slab.origin != self._slab.origin:  # the old slab has no rows behind those that were read
+            return []
         pieces = [NewRows(slab, start, end, missed=missed) for slab, start, end, missed in self._pieces(published)]
         if until is not None:
             pieces = _until(pieces, until)

@@ -105,7 +105,7 @@ def prints_of(frame: RollingFrame, position: int) -> Prints:
         unplaced = [number for number in numbers if number not in corrects]
     return Prints(
         first=first,
-        origin=frame.origin,
+        origin=slab.origin,
         codes=slab.codes[start:end],
         ts=slab.ts[start:end],
         received=slab.received[start:end],

@@ -28,14 +28,13 @@ class CapturedFrame(NamedTuple):
     published: PublishedRows
     latest: tuple[LatestRow | None, ...]
     buffer: RecordBuffer
-    origin: int
 
     @classmethod
     def of(cls, frame: RollingFrame) -> CapturedFrame:
         """Return what `frame` holds now; its writer's thread only."""
         buffer = RecordBuffer()
         buffer.counted.update(frame.buffer.counted)
-        return cls(frame, frame._published, tuple(frame.latest()), buffer, frame.origin)  # noqa: SLF001
+        return cls(frame, frame._published, tuple(frame.latest()), buffer)  # noqa: SLF001
 
     @property
     def held_from(self) -> int | None:
@@ -53,11 +52,11 @@ class FrozenFrame(RollingFrame):
     """
 
     def __init__(self, captured: CapturedFrame, until: int | None = None) -> None:
-        frame, self._published, known, buffer, origin = captured
+        frame, self._published, known, buffer = captured
         slab, start, end, _, void = self._published
         # What both have in common only grows, as their texts.
         vars(self).update({**vars(frame), **vars(self)})
-        self.buffer, self._observers, self._sorted, self._origin = buffer, Observers(), None, origin
+        self.buffer, self._observers, self._sorted = buffer, Observers(), None
         is_newest = frame._published.slab is slab  # noqa: SLF001 - of the base class
         self._order = self._order.copy_of(slab, start, end) if is_newest else TimeOrder()
         self._until = None if until is None else until // 1_000

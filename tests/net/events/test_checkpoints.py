@@ -42,7 +42,7 @@ NO_STATE = {
     },
     RollingFrame: {
         "_are_events", "_backfill_number", "_backfills", "_first_capacity", "_is_backfilling", "_limit", "_observers",
-        "_order", "_origin", "_prices", "_published", "_sorted", "_window_us", "buffer", "columns", "lags", "symbols",
+        "_order", "_prices", "_published", "_sorted", "_window_us", "buffer", "columns", "lags", "symbols",
         "readers", "receipts",
     },
 }  # fmt: skip

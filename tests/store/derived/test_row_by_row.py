@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aries_nb.model import TRADE_COLUMNS, Column
+from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Column
 from aries_nb.store import RollingFrame
+from aries_nb.store.derived.reader import RowReader
 from aries_nb.store.derived.row_by_row import Assigned, DependsOnOtherRows, OfSymbol, tried
 from tests.store.derived.streams import SYMBOLS, Row, add, cuts, derived, rows_of, streams
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aries_nb.store.slab import Slab
 
 COLUMNS = (Column("price"), Column("side", "text"), Column("trade_id", "integer"), Column("size"))
 FUNCTIONS = {"double": lambda df: df.price * 2, "of": lambda df: df.symbol + "/" + df.side}
@@ -121,6 +128,67 @@ def test_a_frame_begins_anew_with_its_source() -> None:
 
     assert part.frame()[["price", "side", "venue"]].to_numpy().tolist() == [[2.0, "sell", "Y"]]
     assert part.store.origin > 0
+
+
+class _RestartedIn(RollingFrame):
+    """A frame that has readers read in the midst of its restart, where another thread may run."""
+
+    readers_now: Sequence[RowReader] = ()
+
+    def _new_slab(self, capacity: int, base: int, origin: int) -> Slab:
+        for each in self.readers_now:
+            each.restart()
+        return super()._new_slab(capacity, base, origin)
+
+
+def test_a_reader_that_begins_while_its_frame_begins_anew_reads_no_row_that_is_not_there() -> None:
+    source = _RestartedIn(TRADE_COLUMNS, SYMBOLS, limit=1_000)
+    add(source, 1, 0, 0, (1.0, 1.0, "buy", 7, "X", "live"))
+    source.publish()
+    reader = RowReader(source)
+    source.readers_now = (reader,)
+    source.restart()
+    source.readers_now = ()
+    if reader.is_restarted:
+        reader.restart()
+    add(source, 1, 0, 0, (2.0, 1.0, "sell", 8, "Y", "live"))
+    source.publish()
+
+    assert [piece.values("price").tolist() for piece in reader.take()] == [[2.0]]
+    assert reader.is_done
+
+
+def test_a_reader_takes_nothing_of_a_frame_that_began_anew_after_it_was_asked() -> None:
+    source = rows_of(TRADE_COLUMNS)
+    add(source, 1, 0, 0, (1.0, 1.0, "buy", 7, "X", "live"))
+    source.publish()
+    reader = RowReader(source)
+    assert not reader.is_restarted
+    source.restart()
+    add(source, 1, 0, 0, (2.0, 1.0, "sell", 8, "Y", "live"))
+    source.publish()
+
+    assert reader.take() == []
+    assert reader.is_restarted
+    reader.restart()
+    assert [piece.values("price").tolist() for piece in reader.take()] == [[2.0]]
+
+
+def test_a_reader_that_begins_while_its_frame_goes_on_from_an_earlier_moment_reads_its_rows() -> None:
+    source = _RestartedIn(QUOTE_COLUMNS, SYMBOLS, limit=100)
+    for seq in range(500):
+        add(source, seq + 1, 0, seq * 1_000_000, (float(seq), 1.0, 2.0, 1.0, 1.0))
+    source.publish()
+    earlier = source.checkpoint()
+    assert earlier is not None
+    reader = RowReader(source)
+    source.readers_now = (reader,)
+    source.resume(earlier)
+    source.readers_now = ()
+    if reader.is_restarted:
+        reader.restart()
+
+    assert [piece.values("bid_price").tolist() for piece in reader.take()] == [[float(seq) for seq in range(400, 500)]]
 
 
 @pytest.mark.parametrize(
