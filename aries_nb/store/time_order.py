@@ -99,9 +99,12 @@ class TimeOrder:
         if ts[0] < self._newest or (ts[1:] < ts[:-1]).any():
             before = np.maximum.accumulate(np.concatenate([[self._newest], ts[:-1]]))
             self._late = self._end + int(np.flatnonzero(ts < before)[-1])
-        block = self._end // BLOCK
-        cuts = np.arange(block, -(-end // BLOCK)) * BLOCK - self._end
-        peaks = np.maximum.reduceat(ts, np.maximum(cuts, 0))
-        self._peaks[block : block + len(peaks)] = np.maximum(self._peaks[block : block + len(peaks)], peaks)
-        self._newest = max(self._newest, int(ts.max()))
+        newest, blocks = int(ts.max()), range(self._end // BLOCK, -(-end // BLOCK))
+        if len(blocks) == 1:  # the rule between two looks at a frame: its fixed cost is most of a look's
+            self._peaks[blocks[0]] = max(self._peaks[blocks[0]], newest)
+        else:
+            cuts = np.maximum(np.array(blocks) * BLOCK - self._end, 0)
+            peaks = self._peaks[blocks.start : blocks.stop]
+            np.maximum(peaks, np.maximum.reduceat(ts, cuts), out=peaks)
+        self._newest = max(self._newest, newest)
         self._end = end
