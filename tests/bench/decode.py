@@ -33,6 +33,7 @@ RECEIVED = 1_767_607_200_123_456_789
 def measure(effort: Effort) -> Outcome:
     """Rows of each load to decoding the same load alone, and whole quotes to Perspective."""
     count = effort.choose(2_000, 2_000, 100)
+    rounds = effort.choose(11, 3, 1)
     loads = {load: quotes_frames(count, load) for load in LOADS} | {
         MANY: quotes_frames(count, symbols=MANY_SYMBOLS),
     }
@@ -49,7 +50,7 @@ def measure(effort: Effort) -> Outcome:
         symbols = MANY_SYMBOLS if load == MANY else SYMBOLS
         competitors |= {
             f"decode {load}": partial(_decode, frames),
-            load: _ours(reads(frames), symbols=symbols, has_prints=load == SALES),
+            load: _ours(reads(frames), symbols=symbols, fresh=rounds + 1 if load == SALES else 0),
         }
     competitors |= {
         "a frame": _ours(single),
@@ -57,7 +58,7 @@ def measure(effort: Effort) -> Outcome:
         "by message": _ours(batches, is_by_columns=False),
     }
     competitors |= {f"Perspective, {name}": turn for name, (_, turn) in theirs.items()}
-    rates = interleaved(competitors, effort.choose(11, 3, 1))
+    rates = interleaved(competitors, rounds)
     middle = {name: median(values) for name, values in rates.items()}
     outcome = Outcome([_to_decoding(rates, middle, load, least) for load, least in BUDGETS.items()])
     for ours, name, batch, least in (
@@ -111,14 +112,15 @@ def _ours(
     symbols: Sequence[str] = SYMBOLS,
     *,
     is_by_columns: bool = True,
-    has_prints: bool = False,
+    fresh: int = 0,
 ) -> Callable[[], int]:
-    pipeline = Pipeline.of(limit=WINDOW, fields=fields, symbols=symbols)
+    """A turn; each of the first `fresh` has a session of its own, made before."""
+    # Prints whose numbers begin again would be corrections of those of the turn before.
+    sessions = [Pipeline.of(limit=WINDOW, fields=fields, symbols=symbols) for _ in range(fresh or 1)]
     messages = MESSAGES_A_FRAME * sum(map(len, batches))
 
     def turn() -> int:
-        # Prints whose numbers begin again would be corrections of those of the turn before.
-        intake, tape = Pipeline.of(limit=WINDOW) if has_prints else pipeline
+        intake, tape = sessions.pop() if fresh else sessions[0]
         before = intake.records
         for batch in batches:
             taken(intake, batch, RECEIVED, is_by_columns=is_by_columns)
