@@ -47,10 +47,11 @@ _TIME_OF: Mapping[type[Payload], Callable[[Any], Any]] = {
     QuoteUpdate: attrgetter("data.quoteTimestamp"),
     TradeUpdate: attrgetter("data.tradeTimestamp"),
     GreeksUpdate: lambda _: UNSET,
-    TimeAndSalesUpdate: lambda update: millis(update.data.tradeTimestamp) or UNSET,
+    TimeAndSalesUpdate: lambda update: _sale_times([update])[0],
 }
 _SIZES = each_of(("size",))
-_QUOTE_TIMES = each_of(("data.quoteTimestamp",))
+_QUOTE_TIMES, _SALE_TIMES = each_of(("data.quoteTimestamp",)), each_of(("data.tradeTimestamp",))
+_MS_DIGITS, _LEAST_MS, _MS_END = 13, 10**12, 9 * 10**12  # of times from 2001 to 2255
 
 _Counted: TypeAlias = Mapping[tuple[int, CountedAs], int]  # updates without a record, by the place of their stream
 
@@ -264,6 +265,20 @@ class _Prints(_Group):
         return columns, numbers, sizes
 
 
+def _sale_times(updates: Sequence[Any]) -> list[Any]:
+    """Return the times of prints in ms, UNSET for one that has none."""
+    (values,) = _SALE_TIMES(updates)
+    try:
+        together = "".join(values)
+    except TypeError:  # not all are texts
+        together = ""
+    if together.isdecimal() and together.isascii() and set(map(len, values)) == {_MS_DIGITS}:  # most often
+        times = list(map(int, values))
+        if min(times) >= _LEAST_MS and max(times) < _MS_END:
+            return times
+    return [millis(value) or UNSET for value in values]
+
+
 def _floats(texts: Sequence[str]) -> list[float]:
     """Return numbers written as texts. Raises ValueError or TypeError if any is not, or not as brokers write one."""
     together = "".join(texts)
@@ -427,6 +442,8 @@ def _times(share: _Share) -> array[int]:
     updates = share.updates
     if share.kinds == {QuoteUpdate}:
         (times,) = _QUOTE_TIMES(updates)
+    elif share.kinds == {TimeAndSalesUpdate}:
+        times = _sale_times(updates)
     else:
         times = [
             update.data.quoteTimestamp if update.__class__ is QuoteUpdate else _TIME_OF[update.__class__](update)
