@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -93,6 +94,11 @@ class Market:
             "price": str(self.number()), "size": str(source.randrange(0, 9)), "tradeSeq": str(number),
             "tradeExchange": source.choice("QZ"), "tradeTimestamp": str(self.ms), "tick": source.choice("+-"),
         }  # fmt: skip
+        if source.random() < 0.01:
+            moment = datetime.fromtimestamp(self.ms / 1_000, UTC).isoformat()
+            said["tradeTimestamp"] = source.choice(
+                (self.ms, str(self.ms // 1_000), moment, "0" * 13, "9" * 13, "", "x")
+            )
         return {name: value for name, value in said.items() if source.random() >= chance / 4}
 
     def number(self) -> float | int:
