@@ -142,7 +142,7 @@ def checked_window(window: object, rows: object) -> dict[str, int | None]:
 
 
 def checked_span_ns(value: object, name: str) -> int:
-    """A span of time such as "15min" in nanoseconds. Raises UsageError, "`name`=…"."""
+    """A span of time such as "15min" in nanoseconds, above 0. Raises UsageError, "`name`=…"."""
     try:
         # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
         is_bare = isinstance(value, Real) or (isinstance(value, str) and value.strip().isdecimal())
@@ -153,9 +153,19 @@ def checked_span_ns(value: object, name: str) -> int:
         raise UsageError(
             f"{name}={value!r} is no span of time", advice='Write it like "15min", "30s" or "2h".'
         ) from error
+    if is_bare:
+        raise UsageError(f"{name}={value!r} has no unit", advice='Write it like "15min", "30s" or "2h".')
     if pd.isna(span) or span <= pd.Timedelta(0):
-        raise UsageError(f"{name}={value!r} holds no rows", advice='Give a positive span, like "15min".')
+        raise UsageError(f"{name}={value!r} is no positive span of time", advice='Give one like "15min".')
     return int(span.as_unit("ns").value)
+
+
+def checked_span_us(value: object, name: str) -> int:
+    """A span of exchange time such as "30s" in microseconds, 1 or more. Raises UsageError, "`name`=…"."""
+    span = checked_span_ns(value, name) // 1_000
+    if not span:
+        raise UsageError(f"{name}={value!r} is too short", advice="Pass 1 us or more.")
+    return span
 
 
 def checked_text(text: object, otherwise: str, *, advice: str) -> str:

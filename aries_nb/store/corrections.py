@@ -194,7 +194,10 @@ class PrintNumbers:
         for place in places:
             code = buffer.codes[place]
             row = found.get(code, latest[code])
-            is_same = row is not None and row[2][at] == buffer.values[place * self._width + at]
+            own = buffer.values[place * self._width : (place + 1) * self._width]
+            is_same = row is not None and row[2][at] == own[at]
+            if row is not None and self._venue is not None and not self._cancels(own):
+                is_same &= row[2][self._venue] == own[self._venue]
             found[code] = None if is_same else row
         return found
 
@@ -214,10 +217,10 @@ class PrintNumbers:
             for at in range(next_place, place):
                 waiting[self._key(buffer, at)] = at
             next_place = place
-            is_cancelled = self._size is not None and buffer.values[place * self._width + self._size] == 0
+            is_cancelled = self._cancels(buffer.values[place * self._width : (place + 1) * self._width])
             key = self._key(buffer, place)
             earlier = waiting.get(key)
-            if earlier is None and is_cancelled:  # a message that cancels may name no venue
+            if earlier is None and is_cancelled:
                 earlier = max((at for other, at in waiting.items() if other[:2] == key[:2]), default=None)
             old = self._written(key, received[place], rows, is_cancelled) if earlier is None else end + earlier
             number = slab.base + end + place
@@ -228,6 +231,10 @@ class PrintNumbers:
             if self._source is not None and (is_cancelled or old is not None):
                 buffer.values[place * self._width + self._source] = CANCELLED if is_cancelled else CORRECTED
         return found
+
+    def _cancels(self, values: Sequence[object]) -> bool:
+        """Return whether a print only takes back another; it may name no venue."""
+        return self._size is not None and values[self._size] == 0
 
     def _key(self, buffer: RecordBuffer, place: int) -> tuple[object, ...]:
         values, start = buffer.values, place * self._width

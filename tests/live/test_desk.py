@@ -102,7 +102,7 @@ def test_bar_changes_window_interval_depth_and_side(desk: Desk) -> None:
     [
         ("symbol", "<b>NOPE", "<B>NOPE"),
         ("window", "soon", "no span of time"),
-        ("interval", "-1s", "holds no rows"),
+        ("interval", "-1s", "is no positive span"),
         ("depth", "0", "depth="),
         ("depth", "١٠٠٠٠٠٠", "depth="),
         ("side", "news", "Use one of: board, account"),

@@ -177,6 +177,19 @@ def test_the_latest_trade_that_has_left_the_window_stays_it_unless_it_is_cancell
     assert prints.rolling.latest()[0] == (before if corrected == "another" else None)
 
 
+def test_the_latest_trade_that_has_left_the_window_stays_it_when_its_number_comes_of_another_venue() -> None:
+    prints = Prints(limit=3)
+    prints.print(2, 110.0)
+    for number in range(1, 4):
+        prints.print(number, 50.0, code=1)
+
+    prints.print(2, 90.0, venue="Y", ts=NOW - SECOND)
+    latest = prints.rolling.latest()[0]
+
+    assert latest is not None
+    assert latest[2][0] == 110.0
+
+
 def test_a_late_trade_that_is_corrected_is_not_newer_than_one_that_has_left_the_window() -> None:
     prints = Prints(limit=3)
     prints.print(2, 110.0)

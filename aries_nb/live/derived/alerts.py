@@ -67,10 +67,9 @@ class LiveAlert(LiveObject):
     In a cell it is a badge. It stays until it is closed, its frame is, or the cell that made it makes another one.
     """
 
-    def __init__(self, frame: FrameViews, text: str, alerts: FeedAlerts, *, depth: int) -> None:
-        numbers = [column.name for column in frame._tape.columns if column.type == "number"]
-        self._condition = Condition(text, numbers)
-        self.text = self._condition.text
+    def __init__(self, frame: FrameViews, condition: Condition, alerts: FeedAlerts, *, depth: int) -> None:
+        self._condition = condition
+        self.text = condition.text
         self.symbols = frame.symbols
         self._of = frame
         self._firings: Log[_Firing] = Log()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError
-from aries_nb.live.arguments import checked_count, checked_span_ns
+from aries_nb.live.arguments import checked_count, checked_span_us
 from aries_nb.live.callbacks import News
 from aries_nb.live.derived.worker import Job
 from aries_nb.live.live_object import LiveObject
@@ -38,10 +38,7 @@ def bar_rule(every: str | None, ticks: int | None, volume: float | None, value: 
         what = f"bars of {' and '.join(chosen)}" if chosen else "bars of no length"
         raise UsageError(what, advice='Pass one of "1min", ticks=500, volume=10_000, value=1e6.')
     if every is not None:
-        span = checked_span_ns(every, "every") // 1_000
-        if not span:
-            raise UsageError(f"every={every!r} is too short", advice="Pass 1 us or more.")
-        return BarRule("time", span), str(every)
+        return BarRule("time", checked_span_us(every, "every")), str(every)
     if ticks is not None:
         return BarRule("ticks", checked_count(ticks, "ticks", "trades")), f"{ticks:,} ticks"
     name = chosen[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from aries_nb.errors import ClosedError
+from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.derived.plan import Plan
 from aries_nb.live.derived.worker import SLOW_SECONDS, Job
 from aries_nb.live.live_object import LiveObject, StreamedObject
@@ -169,7 +169,25 @@ class DerivedFrame(LiveFrame):
             closed = [each._name for each in self._of if not each.is_open]
             because = f", as {closed[0]}, which it is computed from, is closed" if closed else ""
             raise ClosedError(f"{self._name} is closed{because}", advice="Ask the feed for it again.")
+        ended = self._ended()
+        if ended is not None:
+            what = f"{ended._name} has stopped: {ended.error}"
+            raise UsageError(what, advice="Make it anew with another function.") from ended.error
         super()._check()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether rows can come: those of the sources do, this is open, and no error ended the computation."""
+        return super().is_live and self._ended() is None
+
+    @property
+    def _state(self) -> str:
+        return "stopped" if self.is_open and self._ended() is not None else super()._state
+
+    def _ended(self) -> DerivedFrame | None:
+        """Return which frame an error has ended, so that no more rows come here: this one or one of its sources."""
+        sources = (each._ended() for each in self._of if isinstance(each, DerivedFrame))
+        return self if self._is_ended else next(filter(None, sources), None)
 
     def _check_coming(self) -> None:
         self._use()

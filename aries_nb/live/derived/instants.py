@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import UsageError
-from aries_nb.live.arguments import checked_span_ns
+from aries_nb.live.arguments import checked_span_us
 from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.derived.plan import Plan, function_key
 from aries_nb.live.market.frame import LiveFrame
@@ -54,9 +54,7 @@ def derive(function: Callable[..., object], *sources: LiveFrame, every: str = "5
         raise UsageError("derive needs live frames", advice="Pass those of feed.quotes or feed.trades.")
     if len({id(each._link.arrivals) for each in sources}) > 1:
         raise UsageError("the frames are of several feeds", advice="Each feed has instants of its own: take one.")
-    span = checked_span_ns(every, "every")
-    if span < 1_000:
-        raise UsageError(f"every={every!r} is too short", advice="Pass 1 us or more.")
+    span = checked_span_us(every, "every") * 1_000
     key = "derive", function_key(function), span, tuple(map(id, sources))
     return sources[0]._derivations.same(key, lambda: InstantsFrame(sources, function, span, every))
 

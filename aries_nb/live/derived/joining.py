@@ -137,8 +137,11 @@ def _named(right: Sequence[Column], left: Sequence[Column]) -> list[JoinedColumn
 
 
 def _times(values: pd.Index[Any] | pd.Series[Any]) -> Times:
-    """Return times in us since the epoch. Raises UsageError for what is no time, or has no zone."""
+    """Return times in us since the epoch. Raises UsageError for what is no time, is missing, or has no zone."""
     if not isinstance(values.dtype, pd.DatetimeTZDtype):
         what = f"{values.name or 'the index'} has no times with a zone, but {values.dtype}"
         raise UsageError(what, advice='Make it one: .tz_localize("UTC"), or pd.to_datetime(…, utc=True).')
+    if values.hasnans:
+        what = f"{values.name or 'the index'} has missing times"
+        raise UsageError(what, advice="Leave these rows out: .dropna(), or by .index.notna() of the index.")
     return pd.DatetimeIndex(values).tz_convert("UTC").as_unit("us").asi8.astype("int64")

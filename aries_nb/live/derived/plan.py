@@ -51,7 +51,7 @@ def assigned(tape: RollingFrame, columns: Mapping[str, AssignedColumn], name: st
     rows, and where a function raises.
     """
     for column, function in columns.items():
-        if column in OWN_NAMES:
+        if column in OWN_NAMES or not column.strip():
             raise UsageError(f"{column!r} cannot be assigned", advice="Choose another name.")
         if not callable(function) and not isinstance(function, str | int | float):
             what = f"{type(function).__name__} is no function of the rows, nor one value for all"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeGuard, TypeVar
 
 from aries_nb.errors import UsageError
 from aries_nb.live.derived.plan import Plan
@@ -57,23 +57,24 @@ class Rolling(Generic[FrameT]):
         self._frame._known_numbers((column,))
         return RollingColumn(self, column)
 
-    def agg(self, **aggregates: Aggregate | tuple[str, str]) -> FrameT:
+    def agg(self, *unnamed: object, **aggregates: Aggregate | tuple[str, str]) -> FrameT:
         """Return a live frame with these columns: `vwap=anb.vwap()`, or as in pandas a column and a name.
 
         `mean=("price", "mean")`; the names are mean, sum, std, var, min, max and count. A row for each row of the
         source, and `over_gap` as in `rolling`. Raises UsageError for unknown names and for columns that the frame does
         not have.
         """
-        if not aggregates:
-            raise UsageError("no aggregate was given", advice="Name one: agg(vwap=anb.vwap()).")
+        if unnamed or not aggregates:
+            what = "an aggregate has no name" if unnamed else "no aggregate was given"
+            raise UsageError(what, advice='Name each: agg(vwap=anb.vwap(), mean=("price", "mean")).')
         if self._is_over_time:
             raise UsageError('weight="time" is for means', advice='Call rolling(…, weight="time")["…"].mean().')
         made: dict[str, Aggregate] = {}
         for name, wanted in aggregates.items():
-            if isinstance(wanted, tuple) and len(wanted) == 2 and wanted[1] in SIMPLE:
-                made[name] = SIMPLE[wanted[1]](wanted[0])
-            elif isinstance(wanted, Aggregate):
+            if isinstance(wanted, Aggregate):
                 made[name] = wanted
+            elif _is_pair_of_texts(wanted) and wanted[1] in SIMPLE:
+                made[name] = SIMPLE[wanted[1]](wanted[0])
             else:
                 advice = f'Pass anb.vwap(), or a column and one of {", ".join(SIMPLE)}: {name}=("price", "mean").'
                 raise UsageError(f"{name}={wanted!r} is no aggregate", advice=advice)
@@ -183,6 +184,10 @@ class AgeWeights(Generic[FrameT]):
 
     def __repr__(self) -> str:
         return f"<weights with a half-life of {self._text} over {self._frame._name}>"
+
+
+def _is_pair_of_texts(value: object) -> TypeGuard[tuple[str, str]]:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(each, str) for each in value)
 
 
 def vwap(price: str = "price", size: str = "size") -> Aggregate:

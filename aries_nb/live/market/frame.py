@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, GapError, UsageError
-from aries_nb.live.arguments import checked_count, checked_span_ns
+from aries_nb.live.arguments import checked_count, checked_span_ns, checked_span_us
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.alerts import FeedAlerts, LiveAlert
@@ -31,6 +31,7 @@ from aries_nb.model import (
     Kind,
     RecordSink,
 )
+from aries_nb.store.derived.conditions import Condition
 from aries_nb.store.derived.over_time import MOST_INSTANTS, instants, time_weighted, wide
 from aries_nb.store.derived.row_by_row import AssignedColumn
 from aries_nb.store.derived.windows import GapStart
@@ -154,7 +155,7 @@ class LiveFrame(FrameViews):
         than 1,000,000 intervals.
         """
         self._known_numbers((column,))
-        span = checked_span_ns(every, "every") // 1_000
+        span = checked_span_us(every, "every")
         self._check_coming()
         ticks = self._tape.ticks(column)
         first, last = (int(ticks.ts[0]), int(ticks.ts[-1])) if len(ticks.ts) else (1, 0)
@@ -357,7 +358,7 @@ class LiveFrame(FrameViews):
         """
         if weight not in {None, "time"}:
             raise UsageError(f"weight={weight!r}", advice='Pass "time", or leave it out.')
-        span = checked_span_ns(window, "window") // 1_000
+        span = checked_span_us(window, "window")
         return Rolling(self, span, str(window), is_over_time=weight == "time")
 
     def ewm(self, *, halflife: str) -> AgeWeights[LiveFrame]:
@@ -367,7 +368,7 @@ class LiveFrame(FrameViews):
         `rolling`. Column `over_gap` is 1 until ten half-lives after a gap that was not filled. Raises UsageError for an
         invalid span.
         """
-        return AgeWeights(self, checked_span_ns(halflife, "halflife") // 1_000, str(halflife))
+        return AgeWeights(self, checked_span_us(halflife, "halflife"), str(halflife))
 
     def rebased(self, to: float = 100, *, column: str | None = None) -> LiveFrame:
         """Return a live frame in which each symbol begins with `to`, to compare them: `quotes.rebased(100).chart()`.
@@ -414,18 +415,19 @@ class LiveFrame(FrameViews):
 
         A text of number columns, numbers, + - * /, comparisons, and, or, not; `mid` and `spread` stand for those of bid
         and ask. It fires when it becomes true after it was false, and again after it was false for one second of market
-        time. What is true from the beginning, or unknown because a value is missing, does not fire. `feed.alerts.df`
-        has one row a firing, and `on_update` of the alert calls a function with them. A call with the same text returns
-        the same alert while that is open. Raises UsageError for any other text.
+        time. What is true from the beginning, or unknown because a value is missing, does not fire. In a replay
+        it fires for rows of before this call as well. `feed.alerts.df`
+        has one row a firing, and `on_update` of the alert calls a function with them. A call with the same condition
+        returns the same alert while that is open. Raises UsageError for any other text.
         """
-        key = "alert", condition if isinstance(condition, str) else repr(condition)
+        wanted = Condition(condition, [column.name for column in self._tape.columns if column.type == "number"])
 
         def make() -> LiveAlert:
-            alert = LiveAlert(self, condition, self._alerts, depth=self._depth)
+            alert = LiveAlert(self, wanted, self._alerts, depth=self._depth)
             self._dependents.add(alert)
             return alert
 
-        return self._derivations.same(key, make)
+        return self._derivations.same(("alert", wanted.key), make)
 
     # Inside.
 

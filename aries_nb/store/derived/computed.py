@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.model.clock import MOST_AHEAD_US
-from aries_nb.store.corrections import Corrections
+from aries_nb.store.corrections import Corrections, LatestRow
 from aries_nb.store.derived.rows import CodedColumn, DerivedRows
 from aries_nb.store.rolling import PublishedRows, RollingFrame
 
@@ -55,15 +55,14 @@ class ComputedFrame(RollingFrame):
             pairs = [(old + by, new + by) for old, new in rows.pairs]
             replaced = {old for old, _ in rows.pairs}
             corrected = Corrections(pairs, [number + by for number in rows.void if number not in replaced])
+        before = self._uncorrected(corrected)
         if len(rows):
             self._append_columns(rows, corrected)
             self.lags.computed(int(rows.ts[-1]) * 1_000, int(rows.received[0]) * 1_000, int(rows.received[-1]) * 1_000)
         elif corrected is not None:
             slab, start, end, filled, void = self._published
             self._published = PublishedRows(slab, start, end, filled, void.after(corrected, slab.base + start))
-        if corrected is not None:
-            codes = self._codes_of([*corrected.cancelling, *(old for old, _ in corrected.pairs)])
-            self._find_latest({code: self._latest[code] for code in codes})
+        self._find_latest(before)
         self._take_latest(rows)
 
     def notify(self) -> None:
@@ -113,9 +112,18 @@ class ComputedFrame(RollingFrame):
     def _codes_here(self, name: str, texts: Iterable[str]) -> AnyArray:
         return np.array([self._code(name, text) for text in texts], "int32")
 
-    def _codes_of(self, numbers: Iterable[int]) -> set[int]:
+    def _uncorrected(self, corrected: Corrections | None) -> dict[int, LatestRow | None]:
+        """Return the newest row of each symbol of which rows of before are corrected; None where it is one of them."""
         slab, start, end, *_ = self._published
-        return {int(slab.codes[each - slab.base]) for each in numbers if start <= each - slab.base < end}
+        found: dict[int, LatestRow | None] = {}
+        numbers = [] if corrected is None else [*corrected.cancelling, *(old for old, _ in corrected.pairs)]
+        for at in (each - slab.base for each in numbers):
+            if start <= at < end:
+                code = int(slab.codes[at])
+                newest = found.get(code, self._latest[code])
+                is_it = newest is not None and newest[:2] == slab.row(at)[:2]
+                found[code] = None if is_it else newest
+        return found
 
     def _take_latest(self, rows: DerivedRows) -> None:
         slab, start, end, _, void = self._published

@@ -49,8 +49,9 @@ _Computed: TypeAlias = "Callable[[Mapping[str, Numbers]], Any]"
 class Condition:
     """A condition over number columns. `columns` are the names that the text may use.
 
-    `names` are those that it uses. Raises UsageError for a text that is no condition, is longer than 400 characters,
-    nested more than 20 deep, or names what is no column.
+    `names` are those that it uses; `key` is equal for texts that differ in blanks and brackets alone. Raises UsageError
+    for a text that is no condition, is longer than 400 characters, nested more than 20 deep, or names what is no
+    column.
     """
 
     def __init__(self, text: str, columns: Collection[str]) -> None:
@@ -59,7 +60,9 @@ class Condition:
         self.text = text.strip()
         self.names: set[str] = set()
         self._columns = columns
-        kind, self._compute = self._read(_parsed(self.text), MOST_DEPTH)
+        parsed = _parsed(self.text)
+        kind, self._compute = self._read(parsed, MOST_DEPTH)
+        self.key = ast.dump(parsed)
         if kind != "truth":
             raise UsageError(f"{_shown(text)} is a number and no condition", advice="Compare it, as in mid > 270.")
         if not self.names:

@@ -23,6 +23,7 @@ MOST_FAILURES = 64  # of single rows, one call: a function that always fails mus
 CHECKED_BATCHES = 8
 MOST_CHECKED = 1_000  # rows
 TOLERANCE = 1e-9
+SHARE_MISSING = 0.1
 
 # A user's function of a DataFrame, or a value for all rows.
 AssignedColumn: TypeAlias = "Callable[[pd.DataFrame], object] | float | str"
@@ -192,8 +193,13 @@ class Assigned(RowByRow):
         return next(column.type for column in self.columns if column.name == name)
 
 
-def trial_rows(columns: Sequence[Column], symbols: Sequence[str], count: int = 64) -> pd.DataFrame:
-    """Return rows such as a source has, with numbers at random and no texts, to try functions with."""
+def trial_rows(
+    columns: Sequence[Column], symbols: Sequence[str], count: int = 64, *, is_missing: bool = False
+) -> pd.DataFrame:
+    """Return rows such as a source has, to try functions with: whole numbers at random, which repeat, and no texts.
+
+    `is_missing`: some numbers are missing, above all those in the middle, where the rows are cut to be tried in halves.
+    """
     source = np.random.default_rng(1)
     index = pd.date_range("2026-01-02", periods=count, freq="s", tz="UTC", unit="us", name="ts")
     frame = pd.DataFrame({"received": index, "symbol": pd.array([*symbols] * count, "str")[:count]}, index=index)
@@ -201,7 +207,10 @@ def trial_rows(columns: Sequence[Column], symbols: Sequence[str], count: int = 6
         if kind == "text":
             frame[name] = pd.array([""] * count, "str")
         else:
-            frame[name] = index if kind == "time" else source.uniform(90, 110, count).round(4)
+            frame[name] = index if kind == "time" else source.integers(90, 110, count).astype("float64")
+        if is_missing and kind == "number":
+            frame.loc[source.random(count) < SHARE_MISSING, name] = np.nan
+            frame.loc[index[count // 2 - 2 : count // 2 + 3], name] = np.nan
     return frame
 
 
@@ -210,6 +219,8 @@ def computed(frame: pd.DataFrame, assigned: Mapping[str, AssignedColumn]) -> pd.
     made = frame.copy(deep=False)
     for name, function in assigned.items():
         value: Any = function(made) if callable(function) else function
+        if value is None:
+            raise TypeError(f"the function of {name!r} returned None")
         made[name] = value
     return made
 
@@ -234,13 +245,15 @@ def tried(
     up, errors of names and types: others may come of values that do not occur.
     """
     types: dict[str, ColumnType] = dict.fromkeys(assigned, "number")
-    try:
-        made = checked_rows(trial_rows(columns, symbols), assigned)
-        types = {name: type_of(made[name]) for name in assigned}
-    except (DependsOnOtherRows, AttributeError, KeyError, NameError, TypeError):
-        raise
-    except Exception:
-        types = dict.fromkeys(assigned, "number")
+    for is_missing in (True, False):
+        try:
+            made = checked_rows(trial_rows(columns, symbols, is_missing=is_missing), assigned)
+            types = {name: type_of(made[name]) for name in assigned}
+        except DependsOnOtherRows:
+            raise
+        except Exception as error:  # the border to the user's code
+            if not is_missing and isinstance(error, AttributeError | KeyError | NameError | TypeError):
+                raise
     if len(rows):
         made = checked_rows(rows, assigned)
         types = {name: type_of(made[name]) for name in assigned}

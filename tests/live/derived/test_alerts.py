@@ -93,7 +93,7 @@ def test_it_closes_with_its_frame_and_the_same_text_is_the_same_alert(feed: Feed
     quotes = feed.quotes("AAPL")
     alert = quotes.alert("mid > 1")
 
-    assert quotes.alert("mid > 1") is alert
+    assert quotes.alert(" (mid)>1") is alert
     assert quotes.alert("mid > 2") is not alert
     quotes.close()
     assert not alert.is_open

@@ -128,6 +128,8 @@ def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
         ({"symbol": mid}, "cannot be assigned"),
         ({"x": [1, 2]}, "is no function"),
         ({"x": lambda df: df.nothing}, "raised AttributeError"),
+        ({"x": lambda df: None}, "returned None"),
+        ({" ": mid}, "cannot be assigned"),
         ({"x": lambda df: df.bid_price.diff()}, "depends on other rows"),
     ],
 )
@@ -162,6 +164,22 @@ def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
         assert [each.ledger.gaps for each in frames] == [gaps] * 4
         assert [len(each.gaps.df) for each in frames] == [len(quotes.gaps.df)] * 4
         assert frames[1].df["over_gap"].sum() > 0
+
+
+def test_a_frame_that_an_error_ended_is_not_live_and_lets_no_one_wait(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    is_wrong = threading.Event()
+    bad = quotes.assign(x=lambda df: df.bid_price.diff() if is_wrong.is_set() else df.bid_price)
+    mean = bad.rolling("1s")["x"].mean()
+    is_wrong.set()
+
+    for each in (bad, mean):
+        with pytest.raises(anb.UsageError, match="with x has stopped: the function of 'x' depends on other rows"):
+            each.wait(rows=10**9, timeout=20)
+        assert not each.is_live
+        assert "stopped" in repr(each) or "depends on other rows" in repr(each)
+        assert len(each.df) > 0
+    assert quotes.is_live
 
 
 def test_closing_and_showing_do_not_wait_for_a_function_that_hangs(feed: Feed) -> None:

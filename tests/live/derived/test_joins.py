@@ -115,6 +115,8 @@ def test_what_cannot_be_joined_is_refused(delayed: Feed, feed: Feed) -> None:
         trades.join_asof(delayed.quotes("AAPL"), on="seq")  # type: ignore[arg-type]
     with pytest.raises(anb.UsageError, match="tz_localize"):
         trades.join_asof(frame)
+    with pytest.raises(anb.UsageError, match="the index has missing times"):
+        trades.join_asof(pd.DataFrame({"level": [1.0]}, index=pd.DatetimeIndex([pd.NaT], tz="UTC")))
     with pytest.raises(anb.UsageError, match="is no frame"):
         trades.join_asof([1, 2])  # type: ignore[arg-type]
     with pytest.raises(anb.UsageError, match=r"'odd'.*Leave it out"):

@@ -487,8 +487,8 @@ def test_a_closed_feed_leaves_the_bars_readable_and_gives_no_more(feed: anb.Feed
         ({"interval": "7min"}, "There are: 1min, 3min, 5min, 15min, 30min, 1h, 2h, 3h, 4h, 1d"),
         ({"interval": 60}, "There are: 1min"),
         ({"history": "soon"}, "no span of time"),
-        ({"history": "5"}, "history='5' holds no rows"),
-        ({"history": "-1d"}, "history='-1d' holds no rows"),
+        ({"history": "5"}, "history='5' has no unit"),
+        ({"history": "-1d"}, "history='-1d' is no positive span"),
         ({"history": "400d"}, 'ask for "138d" at most'),
     ],
 )

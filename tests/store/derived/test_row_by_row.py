@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Column
 from aries_nb.store import RollingFrame
+from aries_nb.store.derived.computed import ComputedFrame
 from aries_nb.store.derived.reader import RowReader
 from aries_nb.store.derived.row_by_row import Assigned, DependsOnOtherRows, OfSymbol, tried
-from tests.store.derived.streams import SYMBOLS, Row, add, cuts, derived, rows_of, streams
+from aries_nb.store.derived.rows import DerivedRows
+from tests.store.derived.streams import MICROSECOND, NOW, SYMBOLS, Row, add, cuts, derived, rows_of, streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +115,22 @@ def test_rows_that_are_gone_are_counted_as_missed() -> None:
     assert sum(piece.missed for piece in new) > 0
 
 
+def test_the_newest_row_of_a_symbol_is_none_that_is_taken_back_as_it_leaves_the_window() -> None:
+    store = ComputedFrame([Column("x")], ("A", "B"), limit=3)
+
+    def append(codes: list[int], void: Sequence[int] = ()) -> None:
+        times = NOW // MICROSECOND + np.arange(len(codes))
+        store.append(DerivedRows(times, times, times, np.array(codes), [np.ones(len(codes))], void=void))
+
+    append([0])
+    append([1, 1, 1])
+    assert store.latest()[0] is not None  # it has left the window, and counts
+    append([0])
+    append([1, 1, 1, 1], [4])
+
+    assert store.latest()[0] is None
+
+
 def test_a_frame_begins_anew_with_its_source() -> None:
     source = rows_of(TRADE_COLUMNS)
     part = derived(source, OfSymbol(source.columns, SYMBOLS, "A"))
@@ -203,11 +221,29 @@ def test_a_reader_that_begins_while_its_frame_goes_on_from_an_earlier_moment_rea
         lambda df: df.price - df.price.mean(),
         lambda df: df.price.ffill().where(df.index > df.index[0]),
         lambda df: np.arange(len(df)),
+        lambda df: df.price.ffill(),
+        lambda df: df.price.bfill(),
+        lambda df: df.price.interpolate(),
+        lambda df: df.price.fillna(df.price.mean()),
+        lambda df: df.price.duplicated(),
+        lambda df: df.symbol.duplicated(keep="last"),
+        lambda df: df.price.drop_duplicates().reindex_like(df.price) if df.price.is_unique else df.price.rank(),
     ],
 )
 def test_functions_that_depend_on_other_rows_are_found_before_there_is_a_row(function) -> None:
     with pytest.raises(DependsOnOtherRows):
         tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"x": function})
+
+
+def test_a_function_that_takes_no_missing_values_is_not_refused() -> None:
+    types = tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"cents": lambda df: (df.price * 100).astype("int64")})
+
+    assert types == {"cents": "number"}
+
+
+def test_a_function_without_a_return_is_refused() -> None:
+    with pytest.raises(TypeError, match="the function of 'x' returned None"):
+        tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"x": lambda df: None})
 
 
 def test_a_function_that_turns_out_to_depend_on_others_raises_with_later_rows() -> None:
