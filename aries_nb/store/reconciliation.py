@@ -7,7 +7,7 @@ Decimal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -61,6 +61,7 @@ class Reconciliation:
         self._corrected: set[str] = set()  # instruments of these with executions that were taken back
         self._cleared = ZERO  # by what clearings have changed the cost of positions since the last agreement
         self._moved_at = 0  # when the broker's cash or the cost of what is margined changed
+        self._changed_at = 0  # when these, a quantity or the fills did
         self._unpriced: list[Fill] = []  # fills without a price, middle or mark, or of unknown multiplier
         self._events: dict[str, Decimal] = {}  # what splits and the like added to equity, by what they are called
         self._is_guessed = False  # whether we set the price of a pending fill
@@ -99,7 +100,9 @@ class Reconciliation:
             )
             self._margined |= _margined(reported)
             if _money_of(reported) != _money_of(self._reported):
-                self._moved_at = now
+                self._moved_at = self._changed_at = now
+            if fills or _quantities_of(reported) != _quantities_of(self._reported):
+                self._changed_at = now
             self._reported, self._marks, self._worths = reported, marks, worths
             self._settle(now)
 
@@ -110,16 +113,32 @@ class Reconciliation:
         """
         if self._differs_since is None:
             return None
-        due = (self._moved_at + REST_NS, self._differs_since + SETTLING_NS)
+        due = (self._moved_at + REST_NS, self._changed_at + REST_NS, self._differs_since + SETTLING_NS)
         return min((each - now for each in due if each > now), default=0) / 1e9 or None
 
-    def attribution(self) -> Attribution:
+    def underway(self, now: int) -> dict[str, Decimal]:
+        """Return the differences that may come from the order in which messages arrive; {} if there are none.
+
+        Such as a position that came before the cash that was paid for it. They count for nothing until the broker's
+        figures and the fills have been at rest for 1 s by `now` (ns), for 5 s at most. By instrument and `CASH`, in the
+        account's currency, as the broker's figures are more than what fills make of them.
+        """
+        since = self._differs_since
+        if since is None or now - self._changed_at >= REST_NS or now - since >= SETTLING_NS:
+            return {}
+        with exactly():
+            found = self._differences()
+        return found if all(value.is_finite() for value in found.values()) else {}
+
+    def attribution(self, underway: Mapping[str, Decimal] | None = None) -> Attribution:
         """Return the attribution so far, of the change of equity since the first portfolio.
 
-        Its total is that change to the last digit, NaN where it is unknown.
+        Its total is that change to the last digit, NaN where it is unknown; of an equity without the differences that
+        are `underway`, if there are any.
         """
         with exactly():
-            rest = {symbol: Contribution(unexplained=value) for symbol, value in self._differences().items()}
+            differences = {} if underway else self._differences()
+            rest = {symbol: Contribution(unexplained=value) for symbol, value in differences.items()}
             events = {label: Contribution(price=value) for label, value in self._events.items()}
             return self._attribution.attribution() + Attribution(rest) + Attribution(events)
 
@@ -331,6 +350,10 @@ def _money_of(portfolio: Portfolio) -> tuple[Decimal, ...]:
     """Return the cash and the costs of the margined positions, which change together at a clearing."""
     margined = (held.cost for symbol, held in sorted(portfolio.positions.items()) if symbol in portfolio.margined)
     return portfolio.cash, *margined
+
+
+def _quantities_of(portfolio: Portfolio) -> dict[str, Decimal]:
+    return {symbol: held.quantity for symbol, held in portfolio.positions.items()}
 
 
 def _margined(portfolio: Portfolio) -> dict[str, Position]:

@@ -34,6 +34,7 @@ SAME_RATIO = 1e-3
 
 PRICE_AHEAD = "its price has jumped as at a split, its quantity has not changed yet"
 QUANTITY_AHEAD = "its quantity has changed as at a split, its price has not yet"
+PRICE_BEHIND = "its price is that of before a split"
 
 
 class Held(NamedTuple):
@@ -63,6 +64,7 @@ class _Known(NamedTuple):
     `is_last`: the price is that of the last trade, not the middle of the sides; `other` is the newest of the other
     kind. `untraded` is by how much the quantity has changed more than fills (own executions) say, since `untraded_at`.
     `left` is the price, of either kind, that is farthest from `price` of those that it had until `left_at`, or later.
+    `behind` is the ratio of the newest split while no price of the other kind has come since, else 1.
     """
 
     held: Held
@@ -76,6 +78,7 @@ class _Known(NamedTuple):
     untraded_at: int = 0
     left: Decimal | None = None
     left_at: int = 0
+    behind: Fraction = Fraction(1)
 
     def comparable(self, *, is_last: bool) -> Decimal | None:
         """Return the known price of that kind; the price whatever its kind while it does not belong to the quantity."""
@@ -96,7 +99,16 @@ class _Known(NamedTuple):
             other=self.other if self.is_last == is_last else self.price,
             left=left,
             left_at=left_at,
+            behind=self.behind if self.is_last == is_last else Fraction(1),
         )
+
+    def is_behind(self, price: Decimal, *, is_last: bool) -> bool:
+        """Return whether `price`, the first of its kind since a split, is that of before it.
+
+        As that of the last trade is, while nobody has traded since.
+        """
+        moved = _moved(self.price, price)
+        return self.is_last != is_last and abs(moved - math.log(self.behind)) < abs(moved)
 
     def is_split_at(self, price: Decimal, before: Decimal) -> bool:
         """Return whether `price` is nearer to what a split by the ratio makes of a price before it than to that one.
@@ -152,9 +164,10 @@ class SplitWatch:
 
         The first are the instruments whose price does not belong to their quantity, with the reason. That ends with the
         other half of the split, or when it turns out that there is none: 5 s after the price has jumped, or with a
-        price that comes 5 s after the quantity has changed. `lasts` are the instruments whose price is that of the last
-        trade: it is compared with such a price, and the middle of the sides with a middle. `traded` is the sum of the
-        fills (own executions) since the last call, by instrument: what they explain is no split.
+        price that comes 5 s after the quantity has changed. A price of before the split, as that of the last trade
+        while nobody has traded since, is doubtful as long as it is that. `lasts` are the instruments whose price is
+        that of the last trade: it is compared with such a price, and the middle of the sides with a middle. `traded` is
+        the sum of the fills (own executions) since the last call, by instrument: what they explain is no split.
         """
         steps = self._steps(held, prices, now, lasts, traded)
         self._known = {symbol: known for symbol, (known, _, _) in steps.items()}
@@ -203,6 +216,8 @@ def _step(known: _Known | None, news: _News, now: int) -> tuple[_Known, str, Fra
         known = known._replace(since=now, price_then=price)
     if price is None:
         return known, "", Fraction(1)
+    if known.ratio == 1 and known.is_behind(price, is_last=is_last):
+        return known, PRICE_BEHIND, Fraction(1)
     agreed = known.agreed(price, now, is_last=is_last)
     before = known.comparable(is_last=is_last)
     if before is None or before <= 0 or price <= 0:  # nothing to compare with, so that nothing shows a split
@@ -211,7 +226,7 @@ def _step(known: _Known | None, news: _News, now: int) -> tuple[_Known, str, Fra
     alone = _Known(held, price, is_last=is_last)  # neither the other kind of price nor fills belong to what it is now
     if known.ratio != 1:
         if known.is_split_at(price, before):
-            return alone, "", known.ratio
+            return alone._replace(behind=known.ratio), "", known.ratio
         is_over = is_over and price != known.price_then
         return (alone, "", Fraction(1)) if is_over else (known, QUANTITY_AHEAD, Fraction(1))
     if not held.is_share or not _is_jump(_moved(before, price)):

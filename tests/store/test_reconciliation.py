@@ -119,6 +119,37 @@ def test_a_position_reported_before_its_fill_is_explained_once_the_fill_comes() 
     assert account.attribution().contributions == {"MSFT": contribution(price=10, fee="-0.1")}
 
 
+def test_what_may_come_from_the_order_of_messages_is_underway_until_they_rest() -> None:
+    account = Reconciliation(reported(1000), at(MSFT=10))
+
+    account.take(reported(1000, MSFT=10), at(MSFT=10), [], 1)
+    ahead = account.underway(1)
+    assert ahead == {"MSFT": 100}
+    assert account.attribution(ahead).contributions == {}
+    assert 0 < account.pause(1) <= 1
+    account.take(reported(900, MSFT=10), at(MSFT=10), [], SECOND)
+    assert account.underway(SECOND) == {"MSFT": 100, CASH: -100}
+    account.take(reported(900, MSFT=10), at(MSFT=10), [fill(10, 10)], 2 * SECOND)
+    assert account.underway(2 * SECOND) == {}
+
+    account.take(reported(1500, MSFT=10), at(MSFT=10), [], 3 * SECOND)  # a deposit
+    assert account.underway(3 * SECOND) == {CASH: 600}
+    account.take(reported(1500, MSFT=10), at(MSFT=10), [], 4 * SECOND)
+    assert account.underway(4 * SECOND) == {}
+    assert account.attribution().total == 600
+
+
+def test_what_never_rests_is_underway_for_five_seconds() -> None:
+    account = Reconciliation(reported(1000), {})
+
+    for now in range(10):
+        account.take(reported(1100 + now), {}, [], 1 + now * SECOND // 2)
+        assert account.underway(1 + now * SECOND // 2) == {CASH: 100 + now}
+    account.take(reported(2000), {}, [], 1 + SETTLING_NS)
+
+    assert account.underway(1 + SETTLING_NS) == {}
+
+
 def test_a_fill_reported_before_its_cash_is_no_fee_of_its_whole_value() -> None:
     account = Reconciliation(reported(1000, MSFT=10), at(MSFT=10))
 

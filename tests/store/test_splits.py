@@ -9,6 +9,7 @@ import pytest
 
 from aries_nb.store.splits import (
     PRICE_AHEAD,
+    PRICE_BEHIND,
     QUANTITY_AHEAD,
     REMEMBERED_NS,
     SETTLING_NS,
@@ -65,6 +66,33 @@ def test_a_split_whose_position_comes_first(split: tuple[Held, str, Held, str], 
     assert watched.take(after, price, 10 * SETTLING_NS) == (QUANTITY_AHEAD, [])  # as over night: no newer price
     assert watched.take(after, price_after) == ("", [ratio])
     assert watched.take(after, price_after) == ("", [])
+
+
+@each_split
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_price_of_before_a_split_is_doubtful_until_it_is_another(
+    split: tuple[Held, str, Held, str], ratio: Fraction, *, is_last: bool
+) -> None:
+    before, price, after, price_after = split
+    watched = Watched()
+    watched.take(before, price, is_last=is_last)
+    watched.take(before, price_after, is_last=not is_last)
+    assert watched.take(after, price_after, is_last=not is_last) == ("", [ratio])
+
+    assert watched.take(after, price, is_last=is_last) == (PRICE_BEHIND, [])
+    assert watched.take(after, price_after, is_last=not is_last) == ("", [])
+    assert watched.take(after, price, 100 * SETTLING_NS, is_last=is_last) == (PRICE_BEHIND, [])
+    assert watched.take(after, price_after, is_last=is_last) == ("", [])  # somebody has traded
+
+
+def test_a_split_back_is_one_whichever_price_shows_it() -> None:
+    watched = Watched()
+    watched.take(held("10", "100"), "110")
+    watched.take(held("20", "50"), "110")
+    assert watched.take(held("20", "50"), "55") == ("", [2])
+
+    assert watched.take(held("10", "100"), "55") == (QUANTITY_AHEAD, [])
+    assert watched.take(held("10", "100"), "111", is_last=True) == ("", [Fraction(1, 2)])
 
 
 @each_split

@@ -59,6 +59,10 @@ class LiveEquity(BoundToProcess):
     quotes such as 0.01 and 199,999.99. Else it is the last price, where that lies inside the sides that are there or is
     newer than they are. Else it is unknown.
 
+    The messages of a trade come one by one: a position before its cash, or the other way round. A difference between
+    the two and the fills (own executions) counts only once all have been at rest for a second, or after five; until
+    then equity is what the fills make of it. So a deposit shows after a second.
+
     `df` has one row for each computation, which follows a change (a quote included) at a multiple of 0.2 s. An
     unknown value is not taken for zero: where the price or the quantity of an instrument is unknown, equity is NaN,
     `unmarked` names the instrument and `reasons` says why. Computed in decimals, in the account's currency. `explained`

@@ -357,20 +357,25 @@ class EquitySource:
         reasons = reasons_of(books, unmarked(books, marks), every)
         missing = tuple(reasons)
         now = Moment(ts, ours, theirs, books.cash, Attribution({}), inputs.taken)
+        underway: dict[str, Decimal] = {}
         if self._reconciliation is not None:
             unmeasured = {*doubtful, *(split.symbol for split in splits)}
             measured = self._measured(fills, unmeasured, inputs.quotes)
             self._reconciliation.take(books, marks, measured, ts, splits=splits)
             pause = self._reconciliation.pause(ts)
             self._decide_after(ts, None if pause is None else round(pause * 1e9))
+            underway = self._reconciliation.underway(ts)
+            with exactly():
+                cash = books.cash - underway.get(CASH, ZERO)
+                now = now._replace(equity=ours - sum(underway.values()), cash=cash)
         elif self._can_begin(books, missing, is_early=inputs.is_early):
             self._reconciliation = Reconciliation(books, marks)
             self.opening = now
             self._unused = []
         if self._reconciliation is not None:
-            self.now = now._replace(attribution=self._reconciliation.attribution())
+            self.now = now._replace(attribution=self._reconciliation.attribution(underway))
         with self._guard:
-            self._samples.append((now.ts, float(ours), float(theirs)))
+            self._samples.append((now.ts, float(now.equity), float(theirs)))
             # Not before: a reader of a name here finds the equity that it makes unknown.
             self.unmarked, self.reasons = missing, reasons
         self.known += ours.is_finite() and self.opening is not None

@@ -20,7 +20,8 @@ class AccountSnapshot:
     """An account as it was at one moment: of its tables those that were in use. Any thread.
 
     `equity` is cash plus the value of the positions at the marks of then: quantity · mark · the value of a point, of
-    what is margined, such as a future, less its cost. `account.equity` describes marks.
+    what is margined, such as a future, less its cost. `account.equity` describes marks. It is of what had arrived: in
+    the midst of a trade, of a position without its cash, which `account.equity` waits for.
     """
 
     def __init__(self, name: str, moment: Moment, parts: Iterable[Part]) -> None:

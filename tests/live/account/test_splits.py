@@ -1,4 +1,7 @@
-"""A split of a share, as users of both brokers see it: equity is unknown in between, and what it is called stays."""
+"""Messages of one event that come one by one, as users of both brokers see them: a split of a share, a trade.
+
+Between the halves of a split equity is unknown; between the messages of a trade it does not move by what was traded.
+"""
 
 from __future__ import annotations
 
@@ -120,6 +123,20 @@ def test_a_split_whose_price_is_not_noticed_is_complete_with_the_position(opened
     eventually(lambda: account.positions.df.loc[SYMBOL, "mark_price"] == 35)
 
 
+def test_a_last_price_of_before_a_split_values_nothing(opened: tuple[Books, Account]) -> None:
+    books, account = opened
+    books.server.quote(SYMBOL, 55, 55, 110)  # nobody has traded since
+    books.position(20, "50")
+    eventually(lambda: "AAPL split 2:1" in account.equity.explained.index)
+
+    books.server.quote(SYMBOL, 55, 0, 110)
+    check_doubtful(account, "its price is that of before a split")
+    books.server.quote(SYMBOL, 55, 0, 56)
+
+    eventually(lambda: is_worth(account, 101_120))
+    check_split(account, "AAPL split 2:1", 20)
+
+
 def test_shares_bought_after_a_split_are_explained(opened: tuple[Books, Account]) -> None:
     books, account = opened
     books.quote(55)
@@ -142,9 +159,10 @@ def test_a_price_that_stays_where_it_jumped_to_is_a_loss(
     monkeypatch.setattr("aries_nb.store.splits.SETTLING_NS", 300_000_000)
     monkeypatch.setattr("aries_nb.live.account.equity_source.SETTLING_NS", 300_000_000)
     books, account = opened
+    before = len(account.equity.df)
 
     books.quote(55)
-    eventually(lambda: is_worth(account, math.nan))
+    eventually(lambda: account.equity.df["equity"].iloc[before:].isna().any())
 
     eventually(lambda: is_worth(account, 100_550))  # no other message follows
     assert account.equity.explained.loc[SYMBOL, "price_move"] == -550
@@ -163,15 +181,39 @@ def test_the_decimal_context_of_the_user_changes_nothing(opened: tuple[Books, Ac
     assert held.positions[SYMBOL].cost == Decimal("699.93")
 
 
+@pytest.mark.parametrize("order", ["fill position cash", "position cash fill", "cash fill position"])
+def test_a_trade_whose_messages_come_one_by_one_moves_no_equity(opened: tuple[Books, Account], order: str) -> None:
+    books, account = opened
+    messages = {
+        "fill": lambda: executed(books, 10, 110),
+        "position": lambda: books.position(20, "105"),
+        "cash": lambda: books.server.money("D1", CASH - 1100),
+    }
+
+    for name in order.split():
+        computed = account.equity._source.version
+        messages[name]()
+        eventually(lambda computed=computed: account.equity._source.version > computed)
+
+    eventually(lambda: account.equity.explained.loc[SYMBOL].tolist() == [0.0] * 5)
+    worth = account.equity.df["equity"].dropna()
+    assert worth.eq(101_100).all()  # at no moment without the shares or the cash that they cost
+    assert account.equity.moment().cash == 98_900
+
+
 def buy(books: Books, quantity: int, price: int) -> None:
-    signed, cash = Decimal(quantity), CASH - quantity * price
+    executed(books, quantity, price)
+    books.server.money("D1", CASH - quantity * price)
+
+
+def executed(books: Books, quantity: int, price: int) -> None:
+    signed = Decimal(quantity)
     if isinstance(books.server, ScriptedAries):
         done = {"cumQty": str(quantity), "leavesQty": "0", "ordStatus": "FILLED", "avgPrice": str(price)}
         books.server.order("D1", "O-1", SYMBOL, signed, **done, updatedAt=iso(time.time_ns()))
     else:
         said = {"price": price, "volume": quantity * price, "accruedInt": 0, "commission": 0}
         books.server.trade("D1", "1", SYMBOL, signed, **said, date=iso(time.time_ns()))
-    books.server.money("D1", cash)
 
 
 def test_a_side_that_comes_and_goes_leaves_equity_known(opened: tuple[Books, Account]) -> None:
