@@ -67,7 +67,7 @@ class LiveAlert(LiveObject):
     In a cell it is a badge. It stays until it is closed, its frame is, or the cell that made it makes another one.
     """
 
-    def __init__(self, frame: FrameViews, condition: Condition, alerts: FeedAlerts, *, depth: int) -> None:
+    def __init__(self, frame: FrameViews, condition: Condition, alerts: FeedAlerts, *, after: Sequence[Job]) -> None:
         self._condition = condition
         self.text = condition.text
         self.symbols = frame.symbols
@@ -76,7 +76,7 @@ class LiveAlert(LiveObject):
         self._guard = threading.RLock()  # of what is below
         self._reader = RowReader(frame._tape)
         self._begin()
-        self._job = Job(self._advance, 1 + depth)
+        self._job = Job(self._advance, after)
         release = partial(_end, frame._tape.watch(self._job.wake), alerts, self._firings)
         name = f"alert {self.text!r} on {frame._name}"
         super().__init__(frame._link, frame._callbacks, self._firings.watch, name, release=release)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ class DerivedBars(LiveBars):
     no ends. They begin with the trades in the window of the frame, and stay when these leave it.
     """
 
-    def __init__(self, frame: FrameViews, rule: BarRule, interval: str, *, depth: int) -> None:
+    def __init__(self, frame: FrameViews, rule: BarRule, interval: str, *, after: Sequence[Job]) -> None:
         names = [column.name for column in frame._tape.columns]
         needed = ["price", *(["size"] if rule.kind in {"volume", "value"} else [])]
         if not set(needed) <= set(names):
@@ -69,7 +70,7 @@ class DerivedBars(LiveBars):
         self._bars = TickBars(rule, len(frame.symbols))
         self._guard = threading.RLock()  # of the bars
         self._changes = Observers()
-        self._job = Job(self._advance, 1 + depth)
+        self._job = Job(self._advance, after)
         undo = frame._tape.watch(self._job.wake)
         name = f"{interval} bars of {frame._name}"
         LiveObject.__init__(self, frame._link, frame._callbacks, self._changes.add, name, release=undo)

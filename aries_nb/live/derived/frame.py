@@ -74,7 +74,7 @@ class DerivedFrame(LiveFrame):
         self._missed = 0
         self._is_ended = False  # by an error of the machine: nothing more is computed
         self.error: Exception | None = None
-        self._job = Job(self._advance, 1 + max((each._depth for each in sources), default=0))
+        self._job = Job(self._advance, [job for each in sources for job in each._jobs])
         undo = [each._tape.watch(self._job.wake) for each in sources]
         StreamedObject.__init__(
             self, first._link, first._callbacks, tape, plan.name, release=partial(_call_all, undo),
@@ -118,8 +118,8 @@ class DerivedFrame(LiveFrame):
     # Inside.
 
     @property
-    def _depth(self) -> int:
-        return self._job.depth
+    def _jobs(self) -> tuple[Job, ...]:
+        return (self._job,)
 
     @property
     def _title(self) -> str:

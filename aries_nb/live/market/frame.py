@@ -21,6 +21,7 @@ from aries_nb.live.derived.joining import JoinedBy, SameObject, joined, joined_t
 from aries_nb.live.derived.plan import Plan, assigned, function_key, of_symbol, rebased
 from aries_nb.live.derived.series import LiveSeries
 from aries_nb.live.derived.windows import AgeWeights, Rolling
+from aries_nb.live.derived.worker import Job
 from aries_nb.live.live_object import LiveObject, LiveRegistry
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.frame_views import FrameViews, OwnFills
@@ -404,7 +405,7 @@ class LiveFrame(FrameViews):
         rule, interval = bar_rule(every, ticks, volume, value)
 
         def make() -> DerivedBars:
-            bars = DerivedBars(self, rule, interval, depth=self._depth)
+            bars = DerivedBars(self, rule, interval, after=self._jobs)
             self._dependents.add(bars)
             return bars
 
@@ -423,7 +424,7 @@ class LiveFrame(FrameViews):
         wanted = Condition(condition, [column.name for column in self._tape.columns if column.type == "number"])
 
         def make() -> LiveAlert:
-            alert = LiveAlert(self, wanted, self._alerts, depth=self._depth)
+            alert = LiveAlert(self, wanted, self._alerts, after=self._jobs)
             self._dependents.add(alert)
             return alert
 
@@ -461,9 +462,9 @@ class LiveFrame(FrameViews):
         return LiveRegistry(check)
 
     @property
-    def _depth(self) -> int:
-        """How many frames are between this one and a stream; a hook."""
-        return 0
+    def _jobs(self) -> tuple[Job, ...]:
+        """What has to be done before that of frames which are computed from this one; a hook."""
+        return ()
 
     def _derive(self, key: object, plan: Callable[[], Plan], *others: LiveFrame) -> LiveFrame:
         """Return the frame that is computed from this one and `others`; the same for an equal key while it is open."""

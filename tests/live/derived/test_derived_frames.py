@@ -182,7 +182,7 @@ def test_a_frame_that_an_error_ended_is_not_live_and_lets_no_one_wait(feed: Feed
     assert quotes.is_live
 
 
-def test_closing_and_showing_do_not_wait_for_a_function_that_hangs(feed: Feed) -> None:
+def test_others_and_closing_and_showing_do_not_wait_for_a_function_that_hangs(feed: Feed) -> None:
     is_hanging, end = threading.Event(), threading.Event()
 
     def hangs(df: pd.DataFrame) -> pd.Series:
@@ -190,10 +190,14 @@ def test_closing_and_showing_do_not_wait_for_a_function_that_hangs(feed: Feed) -
             end.wait(20)
         return df.bid_price
 
-    frame = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10).assign(x=hangs)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    frame, other = quotes.assign(x=hangs), quotes.assign(mid=mid)
+    seen: list[pd.DataFrame] = []
     is_hanging.set()
     try:
         eventually(lambda: "slow: computing for" in repr(frame), seconds=5)
+        other.on_update(seen.append)
+        eventually(lambda: len(seen) > 3, seconds=5)
         begun = time.monotonic()
         frame.close()
         assert not frame.is_open
