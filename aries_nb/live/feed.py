@@ -29,6 +29,7 @@ from aries_nb.live.arguments import (
     checked_window,
 )
 from aries_nb.live.callbacks import Callbacks, Registrations
+from aries_nb.live.completion import Symbols, complete_symbols
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.alerts import FeedAlerts
 from aries_nb.live.derived.frame import DerivedFrame
@@ -186,6 +187,8 @@ class Feed(FeedViews, FeedMoments):
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
         self._rooms = Rooms(self._links, self._gap_selection, self._clock, is_room=room is not None)
+        self._symbols = Symbols(self._open_objects, lambda text: self._reference.search(text, 50).index)
+        complete_symbols(self)
         self._is_closed = False
         if market is not None:
             market.when_ended(self._market_ended)
