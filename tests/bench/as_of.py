@@ -26,7 +26,7 @@ START_US = 1_772_463_845_000_000
 SYMBOLS = ("A", "B", "C", "D")
 PRICE = (Column("price"),)
 RIGHT = tuple(JoinedColumn(column, column.name) for column in QUOTE_COLUMNS if column.type == "number")
-MOST = {"seq": 1.2, "ts": 2.2}
+MOST = {"seq": 1.2, "ts": 2.0}
 
 
 def measure(effort: Effort) -> Outcome:

@@ -30,6 +30,7 @@ Key: TypeAlias = Literal["seq", "received", "ts"]
 FIRST_CAPACITY = 1_024
 NONE = -1
 NEVER = np.iinfo("int64").max
+ALL = slice(None)
 _DTYPES = {"number": "float64", "text": "int32"}  # of a joined column; texts are codes, and others int64
 
 
@@ -117,7 +118,8 @@ class AsOfJoin:
             if not any(piece.slab is slab for slab in self._slabs):
                 self._slabs = [*self._slabs[-1:], piece.slab]
                 self._forget_left()
-        fresh = np.concatenate([np.empty(0, "int64"), *(piece.first + np.arange(len(piece)) for piece in left)])
+        parts = [np.arange(piece.first, piece.first + len(piece)) for piece in left]
+        fresh = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, "int64"), *parts])
         outdated = self._own.of(again)
         made = self._made(np.concatenate([again, fresh]) if len(again) else fresh, fresh_from=len(again))
         self._own.replace(again, self._count)
@@ -204,10 +206,11 @@ class AsOfJoin:
                 self._begins[code, start] = begin
         return begin
 
-    def _match(self, code: int, keys: Times, times: Times) -> NDArray[np.intp]:
+    def _match(self, code: int, keys: Times, times: Times, at: NDArray[np.intp] | slice = ALL) -> NDArray[np.intp]:
         """Return the places, among the known rows of a right symbol, of those to join to left rows; -1 for none.
 
-        `times` are those of the left rows that gaps are compared with: of receipt, or `ts` where it goes by that.
+        `times` at the places `at` are those of the left rows that gaps are compared with: of receipt, or `ts` where it
+        goes by that.
         """
         known = self._known[code]
         places = np.searchsorted(known["key"], keys, side="left" if self._by == "seq" else "right") - 1
@@ -215,7 +218,7 @@ class AsOfJoin:
             # A gap that began after the right row was received, and before the left one was.
             starts, begins = self._gap_starts[code]
             since = np.searchsorted(starts, known["received"][places], side="left")
-            places[begins[since] < times] = NONE
+            places[begins[since] < times[at]] = NONE
         return places
 
     # The left rows.
@@ -245,14 +248,23 @@ class AsOfJoin:
 
     def _numbers_of(self, code: int, places: NDArray[np.intp]) -> Times:
         numbers = self._known[code]["number"]
-        return np.where(places < 0, NONE, numbers[places]) if len(numbers) else np.full(len(places), NONE)
+        if not len(numbers):
+            return np.full(len(places), NONE)
+        found: Times = numbers[places]
+        found[places < 0] = NONE
+        return found
 
-    def _gathered(self, numbers: Times, take: Callable[[Slab, NDArray[np.intp] | slice], AnyArray]) -> AnyArray:
+    def _gathered(
+        self,
+        numbers: Times,
+        take: Callable[[Slab, NDArray[np.intp] | slice], AnyArray],
+        *,
+        are_in_a_row: bool,
+    ) -> AnyArray:
         """Return what `take` returns for left rows by their numbers: it is given a slab and positions in it."""
         last = self._slabs[-1]
-        first, end = int(numbers[0]) - last.base, int(numbers[-1]) + 1 - last.base
-        if first >= 0 and end - first == len(numbers) and (numbers[1:] > numbers[:-1]).all():
-            return take(last, slice(first, end))  # most often: new rows
+        if are_in_a_row and numbers[0] >= last.base:  # most often: new rows
+            return take(last, slice(int(numbers[0]) - last.base, int(numbers[-1]) + 1 - last.base))
         if len(self._slabs) == 1 or numbers.min() >= last.base:
             return take(last, numbers - last.base)
         is_last = numbers >= last.base
@@ -265,13 +277,15 @@ class AsOfJoin:
         """Return the rows for left rows, those from the place `fresh_from` on for the first time."""
         if not len(numbers):
             return DerivedRows(numbers, numbers, numbers, np.empty(0, "int32"), [])
-        ts, received, seq, codes = (
-            self._gathered(numbers, lambda slab, at, name=name: slab.all_arrays()[name][at])  # type: ignore[misc]
-            for name in ("ts", "received", "seq", "symbol")
-        )
+        is_row = _are_in_a_row(numbers)
+
+        def left(name: str) -> AnyArray:
+            return self._gathered(numbers, lambda slab, at: slab.all_arrays()[name][at], are_in_a_row=is_row)
+
+        ts, received, seq, codes = map(left, ("ts", "received", "seq", "symbol"))
         values: list[Any] = []
         for name, kind in self._left_columns:
-            column = self._gathered(numbers, lambda slab, at, name=name: slab.arrays[name][at])  # type: ignore[misc]
+            column = left(name)
             values.append(CodedColumn(column, self._slabs[-1].texts_of(name)) if kind == "text" else column)
         added = self.columns[len(self._left_columns) :]
         joined = [np.empty(len(numbers), _DTYPES.get(column.type, "int64")) for column in added]
@@ -279,11 +293,12 @@ class AsOfJoin:
         times = ts if self._by == "ts" else received
         for symbol in np.flatnonzero(np.bincount(codes)).tolist():
             code, at = int(self._codes[symbol]), np.flatnonzero(codes == symbol)
-            places = self._match(code, keys[at], times[at]) if code >= 0 else np.full(len(at), NONE)
+            own_keys = keys[at]
+            places = self._match(code, own_keys, times, at) if code >= 0 else np.full(len(at), NONE)
             if self._by == "ts":
                 fresh = slice(None) if not fresh_from else at >= fresh_from
                 match = self._numbers_of(code, places) if code >= 0 else places
-                rows = {"key": ts[at], "number": numbers[at], "match": match}
+                rows = {"key": own_keys, "number": numbers[at], "match": match}
                 self._left[symbol].add({name: column[fresh] for name, column in rows.items()})
             missing = at[places < 0]
             if len(missing):
@@ -342,11 +357,8 @@ class _Sorted:
             return
         end = self._count + count
         if end > len(self._columns["key"]):
-            more = np.empty(max(end, FIRST_CAPACITY), "int8")
-            self._columns = {
-                name: np.concatenate([column[: self._count], more.astype(column.dtype)])
-                for name, column in self._columns.items()
-            }
+            capacity = self._count + max(end, FIRST_CAPACITY)
+            self._columns = {name: _longer(column[: self._count], capacity) for name, column in self._columns.items()}
         is_behind = not self._count or keys[0] >= self._columns["key"][self._count - 1]
         for name, column in self._columns.items():
             column[self._count : end] = rows[name]
@@ -389,13 +401,27 @@ class _OwnNumbers:
             self._base = int(numbers[0])
         end = int(numbers[-1]) + 1 - self._base
         if end > len(self._own):
-            more = np.full(max(end, FIRST_CAPACITY), NONE)
-            self._own = np.concatenate([self._own[: self._count], more])
-        self._own[self._count : end] = NONE
-        self._own[numbers - self._base] = first + np.arange(len(numbers))
+            self._own = _longer(self._own[: self._count], self._count + max(end, FIRST_CAPACITY))
+        if end - self._count > len(numbers):
+            self._own[self._count : end] = NONE
+            self._own[numbers - self._base] = np.arange(first, first + len(numbers))
+        else:
+            self._own[self._count : end] = np.arange(first, first + len(numbers))
         self._count = end
 
     def forget(self, before: int) -> None:
         """Forget rows numbered below `before`."""
         dropped = min(max(before - self._base, 0), self._count)
         self._own, self._base, self._count = self._own[dropped:].copy(), self._base + dropped, self._count - dropped
+
+
+def _longer(array: AnyArray, capacity: int) -> AnyArray:
+    """Return a copy with room for more elements, which are not set."""
+    longer = np.empty(capacity, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _are_in_a_row(numbers: Times) -> bool:
+    """Whether each is the one before and 1."""
+    return int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1 and bool((numbers[1:] > numbers[:-1]).all())
