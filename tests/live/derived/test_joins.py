@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.live import Feed
+from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.net.background import on_network
 from aries_nb.sim import Simulator
 
@@ -55,6 +57,30 @@ def test_a_join_is_that_of_pandas_on_the_final_frames(delayed: Feed, on: Any) ->
     assert own["seq"].tolist() == expected["seq"].tolist()
     np.testing.assert_array_equal(own["bid_price"], expected["bid_price"])
     assert len(found) == len(trades)
+
+
+def test_rows_that_were_read_while_a_replay_began_anew_are_read_again(
+    delayed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotes, trades = delayed.quotes(*SYMBOLS), delayed.trades(*SYMBOLS)
+    joined = trades.join_asof(quotes).wait(rows=50, timeout=20)
+    for frame in (trades, quotes):
+        delayed._link.release(frame._tape)
+    on_network(lambda: None).result(10)
+    before = joined.df
+    numbers = iter([10**9])
+
+    class Arrivals:
+        next = property(lambda _: next(numbers, 5))  # it falls once
+
+    assert isinstance(joined, DerivedFrame)
+    monkeypatch.setattr(joined, "_link", SimpleNamespace(arrivals=Arrivals()))
+    joined._readers[0].restart()  # there is something to read, which is behind the quotes
+    joined._advance()
+    monkeypatch.undo()
+
+    pd.testing.assert_frame_equal(joined.df, before)
+    assert joined._tape.origin > 0
 
 
 def test_what_was_true_had_often_not_arrived(delayed: Feed) -> None:
