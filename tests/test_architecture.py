@@ -59,7 +59,7 @@ TIMES = {
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.screen.card", "live.moments.timeline", "live.derived.worker", "live.staleness", "live.account.positions",
-        "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream", "rooms.trial",
+        "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream", "rooms.taps", "rooms.trial",
         "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
     "steady_ns": {

@@ -66,6 +66,7 @@ from aries_nb.store import (
 
 __all__ = ["Link"]
 
+OF_SYMBOLS: Mapping[Kind, str] = {"venues": "venue", "bars": "start"}  # lists of a symbol, with their keys
 ANSWER_SECONDS = 5.0
 SETTLE_SECONDS = 60.0
 
@@ -165,8 +166,9 @@ class Link:
         """Subscribe to these symbols, and return the rolling frame that their streams fill.
 
         `window` is `limit` (rows) or `window_ns` (nanoseconds) of the rolling frame, `options` are sent with the
-        subscriptions. `is_own`: it is for a computation about accounts, and goes into no room. With `takes_over` it
-        begins with the rows that other frames have of equal subscriptions, as when a user asks for a longer window.
+        subscriptions. `is_own`: it is for a computation, such as about accounts, and goes into no room. With
+        `takes_over` it begins with the rows that other frames have of equal subscriptions, as when a user asks for a
+        longer window.
         Waits up to 5 s for the server's reply. Raises UnknownSymbolError or SubscriptionRefusedError where the server
         refuses a symbol; then none is subscribed to.
         """
@@ -198,21 +200,23 @@ class Link:
         *,
         options: tuple[tuple[str, str], ...] = (),
         listeners: Sequence[TableListener] = (),
+        limit: int = 10_000,
     ) -> Table:
-        """Subscribe to a table of an account, and return the table that the stream keeps current.
+        """Subscribe to a table of an account, and return the table that the stream keeps current, of `limit` rows.
 
         `options` (pairs of name and text) are sent with the subscription. `account` "" is for tables of the user, such
-        as watchlists; `listeners` receive every change of a row. Raises UsageError where the broker has no such table,
-        or the server refuses it.
+        as watchlists; of kind "venues" or "bars" it is a symbol. `listeners` receive every change of a row. Raises
+        UsageError where the broker has no such table, or the server refuses it; UnknownSymbolError for a symbol.
         """
         columns = self.table_columns(kind)
         if not columns:
             what = f"this broker has no {kind.replace('_', ' ')}"
             raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
-        key, is_finished = TABLE_KEYS[kind], self._is_finished
+        key, is_finished = TABLE_KEYS.get(kind) or (OF_SYMBOLS[kind],), self._is_finished
         table = Table(
-            columns, (account,), key=key, listeners=listeners, is_finished=is_finished, clock=self.clock.now_ns
-        )
+            columns, (account,), key=key, limit=limit, listeners=listeners, is_finished=is_finished,
+            clock=self.clock.now_ns,
+        )  # fmt: skip
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)
         self._subscribe([Route(subscription, table, 0)], table)
         return table
@@ -261,17 +265,6 @@ class Link:
                     self._books.pop(wanted, None)
                     raise
         return book
-
-    def venues(self, symbol: str) -> Table:
-        """Subscribe to the best bid and ask of each venue that trades a symbol, and return the table: one row a venue.
-
-        Raises UnknownSymbolError or SubscriptionRefusedError.
-        """
-        columns = self.table_columns("venues")
-        table = Table(columns, (symbol,), key=("venue",), clock=self.clock.now_ns)
-        subscription = Subscription("venues", symbol, tuple(column.name for column in columns))
-        self._subscribe([Route(subscription, table, 0)], table)
-        return table
 
     def ask(self, query: Query, timeout: float) -> bytes:
         """Send a query on the WebSocket connection and return the body of the reply; blocks.
@@ -325,7 +318,8 @@ class Link:
     def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
         """Return a tuple for each store that is filled now: stream's name, kind, symbols as one text, counts.
 
-        The counts say what became of each message of the stream.
+        The counts say what became of each message of the stream. Of a room those of its publisher follow, with the
+        name "publisher".
         """
         lines: list[tuple[str, str, str, MessageCounts]] = []
         for streams in list(self._streams.values()):
@@ -333,7 +327,7 @@ class Link:
             if isinstance(store, RollingFrame | OrderBook | Table):
                 symbols = " ".join(stream.subscription.symbol for stream in streams)
                 lines.append((self._gaps.name, kind, symbols, store.message_counts()))
-        return lines
+        return lines if not isinstance(self._pool, RoomPool) else lines + self._pool.ledgers()
 
     @property
     def open_stores(self) -> list[tuple[Subscription, RecordSink]]:

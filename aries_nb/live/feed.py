@@ -40,7 +40,7 @@ from aries_nb.live.idle import IdleStreams
 from aries_nb.live.live_object import LiveObject, LiveRegistry, SessionViews
 from aries_nb.live.local_simulator import EmbeddedMarket, SimulatedClock, Simulation
 from aries_nb.live.market.bar_history import INTERVALS, BarHistory, checked_span
-from aries_nb.live.market.bars import LiveBars
+from aries_nb.live.market.bars import BarUpdates, LiveBars, updated_bars
 from aries_nb.live.market.book import LiveBook
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.instruments import LiveInstruments
@@ -52,7 +52,8 @@ from aries_nb.live.moments.feed_moments import FeedMoments
 from aries_nb.live.moments.snapshot import SnapshotMaker
 from aries_nb.live.moments.timeline import Timeline
 from aries_nb.live.recordings.recording import Recorder, Recording, checked_path, endpoints_of, passing
-from aries_nb.live.rooms.entering import RoomClock
+from aries_nb.live.rooms.bars import CopiedBars
+from aries_nb.live.rooms.entering import RoomClock, RoomHttp
 from aries_nb.live.rooms.serving import Rooms, Serving
 from aries_nb.live.screen.feed_views import FeedViews
 from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, most_streams
@@ -160,33 +161,38 @@ class Feed(FeedViews, FeedMoments):
         self.alerts = FeedAlerts()
         """All alerts of this feed's frames: `df` has one row a firing, `open` are those that watch."""
         self._market_status = LiveMarketStatus(self._link, self._registrations)
-        if self._playback is None and room is None:
-            self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
-        else:
+        self._http: HttpClient
+        if room is not None:
+            self._http = RoomHttp(room)
+        elif self._playback is not None:
             self._http = NoHttp(url)
+        else:
+            self._http = HttpClient(http_base(url), token, rate_limit=shared.rate_limit, loops=self._loops)
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         gap_fill = GapFill.of(self._http, broker, arrivals, self._link.report)
         self._link.fill_gaps_with(gap_fill.start)
         if self._playback is not None:
             self._playback.parts.append(gap_fill)
         self._registry = LiveRegistry(self._check)
+        playback, recorded_accounts = self._playback, None if room is None else room.accounts
+        if playback is not None:
+            recorded_accounts = lambda: playback.accounts  # noqa: E731
         self._accounts = UserData(
-            lambda: connect("accounts", self._endpoints.existing(broker.accounts, "accounts")),
+            lambda: connect("accounts", broker.accounts) if room is None and broker.accounts else self._link,
             self._http,
             broker.reference,
             self._callbacks,
             FeedQuotes(self._frame, self._link, self._registry),
             account_reference=broker.account_reference,
-            recorded=None if self._playback is None else self._playback.accounts,
+            recorded=recorded_accounts,
         )
         self._account_endpoint = broker.accounts
-        self._tables = tables_at(broker.accounts)
         self._snapshots = SnapshotMaker(self.name, arrivals, gaps, self._links, self._open_objects)
         self._timeline = Timeline(arrivals, self._views, marks, self._snapshots.held_from)
         IdleStreams(self._registry).start()
         self._history = broker.reference
         self._options_of = partial(Options, self._http, broker, link=self._link)
-        self._rooms = Rooms(self._links, self._gap_selection, self._clock, is_room=room is not None)
+        self._rooms = Rooms(self, self._links, self._gap_selection, self._registry, is_room=room is not None)
         self._symbols = Symbols(self._open_objects, lambda text: self._reference.search(text, 50).index)
         complete_symbols(self)
         self._is_closed = False
@@ -319,10 +325,16 @@ class Feed(FeedViews, FeedMoments):
         interval = checked_interval(interval, INTERVALS, "length of bars")
         seconds = INTERVALS[interval]
         span_ns = checked_span(history, seconds)
-        past = BarHistory(self._http, self._endpoints.existing(self._history, "history of bars"), name, seconds)
+
+        def updates() -> BarUpdates:
+            if self._rooms.is_room:
+                return CopiedBars(self._link, self._gaps, name, interval)
+            past = BarHistory(self._http, self._endpoints.existing(self._history, "history of bars"), name, seconds)
+            return updated_bars(self._link, self._gaps, past, interval=interval, span_ns=span_ns)
+
         return self._registry.same(
             ("bars", name, seconds, span_ns),
-            lambda: LiveBars(self._link, self._callbacks, self._gaps, past, interval=interval, span_ns=span_ns),
+            lambda: LiveBars(self._link, self._callbacks, updates(), interval=interval),
         )
 
     def account(self, name: str | None = None) -> Account:
@@ -355,7 +367,7 @@ class Feed(FeedViews, FeedMoments):
 
         They are attributes of an account, except `watchlists` and `news`, which are the feed's.
         """
-        return self._tables
+        return tables_at(self._account_endpoint)
 
     @property
     def watchlists(self) -> LiveTable:
@@ -405,7 +417,8 @@ class Feed(FeedViews, FeedMoments):
 
         Columns stream, kind, symbols and the counts of `MessageCounts`: received + filled = visible + evicted +
         conflated + duplicated + rowless + unreadable + corrected. Messages without a subscription are counted in
-        `stats().unasked`.
+        `stats().unasked`. In a room the publisher's counts of what is read here have rows of their own, with the stream
+        "publisher".
         """
         self._link.settle()
         return ledger_frame(line for link in self._links() for line in link.ledgers())
@@ -477,18 +490,22 @@ class Feed(FeedViews, FeedMoments):
             raise UsageError("only a live feed is captured", advice="Copy the recording, or ask the one who serves.")
         return self._recorder.capture(path, last, self._accounts.known)
 
-    def serve(self, address: str, *, token: object = None, window: str = "15min") -> Serving:
-        """Publish the quotes, trades and books that are open here, now or later, to a room, and return what serves it.
+    def serve(
+        self, address: str, *, token: object = None, window: str = "15min", accounts: Sequence[str] = ()
+    ) -> Serving:
+        """Publish what is open here, now or later, to a room, and return what serves it.
 
-        `address` is that of a NATS server with JetStream and a name, such as "tls://teacher:4222/room42", or
-        nats://127.0.0.1:4222/room42 on this machine. `token` is a token, or USER:PASSWORD; a text, a function or
-        `anb.keyring_token()`; None takes it from ARIES_NB_ROOM_TOKEN, where that is set. Others call
-        `anb.connect(address, token=…)`. The server keeps the rows of the last `window`. Account data stay here. A call
-        with the same address returns what serves it. Raises UsageError for an invalid argument and where another
-        process serves the room, ConnectError or TokenError without a connection.
+        That is quotes, trades, books, bars, instruments, option chains, news and the state of the market. Of accounts
+        nothing, except the tables that are open of those named by `accounts`; never watchlists. `address` is that of a
+        NATS server with JetStream and a name, such as "tls://teacher:4222/room42", or nats://127.0.0.1:4222/room42 on
+        this machine. `token` is a token, or USER:PASSWORD; a text, a function or `anb.keyring_token()`; None takes it
+        from ARIES_NB_ROOM_TOKEN, where that is set. Others call `anb.connect(address, token=…)`. The server keeps the
+        rows of the last `window`. A call with the same address and accounts returns what serves it. Raises UsageError
+        for an invalid argument and where another process serves the room, ConnectError or TokenError without a
+        connection.
         """
         self._check()
-        return self._rooms.serve(self.name, address, token=token, window=window)
+        return self._rooms.serve(address, token=token, window=window, accounts=accounts)
 
     def on_gap(self, callback: Callable[[Gap], object]) -> Callable[[], None]:
         """Call `callback` with each gap when it begins, when it ends and when it is filled, on the callbacks' thread.
@@ -503,8 +520,8 @@ class Feed(FeedViews, FeedMoments):
         return [*self._registry.open_objects(), *held]
 
     def _links(self) -> list[Link]:
-        links = (*self._endpoints.links, self._accounts.link)
-        return [link for link in links if link is not None]
+        links = (*self._endpoints.links, self._accounts.link)  # in a room these are one
+        return [link for link in dict.fromkeys(links) if link is not None]
 
     def close(self) -> None:
         """End the connections, the streams and the views; idempotent. Data received so far stays readable."""

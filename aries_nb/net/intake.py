@@ -252,15 +252,21 @@ class Intake(Checkpointed):
             self._fresh[sink] = None
             self._lag([received - blocks[-1].ts[-1]])
 
-    def take_state(self, route: Route, ts: int, values: Values, at: int, *, octets: int, received: int) -> None:
-        """Append one record that was first received `at` another place, as `take_numbered` does; times in ns."""
+    def take_states(
+        self, sink: RecordSink, records: Sequence[tuple[int, int, Values, int]], *, octets: int, received: int
+    ) -> None:
+        """Append records that were first received at another place, as `take_numbered` does.
+
+        Each is the symbol's code in the sink, exchange time, values, and time of receipt; times in ns since the epoch.
+        """
         self._took(octets, received)
-        buffer = route.sink.buffer
+        buffer = sink.buffer
         buffer.number(0)
-        buffer.add(route.code, ts, values)
-        buffer.mark(at)
-        self.records += 1
-        self._fresh[route.sink] = None
+        for code, ts, values, at in records:
+            buffer.add(code, ts, values)
+            buffer.mark(at)
+        self.records += len(records)
+        self._fresh[sink] = None
 
     def count(self, notice: Counted | Unreadable) -> None:
         """Count what is no record."""

@@ -20,7 +20,7 @@ MARKER = b"\xff\xff\xff\xff"
 END_OF_STREAM = MARKER + b"\0\0\0\0"
 
 MOST_METADATA_BYTES = 65_536
-MOST_BUFFERS = 64
+MOST_BUFFERS = 1_500  # three a column, of 400 columns
 MOST_TEXTS = 16
 RECORD_BATCH = 3  # of the union MessageHeader
 CHUNK_BYTES = 1 << 20

@@ -11,8 +11,9 @@ import io
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from hashlib import blake2s
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import msgspec
 import numpy as np
@@ -20,8 +21,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Meta, Struct
 
-from aries_nb.model import FLOAT64, INT64, NOT_A_TIME, Column, ColumnType, Kind, State, StoreBlock, Subscription
+from aries_nb.model import (
+    FLOAT64,
+    INT64,
+    NOT_A_TIME,
+    TABLE_KEYS,
+    Cause,
+    Column,
+    ColumnType,
+    Kind,
+    State,
+    StoreBlock,
+    Subscription,
+    Values,
+)
 from aries_nb.recording.messages import MessageError, parse
+from aries_nb.store import Gap
 
 __all__ = [
     "FORMAT",
@@ -32,11 +47,14 @@ __all__ = [
     "Catalog",
     "GapLine",
     "Group",
+    "Listing",
     "RoomDataError",
+    "StatusLine",
     "decode_batch",
     "decode_beat",
     "decode_catalog",
     "encode",
+    "exact",
     "group_of",
 ]
 
@@ -57,12 +75,14 @@ Text = Annotated[str, Meta(max_length=200)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
 Number = Annotated[int, Meta(ge=0, le=MOST_NUMBER)]
+Word = Text | float | bool
 TIME = pa.timestamp("us", tz="UTC")
 TYPES: Mapping[ColumnType, pa.DataType] = {
     "number": pa.float64(), "text": pa.string(), "time": TIME, "integer": pa.int64(), "decimal": pa.string(),
 }  # fmt: skip
-OWN = ("seq", "ts", "received", "symbol")
+OWN = ("seq", "ts", "received")
 BOOK = (Column("price"), Column("bid_size"), Column("ask_size"))
+MOST_DIGITS = 60  # of a decimal, and of its exponent
 
 
 class RoomDataError(ValueError):
@@ -78,6 +98,16 @@ class Group(Struct, frozen=True):
     options: Annotated[tuple[tuple[Text, Text], ...], Meta(max_length=20)] = ()
 
     @property
+    def is_list(self) -> bool:
+        """Whether it has the newest state of each row of a list, such as of orders, instead of all rows."""
+        return self.kind == "bars" or self.kind in TABLE_KEYS
+
+    @property
+    def symbol_name(self) -> str:
+        """The name of the column with the symbol or account of a row: tables have one called symbol themselves."""
+        return "_symbol" if self.is_list else "symbol"
+
+    @property
     def id(self) -> str:
         """The name of the group in subjects, the same for equal groups of any publisher."""
         return blake2s(encode(self), digest_size=8).hexdigest()
@@ -87,11 +117,13 @@ class Group(Struct, frozen=True):
         """The columns of its batches."""
         own = [pa.field("seq", pa.int64()), pa.field("ts", TIME), pa.field("received", TIME)]
         fields = [pa.field(name, TYPES[kind]) for name, kind in self.columns]
-        return pa.schema([*own, pa.field("symbol", pa.string()), *fields])
+        return pa.schema([*own, pa.field(self.symbol_name, pa.string()), *fields])
 
     def offers(self, subscription: Subscription) -> bool:
         """Whether it has the rows of a subscription, with all its fields."""
         is_same = self.kind == subscription.kind and subscription.symbol in self.symbols
+        if self.is_list and self.kind != "instruments":
+            is_same = is_same and self.options == subscription.options
         return is_same and {*subscription.fields} <= {name for name, _ in self.columns}
 
 
@@ -108,6 +140,37 @@ class GapLine(Struct, frozen=True):
     filled: bool
     missed: int | None
 
+    @classmethod
+    def of(cls, gap: Gap) -> Self:
+        """Return the line of a gap."""
+        return cls(
+            gap.number, gap.stream[:200], gap.symbol[:200], gap.started, gap.ended, gap.cause, gap.reason[:1_000],
+            gap.filled, gap.missed,
+        )  # fmt: skip
+
+    @property
+    def gap(self) -> Gap:
+        """The gap of a line."""
+        cause = cast("Cause", self.cause) if self.cause in get_args(Cause) else "room"
+        stream, symbol, started, ended, _, reason, filled, missed = msgspec.structs.astuple(self)[1:]
+        return Gap(stream, symbol, started, ended, reason, filled, missed, cause=cause)
+
+
+class StatusLine(Struct, frozen=True):
+    """A report of the market's state, with the fields of `aries_nb.model.StatusReport`."""
+
+    ts: int
+    received: int
+    entries: Annotated[dict[Text, Word], Meta(max_length=200)]
+
+
+class Listing(Struct, frozen=True):
+    """The options of an underlying that expire on a day, each as symbol, "call" or "put", and strike."""
+
+    symbol: Text
+    expiry: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    contracts: Annotated[tuple[tuple[Text, Literal["call", "put"], float], ...], Meta(max_length=10_000)]
+
 
 class Catalog(Struct, frozen=True):
     """What is served: by whom, and in which groups. `number` grows with every change."""
@@ -120,6 +183,13 @@ class Catalog(Struct, frozen=True):
     """The name of the publisher's broker."""
     groups: Annotated[tuple[Group, ...], Meta(max_length=MOST_GROUPS)]
     gaps: Annotated[tuple[GapLine, ...], Meta(max_length=200)] = ()
+    accounts: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+    """The names of the accounts of which tables are served."""
+    reports: Annotated[tuple[StatusLine, ...], Meta(max_length=1_000)] = ()
+    """The newest reports of the market's state, oldest first."""
+    reported: Number = 0
+    """The number of all reports."""
+    options: Annotated[tuple[Listing, ...], Meta(max_length=200)] = ()
 
 
 class Beat(Struct, frozen=True):
@@ -137,6 +207,8 @@ class Beat(Struct, frozen=True):
     """How many times faster than real time it goes on, 0.0 where it stands."""
     rows: Annotated[dict[Id, tuple[Id, Number, bool]], Meta(max_length=MOST_GROUPS)]
     """Of each group of rows the `life`, `first` and `is_anew` of its next batch."""
+    counts: Annotated[dict[Id, tuple[Number, ...]], Meta(max_length=MOST_GROUPS)] = {}
+    """Of each group the publisher's `MessageCounts`."""
     seq: Number = 0
     """The number of a message in the server's stream of rows: `rows` counts the rows of all until then."""
     error: Annotated[str, Meta(max_length=1_000)] = ""
@@ -151,7 +223,13 @@ class _Head(Struct, frozen=True):
     first: Number
     """The number of the first row."""
     is_anew: bool = False
-    """Whether the rows before it are void, because a replay begins anew."""
+    """Whether the rows before it are void: because a replay begins anew, or because a whole list begins."""
+    goes_on: bool = False
+    """Whether the next batch goes on with the same whole list."""
+    is_same: bool = False
+    """Of a whole list: whether it is the same as what was sent before."""
+    is_void: bool = False
+    """Whether the only row is none: a list may be empty."""
     is_broken: bool = False
     """Of a state: whether it is from before an interruption."""
     count: Number = 0
@@ -224,6 +302,20 @@ class Batch:
         """Return the levels of a book: price, size of the bid, size of the ask."""
         return [*zip(*(self.table.column(name).to_pylist() for name, _ in BOOK), strict=True)]
 
+    def rows_of(self, group: Group, fields: Sequence[str]) -> list[tuple[str, int, int, Values]]:
+        """Return the rows of a list: symbol, exchange time, receipt (both ns since the epoch), the values of fields."""
+        if self.head.is_void or not self.rows:
+            return []
+        types = dict(group.columns)
+        columns = []
+        for name in fields:
+            values = _values(self.table.column(name))
+            columns.append([*map(exact, values)] if types[name] == "decimal" else list(values))
+        symbols = self.table.column(group.symbol_name).to_pylist()
+        times = [(_us(self.table, name) * 1_000).tolist() for name in ("ts", "received")]
+        rows: list[Values] = [*zip(*columns, strict=True)]
+        return list(zip(symbols, *times, rows, strict=True))
+
     @property
     def ts(self) -> int:
         """The exchange time of the newest row, in ns since the epoch."""
@@ -275,7 +367,8 @@ def decode_catalog(data: bytes) -> Catalog:
         raise RoomDataError(f"the room has format {catalog.format}, of a newer version of this package")
     for group in catalog.groups:
         names = [name for name, _ in group.columns]
-        if len({*names, *OWN}) < len(names) + len(OWN):
+        own = {*OWN, group.symbol_name}
+        if len({*names, *own}) < len(names) + len(own):
             raise RoomDataError("a stream of the room has two columns of one name")
     return catalog
 
@@ -355,6 +448,16 @@ def _values(column: pa.Array) -> Any:  # noqa: ANN401 - an array, of texts a lis
         is_known = (us >= -MOST_US) & (us <= MOST_US)
         return array(INT64, np.where(is_known, us * 1_000, NOT_A_TIME).tobytes())
     return array(INT64, column.to_numpy().tobytes())
+
+
+def exact(text: str) -> Decimal:
+    """Return a decimal as a list has it: NaN for what is no finite number of at most 60 digits."""
+    try:
+        value = Decimal(text[: 3 * MOST_DIGITS])
+    except InvalidOperation:
+        return Decimal("NaN")
+    is_usual = value.is_finite() and len(value.as_tuple().digits) <= MOST_DIGITS
+    return value if is_usual and abs(value.adjusted()) <= MOST_DIGITS else Decimal("NaN")
 
 
 def _plain(column: Any, type_: pa.DataType) -> pa.Array:  # noqa: ANN401 - of a table

@@ -15,7 +15,7 @@ from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
 from aries_nb.rooms.session import RoomSession, RoomTime
-from aries_nb.store import StreamGaps
+from aries_nb.store import MessageCounts, StreamGaps
 
 __all__ = ["RoomPool"]
 
@@ -53,6 +53,22 @@ class RoomPool:
         self._gaps = _Gaps()
         self.session = RoomSession(address, token, self._gaps, self.arrivals, rule=rule)
         self.on_trade_gap: Callable[[int, TradeGap, Sequence[Route]], None] = lambda _number, _hole, _streams: None
+
+    def accounts(self) -> tuple[str, ...]:
+        """Return the names of the accounts of which tables are served."""
+        catalog = self.session.catalog
+        return () if catalog is None else catalog.accounts
+
+    def ledgers(self) -> list[tuple[str, str, str, MessageCounts]]:
+        """Return the publisher's counts of the streams that are read here, as `Link.ledgers` has them."""
+        beat = self.session.beat
+        counts = {} if beat is None else beat.counts
+        read = {stream.group.id: stream.group for stream in self.session.streams}
+        return [
+            ("publisher", group.kind, " ".join(group.symbols), MessageCounts(*counts[id_]))
+            for id_, group in read.items()
+            if len(counts.get(id_, ())) == len(MessageCounts._fields)
+        ]
 
     def report_to(self, gaps: StreamGaps) -> None:
         """Have the gaps of the room, and those of the publisher, in a feed's log."""

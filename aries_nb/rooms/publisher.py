@@ -1,4 +1,4 @@
-"""Publishes the rows of a feed's open frames and books to a room, and signs of life.
+"""Publishes the rows of a feed's open frames, books, tables and bars to a room, and signs of life.
 
 It reads the stores as any reader does, twenty-five times a second, and keeps nothing of its own: after a break it asks
 the server for the newest row of each group there, and goes on behind it from what the frames still have.
@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from random import random
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
-from aries_nb.model import Kind, State, Subscription
+from aries_nb.model import Kind, State, StatusReport, Subscription
 from aries_nb.model.clock import elapsed
 from aries_nb.net.auth.tokens import TokenSource, fetch
 from aries_nb.net.background import Background
@@ -28,20 +26,19 @@ from aries_nb.net.redaction import Redactor
 from aries_nb.rooms.address import RoomAddress, closed, connected, end
 from aries_nb.rooms.format import (
     FORMAT,
-    MOST_ROWS,
-    BatchWriter,
+    Batch,
     Beat,
     Catalog,
     GapLine,
-    Group,
+    Listing,
     RoomDataError,
+    StatusLine,
     decode_batch,
     decode_beat,
     encode,
-    group_of,
 )
-from aries_nb.store import Gap, OrderBook, RollingFrame
-from aries_nb.store.derived.arrow import arrow_rows
+from aries_nb.rooms.taps import Lives, Store, Tap, group_for, tap_of
+from aries_nb.store import Gap
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -57,24 +54,25 @@ MOVED_NS = 50_000_000
 LOOK_SECONDS = 1.2  # for another publisher
 ANSWER_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
-MOST_LEVELS = 1_000  # of a side of a book
 MOST_STREAM_BYTES = 4 << 30
 MOST_MESSAGE_BYTES = 1 << 20
 NEWEST_GAPS = 100
-Store: TypeAlias = RollingFrame | OrderBook
-# Of each store the random id under which its rows are numbered, whoever publishes them.
-Lives: TypeAlias = MutableMapping[Store, str]
+NEWEST_REPORTS = 50
 
 
 class Served(NamedTuple):
-    """A frame or book of the publisher's feed, with the subscription of its first symbol."""
+    """A frame, book, table or bars of the publisher's feed, with the subscription of the first symbol."""
 
     subscription: Subscription
     store: Store
 
 
 class Offer(NamedTuple):
-    """What a feed has to be published at this moment: its frames and books, state, market time (ns), pace and gaps."""
+    """What a feed has to be published at this moment: its stores, state, market time (ns), pace and gaps.
+
+    And the names of the accounts among them, the newest reports of the market's state, the number of all reports, and
+    the lists of the option chains.
+    """
 
     served: Sequence[Served]
     state: State
@@ -82,71 +80,10 @@ class Offer(NamedTuple):
     pace: float
     gaps: Sequence[Gap] = ()
     error: str = ""
-
-
-class _Tap:
-    """What was published of one frame or book."""
-
-    def __init__(self, group: Group, store: Store, epoch: str, lives: Lives) -> None:
-        self.group, self.store = group, store
-        self.id = group.id
-        self._epoch, self._lives = epoch, lives
-        self.is_placed = False  # whether it is known which rows the server has
-        self._begin(lives.get(store))
-
-    def _begin(self, life: str | None = None) -> None:
-        """Begin with the oldest row that the frame has."""
-        self.life = self._lives[self.store] = life or secrets.token_hex(8)
-        self.writer = BatchWriter(self.group, self._epoch, self.life)
-        self.origin = self.store.origin if isinstance(self.store, RollingFrame) else 0
-        self.next = self.origin  # the number of the row after the newest that was published
-        self.is_anew = False
-
-    def messages(self) -> Sequence[bytes]:
-        """Return the batches of what is new."""
-        if isinstance(self.store, OrderBook):
-            return self._book(self.store)
-        return self._rows(self.store)
-
-    def _rows(self, store: RollingFrame) -> Sequence[bytes]:
-        if store.origin != self.origin:  # a replay begins anew
-            self._begin()
-            self.is_anew = True
-        if store.version <= self.next and not self.is_anew:
-            return ()
-        table, end = arrow_rows(store, self.next)
-        first = end - table.num_rows  # rows before it have left the frame: readers miss them
-        found: list[bytes] = []
-        for start in range(0, table.num_rows, MOST_ROWS):
-            piece = table.slice(start, MOST_ROWS)
-            found.append(self.writer.encode(piece, first + start, is_anew=self.is_anew and not start))
-        if found:
-            self.is_anew = False
-        self.next = end
-        return found
-
-    def _book(self, book: OrderBook) -> Sequence[bytes]:
-        if book.version == self.next:
-            return ()
-        self.next = book.version
-        levels = book.levels(MOST_LEVELS, now=0)
-        if not levels.ts:
-            return ()
-        sides = [(price, size, 0.0) for price, size in levels.bids.tolist()]
-        sides += [(price, 0.0, size) for price, size in levels.asks.tolist()]
-        price, bid, ask = zip(*sides, strict=True) if sides else ((0.0,), (0.0,), (0.0,))
-        count = len(price)
-        time = pa.timestamp("us", tz="UTC")
-        table = pa.table({
-            "seq": pa.array([0] * count, pa.int64()),
-            "ts": pa.array([levels.ts // 1_000] * count, pa.int64()).cast(time),
-            "received": pa.array([levels.received // 1_000] * count, pa.int64()).cast(time),
-            "symbol": pa.array([book.symbol] * count, pa.string()),
-            "price": pa.array(price, pa.float64()), "bid_size": pa.array(bid, pa.float64()),
-            "ask_size": pa.array(ask, pa.float64()),
-        })  # fmt: skip
-        is_broken = levels.integrity == "gap"
-        return (self.writer.encode(table, 0, is_broken=is_broken, count=book.updates),)
+    accounts: Sequence[str] = ()
+    reports: Sequence[StatusReport] = ()
+    reported: int = 0
+    options: Sequence[Listing] = ()
 
 
 class RoomPublisher:
@@ -178,10 +115,10 @@ class RoomPublisher:
         self.last_error = ""
         self.error: FeedError | None = None
         self.rows = self.octets = self.reconnects = 0
-        self._taps: dict[str, _Tap] = {}
+        self._taps: dict[str, Tap] = {}
         self._catalog: Catalog | None = None
         self._beat = 0
-        self._gaps: tuple[Gap, ...] = ()
+        self._cataloged: object = None  # what the newest catalog was made of
         self._told = 0, 0.0  # market time and pace of the last sign of life
         self._seq = 0  # of the newest message of the stream of rows, when it was last asked for
         self._first: Future[None] = Future()
@@ -351,24 +288,20 @@ class RoomPublisher:
             raise ConnectionLostError("a stream of the room was removed at the server") from None
         self._seq = rows.state.last_seq
 
-    async def _find_place(self, stream: JetStreamContext, tap: _Tap) -> None:
+    async def _find_place(self, stream: JetStreamContext, tap: Tap) -> None:
         """Find out which rows are at the server: what was on its way when a connection broke may be lost."""
         from nats.js.errors import NotFoundError
 
-        tap.is_placed = True
-        if not isinstance(tap.store, RollingFrame):
-            tap.next = -1
-            return
-        tap.next = tap.origin
+        newest: Batch | None = None
         with suppress(NotFoundError, RoomDataError):
-            message = await stream.get_last_msg(self.address.row_stream, self.address.rows(tap.id), direct=True)
-            batch = decode_batch(message.data or b"", tap.group)
-            if batch.head.life == tap.life:
-                tap.next = batch.head.first + batch.rows
+            if not tap.is_state:
+                message = await stream.get_last_msg(self.address.row_stream, self.address.rows(tap.id), direct=True)
+                newest = decode_batch(message.data or b"", tap.group)
+        tap.place(newest)
 
     def _look_at(self, offer: Offer) -> None:
-        """Have a tap for each frame and book that is open; of equal ones for one, as long as that is open."""
-        found: dict[str, _Tap] = {}
+        """Have a tap for each store that is open; of equal ones for one, as long as that is open."""
+        found: dict[str, Tap] = {}
         known = {id(tap.store): tap for tap in self._taps.values()}
         for _, store in offer.served:
             tap = known.get(id(store))
@@ -377,40 +310,37 @@ class RoomPublisher:
         for subscription, store in offer.served:
             if id(store) in known:
                 continue
-            symbols, columns = (
-                (store.symbols, store.columns) if isinstance(store, RollingFrame) else ((store.symbol,), ())
-            )
-            group = group_of(subscription.kind, symbols, columns, subscription.options)
+            group = group_for(subscription, store)
             if group.id not in found:
-                found[group.id] = _Tap(group, store, self.epoch, self._lives)
+                found[group.id] = tap_of(store, group, self.epoch, lives=self._lives, window_s=self._window_s)
         self._taps = found
 
-    async def _send(self, client: Client, tap: _Tap) -> None:
-        is_book = isinstance(tap.store, OrderBook)
-        subject = self.address.states(tap.id) if is_book else self.address.rows(tap.id)
+    async def _send(self, client: Client, tap: Tap) -> None:
+        subject = self.address.states(tap.id) if tap.is_state else self.address.rows(tap.id)
         before = tap.next
         for place, message in enumerate(tap.messages()):
             await client.publish(subject, message)
             self.octets += len(message)
             if place:
                 await asyncio.sleep(0)
-        if not is_book:
+        if not tap.is_state:
             self.rows += max(tap.next - before, 0)
 
     async def _give_sign(self, client: Client, stream: JetStreamContext, offer: Offer) -> None:
         groups = tuple(tap.group for tap in self._taps.values())
         gaps = tuple(offer.gaps[-NEWEST_GAPS:])
-        if self._catalog is None or self._catalog.groups != groups or self._gaps != gaps:
-            self._gaps = gaps
+        made_of = groups, gaps, tuple(offer.accounts), offer.reported, tuple(offer.options)
+        if self._catalog is None or self._cataloged != made_of:
+            self._cataloged = made_of
             number = 1 if self._catalog is None else self._catalog.number + 1
-            self._catalog = Catalog(FORMAT, self.epoch, number, self._feed, groups, tuple(map(_line, gaps)))
+            reports = tuple(StatusLine(*report[:2], dict(report[2])) for report in offer.reports[-NEWEST_REPORTS:])
+            self._catalog = Catalog(
+                FORMAT, self.epoch, number, self._feed, groups, tuple(map(GapLine.of, gaps)),
+                tuple(offer.accounts), reports, offer.reported, tuple(offer.options),
+            )  # fmt: skip
             await stream.publish(self.address.catalog, encode(self._catalog), timeout=ANSWER_SECONDS)
         self._beat += 1
-        rows = {
-            tap.id: (tap.life, tap.next, tap.is_anew)
-            for tap in self._taps.values()
-            if isinstance(tap.store, RollingFrame)
-        }
+        taps = self._taps.values()
         beat = Beat(
             self.epoch,
             self._beat,
@@ -418,7 +348,9 @@ class RoomPublisher:
             offer.state,
             offer.now,
             offer.pace,
-            rows,
+            {tap.id: (tap.life, tap.next, tap.is_anew) for tap in taps if not tap.is_state},
+            counts={tap.id: tuple(tap.counts) for tap in taps if tap.counts is not None},
+            seq=self._seq,
             error=offer.error[:500],
         )
         await client.publish(self.address.beats, encode(beat))
@@ -433,10 +365,3 @@ class RoomPublisher:
         self.state = "failed"
         if not self._first.done():
             self._first.set_exception(error)
-
-
-def _line(gap: Gap) -> GapLine:
-    return GapLine(
-        gap.number, gap.stream[:200], gap.symbol[:200], gap.started, gap.ended, gap.cause, gap.reason[:1_000],
-        gap.filled, gap.missed,
-    )  # fmt: skip

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from random import random
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
-    Cause,
     Counted,
     GapSink,
     Notice,
     Rejected,
     Resumed,
+    StatusReport,
     Subscription,
     Unreadable,
 )
@@ -45,8 +45,8 @@ from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 from aries_nb.rooms.address import RoomAddress, closed, connected, end
 from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
-from aries_nb.rooms.stream import ANSWER_SECONDS, RoomStream
-from aries_nb.store import Gap, StreamGaps
+from aries_nb.rooms.stream import ANSWER_SECONDS, RoomStream, refusal
+from aries_nb.store import StreamGaps
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -112,8 +112,9 @@ class RoomSession(SessionState):
     """The connection to a room, which reconnects by itself after each break. It starts to connect when it is made.
 
     `token` is the source of the token, None for a server that asks for none. If the first attempt fails, the session
-    fails. `catalog` is what the publisher serves, None before the first. Used on the network's thread; any thread may
-    read the attributes without underscore, and call `wait_open` and `close`.
+    fails. `catalog` is what the publisher serves and `beat` its newest sign of life, None before the first.
+    Used on the network's thread; any thread may read the attributes without underscore, and call `wait_open` and
+    `close`.
     """
 
     def __init__(
@@ -134,10 +135,10 @@ class RoomSession(SessionState):
         self.is_following = True
         """Whether market time is the publisher's."""
         self.log: StreamGaps | None = None
-        self._streams: list[RoomStream] = []
+        self.streams: list[RoomStream] = []
         self._client: Client | None = None
         self._was_connected = False
-        self._beat: Beat | None = None
+        self.beat: Beat | None = None
         self._beat_at = 0.0
         self._offsets: dict[str, int] = {}  # of arrival numbers, by publisher
         self._highest = 0
@@ -194,14 +195,14 @@ class RoomSession(SessionState):
         for route in routes:
             group = next((each for each in groups if each.offers(route.subscription)), None)
             if group is None:
-                rejected = _refusal(route.subscription, groups)
+                rejected = refusal(route.subscription, groups)
                 refused[route.subscription] = self.rejected[route.subscription] = rejected
             else:
                 shares.setdefault(group, []).append(route)
         new = [RoomStream(group, share, self._address, self) for group, share in shares.items()]
         if refused:
             return refused
-        self._streams += new
+        self.streams += new
         for stream in new:
             if self._client is not None:
                 await stream.open(self._client)
@@ -216,19 +217,19 @@ class RoomSession(SessionState):
         """Have market time be the publisher's, and rows begin anew where its replay does; or go on alone from here."""
         self.is_following = is_following
         if not is_following and isinstance(self._clock, RoomTime):
-            pace = (self._beat.pace if self._beat is not None else 0.0) or 1.0
+            pace = (self.beat.pace if self.beat is not None else 0.0) or 1.0
             self._clock.follow(Course(self._clock.running_ns(), steady_ns(), pace))
-        for stream in self._streams if is_following else ():
+        for stream in self.streams if is_following else ():
             if stream.is_held:
                 stream.begin_anew()
 
     async def unsubscribe(self, routes: Sequence[Route]) -> None:
         """Fill the stores of these routes no more."""
         gone = {(route.subscription, id(route.sink)) for route in routes}
-        for stream in [*self._streams]:
+        for stream in [*self.streams]:
             stream.routes = [each for each in stream.routes if (each.subscription, id(each.sink)) not in gone]
             if not stream.routes:
-                self._streams.remove(stream)
+                self.streams.remove(stream)
                 await stream.close()
         self.remove(routes)
 
@@ -266,7 +267,7 @@ class RoomSession(SessionState):
                     await closed(client)
             self.interrupted(f"the connection to the room broke: {reason}", "room")
             self._client = None
-            for stream in self._streams:
+            for stream in self.streams:
                 stream.interrupted()
             lived = None if began is None else elapsed() - began
             await asyncio.sleep(backoff.next(lived=lived, jitter=random()))
@@ -279,7 +280,7 @@ class RoomSession(SessionState):
             self._client = client
             stream = client.jetstream(timeout=ANSWER_SECONDS)
             self._was_connected = True
-            self._beat = None
+            self.beat = None
             self._beat_at = elapsed()
 
             async def beat(message: Msg) -> None:
@@ -293,13 +294,13 @@ class RoomSession(SessionState):
                 await self._ask_catalog(stream)
             await client.subscribe(self._address.beats, cb=beat)
             while not self._is_closed:
-                for each in self._streams:
+                for each in self.streams:
                     if not each.is_open:
                         await each.open(client)
                 if client.is_closed:
                     raise ConnectionLostError(self.last_error or "the connection to the server broke")
                 self._look()
-                if self._beat is not None and self._is_outdated(self._beat):
+                if self.beat is not None and self._is_outdated(self.beat):
                     with suppress(NotFoundError):
                         await self._ask_catalog(stream)
                 self.read_monitor.turn(None, elapsed())
@@ -322,7 +323,8 @@ class RoomSession(SessionState):
         except RoomDataError as error:
             self._unreadable(error, data)
             return
-        self.catalog = catalog
+        before, self.catalog = self.catalog, catalog
+        self._take_reports(catalog, before)
         self.rejected = {
             subscription: why
             for subscription, why in self.rejected.items()
@@ -333,12 +335,15 @@ class RoomSession(SessionState):
                 if line.stream.partition(" ")[0] != self.log.name:
                     continue
                 key = catalog.epoch, line.number
-                gap = Gap(
-                    line.stream, line.symbol, line.started, line.ended, line.reason, line.filled, line.missed,
-                    cause=_cause(line.cause),
-                )  # fmt: skip
-                self._copied[key] = self.log.log.copied(gap, self._copied.get(key))
+                self._copied[key] = self.log.log.copied(line.gap, self._copied.get(key))
         self._observers.notify()
+
+    def _take_reports(self, catalog: Catalog, before: Catalog | None) -> None:
+        is_known = before is not None and (before.epoch, before.reported) == (catalog.epoch, catalog.reported)
+        if not is_known and catalog.reports:
+            reports = tuple(StatusReport(each.ts, each.received, each.entries) for each in catalog.reports)
+            self.status_reports = reports, max(catalog.reported, len(reports))
+            self.status_observers.notify()
 
     def _take_beat(self, data: bytes) -> None:
         try:
@@ -348,8 +353,8 @@ class RoomSession(SessionState):
             return
         if self.is_following and isinstance(self._clock, RoomTime):
             self._clock.follow(Course(beat.now, steady_ns(), beat.pace))
-        before, self._beat, self._beat_at = self._beat, beat, elapsed()
-        for stream in self._streams:
+        before, self.beat, self._beat_at = self.beat, beat, elapsed()
+        for stream in self.streams:
             life, first, is_anew = beat.rows.get(stream.group.id, ("", 0, False))
             if is_anew and stream.life not in {"", life} and stream.is_caught_up:
                 self._begin_anew(stream)
@@ -380,6 +385,8 @@ class RoomSession(SessionState):
         with self._arrivals.moment() as received:
             if stream.is_book:
                 self._take_book(stream, batch, len(data), received)
+            elif stream.group.is_list:
+                self._take_list(stream, batch, len(data), received)
             else:
                 self._take_rows(stream, batch, len(data), received)
             self.publish()
@@ -394,9 +401,10 @@ class RoomSession(SessionState):
                 self._unreadable(error, data)
                 self._miss(stream, f"rows of {stream} cannot be read")
         octets = sum(map(len, messages))
-        for batch in Batch.joined(batches):
+        take = self._take_list if stream.group.is_list else self._take_rows
+        for batch in batches if stream.group.is_list else Batch.joined(batches):
             with self._arrivals.moment() as received:
-                self._take_rows(stream, batch, octets, received)
+                take(stream, batch, octets, received)
                 self.publish()
             octets = 0
 
@@ -447,6 +455,21 @@ class RoomSession(SessionState):
         self._arrivals.next = max(self._arrivals.next, self._highest + 1)
         self.intake.take_numbered(stream.routes[0].sink, blocks, octets=octets, received=received)
 
+    def _take_list(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
+        sink = stream.routes[0].sink
+        changes = stream.changes_of(batch, received)
+        if changes is None:
+            self._miss(stream, f"changes of {stream} had left the server", batch.received[0])
+            stream.forget()
+            sink.interrupted()
+            return
+        sink.buffer.counted["filled"] += changes.filled
+        sink.buffer.counted["conflated"] += changes.conflated
+        self.intake.take_states(sink, changes.records, octets=octets, received=received)
+        if batch.head.is_broken:
+            self.publish()
+            sink.interrupted()
+
     def _begin_anew(self, stream: RoomStream) -> None:
         """Have no rows, because the publisher's replay begins anew; or take none of it, where this does not follow."""
         if self.is_following:
@@ -465,7 +488,8 @@ class RoomSession(SessionState):
             if batch.head.is_broken:
                 route.sink.interrupted()
                 continue
-            self.intake.take_state(route, ts, tuple(values), at, octets=octets, received=received)
+            records = [(route.code, ts, tuple(values), at)]
+            self.intake.take_states(route.sink, records, octets=octets, received=received)
             conflated = batch.head.count - stream.updates - 1
             if stream.life == batch.head.life and conflated > 0:
                 self.intake.count(Counted(route.subscription, "conflated", conflated))
@@ -480,10 +504,10 @@ class RoomSession(SessionState):
                 self.interrupted(GONE, "publisher gone")
             self.last_error = GONE
             return
-        if self._beat is None or self.catalog is None or self.catalog.epoch != self._beat.epoch:
+        if self.beat is None or self.catalog is None or self.catalog.epoch != self.beat.epoch:
             return
-        for stream in self._streams:
-            sent = self._sent(stream, self._beat)
+        for stream in self.streams:
+            sent = self._sent(stream, self.beat)
             is_late = not stream.is_book and (sent > (stream.next or 0) or not stream.is_caught_up)
             is_late = is_late and not stream.is_asking
             if not is_late:
@@ -499,6 +523,9 @@ class RoomSession(SessionState):
         if stream.asked_at == have and stream.next is not None and stream.is_caught_up:
             stream.next = sent
             self._miss(stream, f"{sent - have:,} rows of {stream} did not come")
+            if stream.group.is_list:
+                stream.forget()
+                stream.routes[0].sink.interrupted()
         stream.asked_at = have
         stream.ask()
 
@@ -511,18 +538,18 @@ class RoomSession(SessionState):
         ended = now if ended is None else ended
         self._sink.opened(started=min(stream.received or now, ended), reason=reason, cause="room")
         resumed = [
-            Resumed(each.kind, each.symbol, other is not stream) for other in self._streams for each, *_ in other.routes
+            Resumed(each.kind, each.symbol, other is not stream) for other in self.streams for each, *_ in other.routes
         ]
         self._sink.closed(ended=ended, resumed=resumed)
 
     def _settle(self) -> None:
         """Be live, and end the gap, once the publisher is there and all that it has sent has been read."""
-        beat, catalog = self._beat, self.catalog
+        beat, catalog = self.beat, self.catalog
         if self.state == "live" or beat is None or catalog is None or beat.state != "live":
             return
         if beat.epoch != catalog.epoch or elapsed() - self._beat_at > SILENT_SECONDS:
             return
-        if all(self._is_complete(stream, beat) for stream in self._streams):
+        if all(self._is_complete(stream, beat) for stream in self.streams):
             self._complete()
             if not self._first.done():
                 self._first.set_result(None)
@@ -542,7 +569,7 @@ class RoomSession(SessionState):
         return sent if life == stream.life else 0
 
     def _complete(self) -> None:
-        for stream in self._streams:
+        for stream in self.streams:
             if not stream.is_book:
                 for each, _, code in stream.routes:
                     count = stream.resumed[code]
@@ -566,19 +593,3 @@ class RoomSession(SessionState):
         self.failed(error)
         if not self._first.done():
             self._first.set_exception(error)
-
-
-def _cause(text: str) -> Cause:
-    return cast("Cause", text) if text in get_args(Cause) else "room"
-
-
-def _refusal(subscription: Subscription, groups: Sequence[Group]) -> Rejected:
-    """Return why a subscription has no rows in a room: what it has instead."""
-    kind, symbol = subscription.kind, subscription.symbol
-    same = [group for group in groups if group.kind == kind]
-    symbols = sorted({each for group in same for each in group.symbols})
-    if symbol in symbols:
-        fields = " or ".join(", ".join(name for name, _ in group.columns) for group in same if symbol in group.symbols)
-        return Rejected((subscription,), f"of {symbol} the room has only {fields}")
-    some = f"{', '.join(symbols[:20])}{' …' * (len(symbols) > 20)}" or "none"
-    return Rejected((subscription,), f"the room has {kind} of: {some}", is_unknown_symbol=True)

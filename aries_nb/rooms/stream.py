@@ -7,25 +7,27 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from aries_nb.model import CLEAR, PUT, Rejected, Subscription, Values
 from aries_nb.model.clock import elapsed
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.format import Group
+from aries_nb.rooms.format import Batch, Group
 from aries_nb.store import RollingFrame
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-__all__ = ["ANSWER_SECONDS", "RoomStream", "StreamOwner"]
+__all__ = ["ANSWER_SECONDS", "Changes", "RoomStream", "StreamOwner", "refusal"]
 
 ANSWER_SECONDS = 5.0
 PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
 BATCH, BATCH_BYTES = 5_000, 8 << 20  # asked for at once
 TOGETHER = 50  # messages that are taken together
+MOST_PARTS = 500  # batches of one list
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
 
@@ -43,6 +45,17 @@ class StreamOwner(Protocol):
 
     def problem(self, text: str) -> None:
         """Note a problem, as the newest one."""
+
+
+class Changes(NamedTuple):
+    """What a message changes in a list: records for `Intake.take_states`, and what is counted besides.
+
+    Rows of a whole list are `filled`; `conflated` are states in between, of which the publisher sent the newest.
+    """
+
+    records: Sequence[tuple[int, int, Values, int]] = ()
+    filled: int = 0
+    conflated: int = 0
 
 
 class RoomStream:
@@ -71,6 +84,7 @@ class RoomStream:
         self.asked_at: int | None = None  # `next` when late rows were asked for
         self.prices: set[float] = set()  # of a book
         self.updates = 0
+        self.parts: list[Batch] = []  # of a list that goes on
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
         self.is_asking = False
@@ -96,11 +110,17 @@ class RoomStream:
     def interrupted(self) -> None:
         """Note that the connection broke."""
         self.is_caught_up, self._subscription, self._client = False, None, None
+        if self.group.is_list:  # the whole list says which rows are current
+            self.forget()
+
+    def forget(self) -> None:
+        """Take what the server keeps from the oldest on."""
+        self.next, self.life, self.seq, self.parts = None, "", 0, []
 
     def begin_anew(self) -> None:
         """Have the rows that the server keeps, from the oldest on."""
         self.is_held, self.is_caught_up = False, False
-        self.next, self.life, self.seq = None, "", 0
+        self.forget()
         self.routes[0].sink.restart()
         self.ask()
 
@@ -211,6 +231,38 @@ class RoomStream:
                 self._owner.taken_kept(self, [message.data for message in some])
             await asyncio.sleep(0)
 
+    def changes_of(self, batch: Batch, received: int) -> Changes | None:
+        """Return what a batch changes in a list; None where changes before it are missing. A whole list heals that."""
+        head = batch.head
+        if head.is_same and head.life == self.life and head.first == self.next and not self.parts:
+            self.next = head.first + batch.rows  # the whole list once more
+            return Changes()
+        if head.is_anew:
+            self.life, self.next, self.parts = head.life, head.first, []
+        elif head.life != self.life or self.next is None:
+            return Changes()  # the whole list is still to come
+        elif head.first > self.next:
+            return None
+        is_whole = head.is_anew or bool(self.parts)
+        batch = batch.since(self.next or 0)
+        self.next = batch.head.first + batch.rows
+        self.late_since = None
+        self.parts.append(batch)
+        if head.goes_on and len(self.parts) < MOST_PARTS:
+            return Changes()
+        parts, self.parts = self.parts, []
+        fields = self.routes[0].subscription.fields
+        codes = {route.subscription.symbol: route.code for route in self.routes}
+        found = [row for each in parts for row in each.rows_of(self.group, fields)]
+        records = [(codes[symbol], ts, (PUT, *values), at) for symbol, ts, at, values in found if symbol in codes]
+        updates, self.updates = self.updates, head.count
+        if not is_whole:
+            is_all = len(codes) == len(self.group.symbols)
+            return Changes(records, conflated=max(head.count - updates - len(records), 0) if is_all else 0)
+        newest = max((at for *_, at in records), default=received)
+        begin = [(code, 0, (CLEAR, *[0] * len(fields)), newest) for code in codes.values()]
+        return Changes(begin + records, filled=len(records))
+
     def _set_past(self, *, is_past: bool) -> None:
         if self.routes and isinstance(sink := self.routes[0].sink, RollingFrame):
             sink.lags.is_past = is_past
@@ -235,3 +287,19 @@ def _is_over(said: Mapping[str, str]) -> bool:
     if status not in {END_OF_BATCH, NOT_FOUND}:
         raise ConnectionLostError(f"the server has no rows ({status} {said.get('Description', '')[:100]})")
     return status == NOT_FOUND or said.get("Nats-Num-Pending", "0") == "0"
+
+
+def refusal(subscription: Subscription, groups: Sequence[Group]) -> Rejected:
+    """Return why a subscription has no rows in a room: what it has instead."""
+    kind, symbol = subscription.kind, subscription.symbol
+    same = [group for group in groups if group.kind == kind]
+    symbols = sorted({each for group in same for each in group.symbols})
+    own = [group for group in same if symbol in group.symbols and group.is_list and group.options]
+    if own and subscription.options not in [group.options for group in own]:
+        known = " or ".join(", ".join(f"{name} {text or 'any'}" for name, text in group.options) for group in own)
+        return Rejected((subscription,), f"the room has {kind} of {known}")
+    if symbol in symbols:
+        fields = " or ".join(", ".join(name for name, _ in group.columns) for group in same if symbol in group.symbols)
+        return Rejected((subscription,), f"of {symbol} the room has only {fields}")
+    some = f"{', '.join(symbols[:20])}{' …' * (len(symbols) > 20)}" or "none"
+    return Rejected((subscription,), f"the room has {kind} of: {some}", is_unknown_symbol=True)

@@ -177,7 +177,7 @@ def test_a_room_is_neither_served_again_nor_recorded(server, feed, enter, tmp_pa
         room.serve(server.room("other"))
     with pytest.raises(UsageError, match="not recorded"):
         room.record(tmp_path / "room.anb")
-    with pytest.raises(UsageError, match="has no accounts"):
+    with pytest.raises(UsageError, match="this user has no account"):
         room.account()
 
 

@@ -386,7 +386,10 @@ class FeedQuotes:
 
     def subscribe(self, symbols: Sequence[str]) -> LiveFrame:
         """Subscribe to quotes of these symbols and return their frame. Raises where the server refuses one."""
-        has_accrued = ACCRUED in self._link.columns("quotes")
+        known = self._link.columns("quotes")
+        if not known:  # of a room
+            raise UnknownSymbolError(tuple(symbols), where=self._link.address, reason="it has no quotes")
+        has_accrued = ACCRUED in known
         fields = (*QUOTE_NAMES, ACCRUED) if has_accrued else None
         return self._frame("quotes", symbols, fields, QUOTE_COLUMNS, {"limit": MARK_ROWS, "is_own": True})
 

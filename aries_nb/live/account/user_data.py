@@ -60,7 +60,8 @@ class UserData:
 
     `connect` is a function that makes this connection; it is called on first use, by the thread that needs it. `quotes`
     are those of which marks are made. `reference` has the list of accounts, `account_reference` the HTTP snapshots of
-    tables; None where the broker has none. `recorded` are the accounts of a replay, None of a live feed.
+    tables; None where the broker has none. `recorded` returns the accounts of a replay or a
+    room, None of a feed of a broker.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class UserData:
         quotes: MarkQuotes,
         *,
         account_reference: AccountReference | None = None,
-        recorded: tuple[str, ...] | None = None,
+        recorded: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
         self._quotes = quotes
         self._account_reference = account_reference
@@ -105,7 +106,7 @@ class UserData:
     def known(self) -> tuple[str, ...]:
         """The names of the accounts that were listed or opened so far; nothing is requested."""
         with self._guard:
-            return tuple({*self._named, *(self._recorded or ()), *self._accounts})
+            return tuple({*self._named, *(self._recorded() if self._recorded else ()), *self._accounts})
 
     def working_orders(self, symbol: str) -> tuple[RestingOrder, ...]:
         """Return the user's unfinished limit orders in a symbol, of the accounts whose orders are streamed now."""
@@ -141,7 +142,7 @@ class UserData:
         or TokenError without a reply.
         """
         if self._recorded is not None:
-            return self._recorded
+            return self._recorded()
         if self._reference is None:
             raise UsageError("this broker has no list of accounts", where=self._http.base, advice="Name the account.")
         named = self._reference.accounts_in(self._http.token().reveal())
@@ -250,11 +251,11 @@ class UserData:
             raise
         except FeedError:
             return ident
-        if not names:
+        if not names and self._recorded is None:
             return ident
         if found := _spelled(ident, names):
             return found
-        advice = f"There are: {', '.join(names)}; `feed.accounts` lists them."
+        advice = f"There are: {', '.join(names) or 'none'}; `feed.accounts` lists them."
         raise UsageError(f"this user has no account {name!r}", where=self._http.base, advice=advice)
 
     def _only_one(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,17 @@ from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.bar_history import DAY, BarHistory
 from aries_nb.live.market.current_bar import CurrentBar, Trades, counted, trades_in
 from aries_nb.live.notebook import LoadProgress
-from aries_nb.model import CANCELLED, CORRECTED, BarPage, BarsData, Column, GapSpan, Observers, RecordSink, TableData
+from aries_nb.model import (
+    CANCELLED,
+    CORRECTED,
+    BarPage,
+    BarsData,
+    Column,
+    GapSpan,
+    Observers,
+    RecordSink,
+    TableData,
+)
 from aries_nb.model.clock import MOST_AHEAD_NS
 from aries_nb.model.settings import Engine, check_plotly
 from aries_nb.net.events.answers import Get, Reply
@@ -32,7 +42,7 @@ from aries_nb.store.bars import BarSeries
 if TYPE_CHECKING:
     from aries_nb.widgets import BarCandles, Blotter
 
-__all__ = ["BarsSource", "LiveBars"]
+__all__ = ["BarUpdates", "BarsSource", "LiveBars", "updated_bars"]
 
 log = logging.getLogger("aries_nb")
 
@@ -64,30 +74,13 @@ class LiveBars(LiveObject):
     "estimate", as a reply does not say which trade it counted last. It is exact, and called "history+live", once
     further replies leave one possibility, usually within seconds; where no reply fits, the estimate is renewed once a
     minute. Assumed: the broker's own bars count every trade. Any thread may read. `interval` is the length of a bar as
-    text, such as "1min", `span_ns` how far the history reaches back, in ns.
+    text, such as "1min", `upkeep` what keeps the bars current.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        callbacks: Callbacks,
-        gaps: GapLog,
-        history: BarHistory,
-        *,
-        interval: str,
-        span_ns: int,
-    ) -> None:
-        self.symbol = history.symbol
-        self.interval = interval
-        self._upkeep = upkeep = _BarUpdater(link, gaps, history)
-        try:
-            upkeep.begin(span_ns, f"{interval} bars of {self.symbol}", is_awaited=not link.is_on_a_loop)
-        except BaseException:
-            upkeep.close()
-            raise
-        super().__init__(
-            link, callbacks, upkeep.observers.add, f"{interval} bars of {self.symbol}", release=upkeep.close
-        )
+    def __init__(self, link: Link, callbacks: Callbacks, upkeep: BarUpdates, *, interval: str) -> None:
+        self.symbol, self.interval, self._upkeep = upkeep.symbol, interval, upkeep
+        name = f"{interval} bars of {self.symbol}"
+        super().__init__(link, callbacks, upkeep.observers.add, name, release=upkeep.close)
 
     @property
     def df(self) -> pd.DataFrame:
@@ -189,10 +182,57 @@ class LiveBars(LiveObject):
         return self._view("blotter", lambda: Blotter(self._source))
 
 
+class Bars(Protocol):
+    """Interface of the bars of one instrument. Any thread."""
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change."""
+
+    def __len__(self) -> int:
+        """The number of bars."""
+
+    def newest_bars(self, most: int) -> BarsData:
+        """Return the newest `most` bars as arrays for a chart, oldest first."""
+
+
+class BarUpdates(Protocol):
+    """Interface of what keeps bars current, and does not refer to their `LiveBars`. Any thread."""
+
+    symbol: str
+    observers: Observers
+    error: FeedError | None
+    """Why no bars came."""
+
+    @property
+    def series(self) -> Bars:
+        """The bars."""
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, also where a bar ends without a trade."""
+
+    @property
+    def trades(self) -> RecordSink:
+        """What the stream fills."""
+
+    def bars(self, *, newest: int | None = None) -> pd.DataFrame:
+        """Return the newest bars, None for all, as `LiveBars.df` does."""
+
+    def gap_spans(self) -> tuple[GapSpan, ...]:
+        """Return the time spans of the gaps that overlap incomplete bars."""
+
+    def give_up(self, reason: str) -> None:
+        """End the stream until the link takes it up again. The network's thread."""
+
+    def close(self) -> None:
+        """End the updates; idempotent."""
+
+
 class BarsSource:
     """The data of live bars for views; keeps the bars from being garbage-collected. Any thread."""
 
-    def __init__(self, bars: LiveBars, upkeep: _BarUpdater) -> None:
+    def __init__(self, bars: LiveBars, upkeep: BarUpdates) -> None:
         self._bars = bars
         self._upkeep = upkeep
 
@@ -236,6 +276,7 @@ class _BarUpdater:
     def __init__(self, link: Link, gaps: GapLog, history: BarHistory) -> None:
         self.series = BarSeries(history.start_of)
         self.observers = Observers()
+        self.symbol = history.symbol
         self._arrivals = link.arrivals
         self._clock = link.clock
         self._clock_base = link.clock.base
@@ -250,7 +291,7 @@ class _BarUpdater:
         }  # the gaps that ended before the beginning or were handled
         kinds = link.columns("trades")
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
-        self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES)
+        self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES, is_own=True)
         self._position = 0
         self._running = CurrentBar(self._tape, self.series, self, link.clock, lag_ns=GRACE_NS, margin_ns=MARGIN_NS)
         self._closed_until = 0  # start of the first bar that may be incomplete
@@ -310,6 +351,11 @@ class _BarUpdater:
         """What the stream of trades fills."""
         return self._tape
 
+    @property
+    def version(self) -> int:
+        """A number that grows with every change, also where a bar ends without a trade."""
+        return self.series.version + self._closed_until // SECOND
+
     def bars(self, *, newest: int | None = None) -> pd.DataFrame:
         """Return all bars as `LiveBars.df` does, or the newest ones, with those complete that had ended at `at`."""
         return self.series.frame(self.at - GRACE_NS, newest=newest)
@@ -329,11 +375,6 @@ class _BarUpdater:
         gap = self._link.give_up(self._tape, reason)
         if gap is not None:
             self._own_gaps.add(gap)
-
-    @property
-    def symbol(self) -> str:
-        """The instrument."""
-        return self._history.symbol
 
     def start_of(self, ts: int) -> int:
         """Return the start of the bar that contains the time `ts`; both in ns since the epoch."""
@@ -527,6 +568,20 @@ class _BarUpdater:
             return
         if request.marks == self.series.marks:  # else trades were missed meanwhile: requested again
             self.series.history(bars, final_before=request.final_before)
+
+
+def updated_bars(link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> BarUpdates:
+    """Return what keeps bars current from now on, with a history of `span_ns` ns; blocks until that has arrived.
+
+    Raises FeedError, ConnectError or TokenError where it could not be requested.
+    """
+    upkeep = _BarUpdater(link, gaps, history)
+    try:
+        upkeep.begin(span_ns, f"{interval} bars of {history.symbol}", is_awaited=not link.is_on_a_loop)
+    except BaseException:
+        upkeep.close()
+        raise
+    return upkeep
 
 
 def _listed(trades: Trades) -> Iterator[tuple[int, float, float]]:

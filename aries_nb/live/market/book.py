@@ -200,7 +200,7 @@ class LiveBook(StreamedObject):
                 raise ClosedError(f"{self._name} is closed", advice="Ask the feed for it again.")
             if not self._link.columns("venues"):
                 raise UsageError(f"this broker has no quotes by venue of {self.symbol}", advice="Use `df`.")
-            table = self._venues = self._link.venues(self.symbol)
+            table = self._venues = self._link.table("venues", self.symbol)
             # Like the book's own stream, it ends when the book is closed or garbage-collected.
             release = self._release_venues = weakref.finalize(self, self._link.release, table)
             release.atexit = False

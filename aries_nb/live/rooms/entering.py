@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import NoReturn
 
-from aries_nb.brokers import UNKNOWN_HOURS, Broker, Endpoint
+import msgspec
+
+from aries_nb.brokers import UNKNOWN_HOURS, Broker, Endpoint, Query
+from aries_nb.brokers.protocol import OptionContract
 from aries_nb.brokers.registry import BROKERS
 from aries_nb.errors import UsageError
 from aries_nb.live.moments.clock import FeedClock
 from aries_nb.model import ColumnType, Kind
 from aries_nb.model.settings import settings
 from aries_nb.net.auth.tokens import TokenSource, environment_token, token_from
+from aries_nb.net.http_client import NoHttp
 from aries_nb.rooms.address import RoomAddress
+from aries_nb.rooms.format import Listing
 from aries_nb.rooms.pool import RoomPool
 from aries_nb.rooms.session import NoProtocol
 
-__all__ = ["RoomClock", "entered", "room_token"]
+__all__ = ["RoomClock", "RoomHttp", "entered", "room_token"]
 
 # Not that of a broker's token, which the server of a room must never get.
 VARIABLE = "ARIES_NB_ROOM_TOKEN"
+OPTIONS = "/options"  # what options are listed, asked of the catalog
 ADVICE = "The one who serves it moves it. `room.clock.follow(False)` goes on alone from here."
 
 
@@ -74,7 +81,7 @@ def _broker(address: RoomAddress, room: RoomPool) -> Broker:
     known = BROKERS.get(catalog.feed) if catalog is not None else None
     hours = known.market.hours if known is not None else UNKNOWN_HOURS
     market = Endpoint("", NoProtocol, columns=RoomColumns(room), hours=hours)
-    return Broker(f"room {address.name}", str(address), market)
+    return Broker(f"room {address.name}", str(address), market, market, options=ListedOptions())
 
 
 def room_token(given: object) -> TokenSource | None:
@@ -82,6 +89,58 @@ def room_token(given: object) -> TokenSource | None:
     if given is None and not os.environ.get(VARIABLE, "").strip():
         return None
     return environment_token(VARIABLE) if given is None else token_from(given)
+
+
+class ListedOptions:
+    """The calls of an `OptionReference` for the options that a room lists, which `RoomHttp` answers."""
+
+    def expiries(self, symbol: str) -> Query:
+        """Return the call for the days of an underlying."""
+        return Query(OPTIONS, (("symbol", symbol),))
+
+    def read_expiries(self, body: bytes) -> tuple[date, ...]:
+        """Return the days in an answer, the nearest first."""
+        return tuple(sorted({_day(each) for each in _listings(body)}))
+
+    def contracts(self, symbol: str, expiry: date) -> Query:
+        """Return the call for the options of a day."""
+        return Query(OPTIONS, (("symbol", symbol), ("expiry", expiry.isoformat())))
+
+    def read_contracts(self, body: bytes) -> tuple[OptionContract, ...]:
+        """Return the options in an answer, in the order of strikes, a call before its put."""
+        found = {contract for each in _listings(body) for contract in each.contracts}
+        known = [OptionContract(*each) for each in found]
+        return tuple(sorted(known, key=lambda each: (each.strike, each.type)))
+
+
+class RoomHttp(NoHttp):
+    """Answers the calls of `ListedOptions` from what a room lists; it has no other answers."""
+
+    def __init__(self, room: RoomPool) -> None:
+        super().__init__(room.url)
+        self._room = room
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
+        """Return the lists of options as JSON. Raises UsageError for another path."""
+        catalog, wanted = self._room.session.catalog, params or {}
+        if path != OPTIONS:
+            raise self._refused()
+        listed = () if catalog is None else catalog.options
+        days = wanted.get("symbol"), wanted.get("expiry")
+        return msgspec.json.encode(
+            [each for each in listed if (each.symbol, days[1] or each.expiry) == (days[0], each.expiry)]
+        )
+
+    def _refused(self) -> UsageError:
+        return UsageError("a room has no lookups", where=self.base, advice="Ask the one who serves it, or a broker.")
+
+
+def _listings(body: bytes) -> list[Listing]:
+    return msgspec.json.decode(body, type=list[Listing])
+
+
+def _day(listing: Listing) -> date:
+    return date.fromisoformat(listing.expiry)
 
 
 class RoomClock(FeedClock):

@@ -5,23 +5,36 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from aries_nb.errors import UsageError
 from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import GapSelection
+from aries_nb.live.live_object import LiveRegistry
+from aries_nb.live.market.bars import LiveBars
+from aries_nb.live.market.options import OptionChain
 from aries_nb.live.moments.clock import FeedClock
+from aries_nb.live.rooms.bars import bar_options
 from aries_nb.live.rooms.entering import room_token
-from aries_nb.model import Kind, State
+from aries_nb.model import TABLE_KEYS, Kind, State, Subscription
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.publisher import Lives, Offer, RoomPublisher, Served
-from aries_nb.store import OrderBook, RollingFrame
+from aries_nb.rooms.format import Listing
+from aries_nb.rooms.publisher import Offer, RoomPublisher, Served
+from aries_nb.rooms.taps import Lives
+from aries_nb.store import Gap, OrderBook, RollingFrame, Table
+
+if TYPE_CHECKING:
+    from aries_nb.live.account.account import Account
 
 __all__ = ["Rooms", "Serving"]
 
 OPEN_SECONDS = 15.0
-SERVED: frozenset[Kind] = frozenset({"quotes", "trades", "book"})
+SERVED: frozenset[Kind] = frozenset({"quotes", "trades", "book", "instruments", "news"})
+OF_ACCOUNTS: frozenset[Kind] = frozenset({*TABLE_KEYS}) - SERVED - {"watchlists"}
 
 
 class Serving:
@@ -70,59 +83,119 @@ class Serving:
         return f"<{self.address}: {now.state}, {now.streams} streams, {now.rows:,} rows, {now.octets:,} bytes{error}>"
 
 
+class ServedFeed(Protocol):
+    """Interface of a feed that is published."""
+
+    @property
+    def name(self) -> str:
+        """The name of its broker."""
+
+    @property
+    def clock(self) -> FeedClock:
+        """Its market time."""
+
+    def account(self, name: str | None = None) -> Account:
+        """Return an account of the user."""
+
+
 class Rooms:
     """The rooms that a feed is published to. Any thread.
 
-    `links` returns the connections of the feed, the market's first. `is_room`: the feed itself is a room's.
+    `links` returns the connections of the feed, the market's first; `gaps` has its gaps, `registry` its live objects.
+    `is_room`: the feed itself is a room's.
     """
 
     def __init__(
-        self, links: Callable[[], Sequence[Link]], gaps: GapSelection, clock: FeedClock, *, is_room: bool
+        self,
+        feed: ServedFeed,
+        links: Callable[[], Sequence[Link]],
+        gaps: GapSelection,
+        registry: LiveRegistry,
+        *,
+        is_room: bool,
     ) -> None:
         self.is_room = is_room
-        self._links, self._gaps, self._clock = links, gaps, clock
-        self._servings: dict[RoomAddress, Serving] = {}
+        self._feed, self._links, self._gaps, self._registry = feed, links, gaps, registry
+        self._servings: dict[tuple[RoomAddress, tuple[str, ...]], Serving] = {}
         self._lives: Lives = WeakKeyDictionary()
         self._guard = threading.Lock()
 
-    def serve(self, feed: str, address: str, *, token: object, window: str) -> Serving:
-        """Publish the feed called `feed` to a room; see `Feed.serve`."""
+    def serve(self, address: str, *, token: object, window: str, accounts: Sequence[str]) -> Serving:
+        """Publish the feed to a room; see `Feed.serve`."""
         where = RoomAddress.of(address)
         source = room_token(token)
         token = None  # a traceback may show this frame
         window_s = checked_span_ns(window, "window") / 1e9
         if self.is_room:
             raise UsageError("a room is not served again", advice="Give others its own address.")
+        if isinstance(accounts, str):
+            raise UsageError(f"accounts={accounts!r} is no list of names", advice=f"Write it as [{accounts!r}].")
+        named = tuple(dict.fromkeys(self._feed.account(name).name for name in accounts))
+        key = where, named
         with self._guard:
-            known = self._servings.get(where)
+            known = self._servings.get(key)
             if known is not None and known.state not in {"failed", "closed"}:
                 return known
-            publisher = RoomPublisher(where, source, self._offer, feed=feed, window_s=window_s, lives=self._lives)
+            offer = partial(self._offer, named)
+            publisher = RoomPublisher(where, source, offer, feed=self._feed.name, window_s=window_s, lives=self._lives)
             try:
                 publisher.wait_open(OPEN_SECONDS)
             except BaseException:
                 publisher.close()
                 raise
-            serving = self._servings[where] = Serving(publisher, self._forget)
+            serving = self._servings[key] = Serving(publisher, self._forget)
         return serving
 
     def _forget(self, serving: Serving) -> None:
-        self._servings = {where: each for where, each in self._servings.items() if each is not serving}
+        self._servings = {key: each for key, each in self._servings.items() if each is not serving}
 
-    def _offer(self) -> Offer:
+    def _offer(self, accounts: Sequence[str]) -> Offer:
         links = self._links()
         served = [
             Served(subscription, store)
-            for subscription, store in links[0].open_stores
-            if subscription.kind in SERVED and isinstance(store, RollingFrame | OrderBook)
+            for link in links
+            for subscription, store in link.open_stores
+            if (link is links[0] or subscription.kind in TABLE_KEYS)  # not of a second source of quotes
+            and isinstance(store, RollingFrame | OrderBook | Table)
+            and _may_cross(subscription, accounts)
         ]
-        clock = self._clock
+        objects = self._registry.open_objects()
+        served += [
+            Served(Subscription("bars", each.symbol, options=bar_options(each.interval)), each._upkeep)  # noqa: SLF001
+            for each in objects
+            if isinstance(each, LiveBars)
+        ]
+        options = tuple(_listing(each) for each in objects if isinstance(each, OptionChain))
+        clock = self._feed.clock
         speed = getattr(clock, "speed", 1.0) if getattr(clock, "is_playing", True) else 0.0
         pace = 0.0 if math.isinf(speed) else speed
-        gaps = [gap for gap in self._gaps.all() if gap.stream.split()[0] == "market"]
-        return Offer(served, links[0].state, clock.now_ns(), pace, gaps)
+        gaps = [gap for gap in map(partial(_shown, accounts), self._gaps.all()) if gap is not None]
+        reports, reported = links[0].status_reports()
+        return Offer(
+            served, links[0].state, clock.now_ns(), pace, gaps, accounts=accounts, reports=reports, reported=reported,
+            options=options,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End all; idempotent."""
         for serving in list(self._servings.values()):
             serving.close()
+
+
+def _listing(chain: OptionChain) -> Listing:
+    contracts: Any = tuple(chain._contracts.itertuples(name=None))  # noqa: SLF001
+    return Listing(chain.symbol, chain.expiry.isoformat(), contracts)
+
+
+def _may_cross(subscription: Subscription, accounts: Sequence[str]) -> bool:
+    """Whether a stream goes into a room: of the market any, of the user's news and the tables of named accounts."""
+    return subscription.kind in SERVED or (subscription.kind in OF_ACCOUNTS and subscription.symbol in accounts)
+
+
+def _shown(accounts: Sequence[str], gap: Gap) -> Gap | None:
+    """Return a gap as readers see it, who have one stream for all; None for one that says something of an account."""
+    stream, _, rest = gap.stream.partition(" ")
+    if stream == "market":
+        return gap
+    is_served = stream == "accounts" and bool(accounts) and gap.symbol in {"", *accounts}
+    return replace(gap, stream=f"market {rest}".strip()) if is_served else None

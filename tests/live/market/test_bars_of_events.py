@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 from aries_nb.live.callbacks import Callbacks
-from aries_nb.live.market.bars import LiveBars
+from aries_nb.live.market.bars import LiveBars, updated_bars
 from aries_nb.model import BarPage, Observers
 from aries_nb.net.events.answers import Answer
 from aries_nb.net.events.arrivals import Arrivals
@@ -55,8 +55,8 @@ class Link:
     def columns(self, kind):
         return {"price": "number", "size": "number", "trade_id": "integer", "source": "text"}
 
-    def tape(self, kind, symbols, columns, **window):
-        self.trades = RollingFrame(columns, symbols, clock=self.clock.now_ns, **window)
+    def tape(self, kind, symbols, columns, *, limit, **_):
+        self.trades = RollingFrame(columns, symbols, clock=self.clock.now_ns, limit=limit)
         return self.trades
 
     def settle(self):
@@ -112,7 +112,9 @@ def played(count, *, around=nullcontext, pause=lambda: None, at_once=1):
     arrivals, now, price = link.arrivals, START, 100.0
     for before in range(120):
         market.trade(START - (120 - before) * SECOND, 100.0 + before / 100, 3.0)
-    bars = LiveBars(link, Callbacks(), gaps, History(), interval="1min", span_ns=600 * SECOND)
+    bars = LiveBars(
+        link, Callbacks(), updated_bars(link, gaps, History(), interval="1min", span_ns=600 * SECOND), interval="1min"
+    )
     notified, found = [], []
     bars._upkeep.observers.add(lambda: notified.append(arrivals.now))
     due, unpublished, number, is_cut = {}, 0, 0, False
