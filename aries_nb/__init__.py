@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aries_nb.live.recordings.sealing import recordings
     from aries_nb.live.screen.desk import desk
     from aries_nb.model.settings import settings
+    from aries_nb.rooms.trial import local_room
     from aries_nb.widgets.own_figure import figure, template
 
     __version__: str
@@ -74,6 +75,7 @@ __all__ = [
     "figure",
     "imbalance",
     "keyring_token",
+    "local_room",
     "oauth",
     "oauth_client",
     "oauth_login",
@@ -101,6 +103,7 @@ _ROOMS = {
     "connecting": "aries_nb.asynchronous",
     "run": "aries_nb.asynchronous",
     "replay": "aries_nb.live.connect",
+    "local_room": "aries_nb.rooms.trial",
     "figure": "aries_nb.widgets.own_figure",
     "template": "aries_nb.widgets.own_figure",
 }

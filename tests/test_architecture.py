@@ -33,7 +33,7 @@ ALLOWED = {
     "asynchronous": {"brokers", "live", "net", "store"},  # net for threads that are not those of a loop's executor
     "doctor": {"brokers", "net"},  # for the route to each broker, by which proxy
     "cli": {"live", "recording", "rooms", "sim", "doctor"},
-    "root": {"live", "cli", "asynchronous", "recording", "widgets"},
+    "root": {"live", "cli", "asynchronous", "recording", "rooms", "widgets"},
     "__main__": {"cli"},
 }
 SHARED = {"errors", "model"}

@@ -212,9 +212,9 @@ class Link:
         if not columns:
             what = f"this broker has no {kind.replace('_', ' ')}"
             raise UsageError(what, where=self.address, advice="`feed.tables` names what it has.")
-        key, is_finished = TABLE_KEYS.get(kind) or (OF_SYMBOLS[kind],), self._is_finished
+        key = TABLE_KEYS[kind] if kind in TABLE_KEYS else (OF_SYMBOLS[kind],)
         table = Table(
-            columns, (account,), key=key, limit=limit, listeners=listeners, is_finished=is_finished,
+            columns, (account,), key=key, limit=limit, listeners=listeners, is_finished=self._is_finished,
             clock=self.clock.now_ns,
         )  # fmt: skip
         subscription = Subscription(kind, account, tuple(column.name for column in columns), options)

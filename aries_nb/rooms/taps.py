@@ -159,10 +159,9 @@ class _Book(Tap):
         levels = book.levels(MOST_LEVELS, now=0)
         if not levels.ts:
             return
-        sides = [(price, size, 0.0) for price, size in levels.bids.tolist()]
-        sides += [(price, 0.0, size) for price, size in levels.asks.tolist()]
-        receipts = [(levels.ts, levels.received, book.symbol)] * max(len(sides), 1)
-        table = _table(self.group, receipts, sides or [(0.0, 0.0, 0.0)])
+        bids, asks = dict(levels.bids.tolist()), dict(levels.asks.tolist())  # a crossed book has prices on both sides
+        sides = [(price, bids.get(price, 0.0), asks.get(price, 0.0)) for price in {**bids, **asks} or (0.0,)]
+        table = _table(self.group, [(levels.ts, levels.received, book.symbol)] * len(sides), sides)
         yield self.writer.encode(table, 0, is_broken=levels.integrity == "gap", count=book.updates)
 
 

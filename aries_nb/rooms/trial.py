@@ -14,18 +14,20 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
+from weakref import WeakValueDictionary, finalize
 
 from aries_nb.errors import ConnectError, UsageError
 from aries_nb.model import Secret
 from aries_nb.model.clock import elapsed
 from aries_nb.rooms.address import RoomAddress
 
-__all__ = ["TrialServer", "configuration"]
+__all__ = ["TrialServer", "configuration", "local_room"]
 
 PROGRAM = "nats-server"
 START_SECONDS = 10.0
 PUBLISHER, READER = "publisher", "reader"
+_running: WeakValueDictionary[tuple[str, int], TrialServer] = WeakValueDictionary()
 
 
 def configuration(room: RoomAddress, folder: Path, *, publisher: Secret, reader: Secret) -> str:
@@ -57,6 +59,20 @@ def configuration(room: RoomAddress, folder: Path, *, publisher: Secret, reader:
     )
 
 
+def local_room(name: str = "room42", *, port: int = 0) -> TrialServer:
+    """Start a NATS server for one room on this machine, and return it: for a trial, or a class in one place.
+
+    `port` is 0 for a free one. `feed.serve(room.url, token=room.publisher)` publishes to it, and
+    `anb.connect(room.url, token=room.reader)` reads. It ends with `close`, when nothing holds it, and with this
+    process. The same call returns the same server while it runs. Raises UsageError where nats-server is not installed,
+    ConnectError where it does not start.
+    """
+    server = _running.get((name, port))
+    if server is None or not server.is_running:
+        server = _running[name, port] = TrialServer(name, port=port)
+    return server
+
+
 class TrialServer:
     """A NATS server in a child process, for one room on this machine; `close` ends it.
 
@@ -85,11 +101,17 @@ class TrialServer:
         self._process = subprocess.Popen(  # noqa: S603 - no shell; the program of that name on the user's path
             [program, "-c", str(settings)], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
         )
+        self._end = finalize(self, _ended, self._process, self._log, self._own)
         try:
             self._wait()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def url(self) -> str:
+        """The address of the room, as `feed.serve` and `anb.connect` take it."""
+        return str(self.address)
 
     @property
     def pid(self) -> int:
@@ -103,15 +125,10 @@ class TrialServer:
 
     def close(self) -> None:
         """End the server; idempotent."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._log.close()
-        self._own.cleanup()
+        self._end()
+
+    def __repr__(self) -> str:
+        return f"<room {self.url}: {'running' if self.is_running else 'ended'}>"
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +150,18 @@ class TrialServer:
         raise ConnectError(
             f"nats-server did not start: {reason}", where=str(self.address), advice="Try another --port."
         )
+
+
+def _ended(process: subprocess.Popen[bytes], log: IO[bytes], own: tempfile.TemporaryDirectory[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    log.close()
+    own.cleanup()
 
 
 def _free_port() -> int:

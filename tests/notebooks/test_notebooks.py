@@ -29,8 +29,8 @@ CONNECT = re.compile(r'(anb\.connect\("sim[^"]*")')
 #: Mean interval in s between two occurrences of a trouble. The fit over the strikes of 03 needs most of their quotes.
 ROUGH_SECONDS = {"03": 20}
 #: The notebooks on the rough market, on both brokers but for options, which Aries has alone, and ALOR's own. That of 06
-#: is rough by itself.
-ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS if path.name[:2] != "06"}
+#: is rough by itself, and 08 and 09 are about the way from one feed to others.
+ON_ROUGH = {f"{path.stem}_rough.ipynb": (path, "") for path in NOTEBOOKS if path.name[:2] not in {"06", "08", "09"}}
 ON_ROUGH |= {
     f"{path.stem}_rough_alor.ipynb": (path, "alor") for path in NOTEBOOKS if path.name[:2] in {"01", "02", "05", "07"}
 }

@@ -44,6 +44,20 @@ def test_bars_are_the_publishers(server, market: Feed, enter):
         room.bars("AAPL", "5min")
 
 
+def test_a_crossed_book_is_crossed_in_the_room(server, market: Feed, enter):
+    book = market.book("AAPL").wait()
+    market.serve(server.room())
+    theirs = enter(server.room()).book("AAPL")
+    market.clock.pause()
+
+    market.simulate("crossed book", seconds=3, symbol="AAPL")
+    market.clock.step("1s")
+
+    assert book.integrity == "crossed"
+    until(lambda: theirs.df.equals(book.df))
+    assert theirs.integrity == "crossed"
+
+
 def test_tables_of_named_accounts_alone_are_in_a_room(server, market: Feed, enter):
     account = market.account("ACC-1")
     orders, positions = account.orders, account.positions
