@@ -30,6 +30,7 @@ from aries_nb.store.derived.arrow import arrow_rows
 __all__ = ["recordings"]
 
 HOUR_US = 3_600_000_000
+TAKEN_ROWS = 100_000  # together out of a frame: it holds more, and each time costs as much as a hundred rows
 PIECE_ROWS = 500_000  # of a frame in memory
 NOTED = "sealed.json"
 FOREVER = 2**63 - 1
@@ -86,6 +87,8 @@ def seal_rows(path: Path, own: Broker | None = None) -> None:
         missing, gaps = list[Hole](), GapLog()
         past = _noting_holes(reader.events(), missing)
         Background.shared().submit(passing(broker, str(path), gaps)(past, routes)).result()
+        for drain in drains:
+            drain.take()
         lost = _lost(missing, gaps)
         for kind in dict.fromkeys(drain.kind for drain in drains):
             some = [drain for drain in drains if drain.kind == kind]
@@ -127,9 +130,18 @@ class _Drain:
         frame = routes[0].sink
         assert isinstance(frame, RollingFrame), "as `frames_of` makes it"
         self._frame, self._next = frame, 0
-        frame.watch(self._take)
+        frame.watch(self._see)
 
-    def _take(self) -> None:
+    def _see(self) -> None:
+        slab, _, end, _, void = self._frame.published
+        if void.total != self._void_total:  # a print may leave the window before its row is taken
+            self._void_total = void.total
+            self._void.update(slab.seq[void.numbers - slab.base].tolist())
+        if slab.base + end - self._next >= TAKEN_ROWS:
+            self.take()
+
+    def take(self) -> None:
+        """Take the rows that were published since; also once after the last one."""
         rows, self._next = arrow_rows(self._frame, self._next)
         hours = rows["received"].cast(pa.int64()).to_numpy() // HOUR_US
         for hour in np.unique(hours).tolist():
@@ -138,10 +150,6 @@ class _Drain:
         self._count += len(rows)
         if self._count > PIECE_ROWS:
             self._write()
-        slab, *_, void = self._frame.published
-        if void.total != self._void_total:
-            self._void_total = void.total
-            self._void.update(slab.seq[void.numbers - slab.base].tolist())
 
     def _write(self) -> None:
         for hour, tables in self._waiting.items():
