@@ -1,45 +1,72 @@
-"""What recordings there are, and the rows of one for pandas, duckdb, polars and Dask."""
+"""What recordings there are, in a folder or on a file system of fsspec, and what one of them holds."""
 
 from __future__ import annotations
 
-import glob
 import html
-import importlib
 import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
-from aries_nb.errors import FeedError, RecordingError, UsageError
+from aries_nb.errors import FeedError, UsageError
 from aries_nb.model.journal import Hole
 from aries_nb.recording.folder import explained, is_recording
 from aries_nb.recording.reader import RecordingReader
-from aries_nb.recording.sealing import TABLES, read_sealed, sealed, sealed_kinds
+from aries_nb.recording.remote import Place, place_of
+from aries_nb.recording.rows import Scanned, SealedRows
+from aries_nb.recording.sealing import sealed_kinds
 
-if TYPE_CHECKING:
-    import dask.dataframe
-    import duckdb
-    import polars
-
-__all__ = ["StoredRecording", "recordings"]
+__all__ = ["Recordings", "StoredRecording", "recordings"]
 
 MOST_RECORDINGS = 10_000
 COLUMNS = ("path", "broker", "from", "to", "events", "bytes", "holes", "damage")
 DAMAGED = "damaged"
 
 
-class StoredRecording:
+class Recordings(SealedRows, pd.DataFrame):
+    """What recordings there are, a line each, and their rows as one table of each kind.
+
+    What is chosen of it by pandas, such as `days[days["broker"] == "aries"]`, scans those recordings alone.
+    """
+
+    _metadata = ["_places", "_seal"]  # noqa: RUF012 - pandas' own: attributes that a selection keeps
+    _places: Mapping[str, Place] | None = None
+    _seal: Callable[[Place], None] | None = None
+
+    @property
+    def _constructor(self) -> type[Recordings]:
+        return Recordings
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, places: Iterable[Place], seal: Callable[[Place], None] | None) -> Recordings:
+        """Return a table whose column `path` has these places."""
+        found = cls(table)
+        found._places, found._seal = {str(place): place for place in places}, seal
+        return found
+
+    def seal(self) -> None:
+        """Write the rows of what was recorded since as Parquet, which queries do too; before recordings are copied."""
+        places, seal = self._scanned()
+        for place in places:
+            if seal is not None:
+                seal(place)
+
+    def _scanned(self) -> Scanned:
+        if self._places is None or "path" not in self.columns:
+            advice = "Choose lines of `anb.recordings(folder)`, and keep the column `path`."
+            raise UsageError("this table says no more where its recordings are", advice=advice)
+        return [self._places[path] for path in self["path"]], self._seal
+
+
+class StoredRecording(SealedRows):
     """One recording: what it holds, and its rows by kind. Shows a summary in a cell. Any thread may use it.
 
     Rows come from the sealed part of the recording; `seal`, if given, is called before each query with the path, and
     seals what was recorded since. Raises what `RecordingReader` raises.
     """
 
-    def __init__(self, path: Path, *, seal: Callable[[Path], None] | None = None) -> None:
+    def __init__(self, path: Place, *, seal: Callable[[Place], None] | None = None) -> None:
         self.path = path
         self._seal = seal
         self._reader = RecordingReader(path)
@@ -74,61 +101,13 @@ class StoredRecording:
             }
         )
 
-    def df(self, kind: str) -> pd.DataFrame:
-        """Return the rows of a kind, such as "quotes", with the columns of `.df` and `seq`, sorted by `seq`.
-
-        Raises UsageError for a kind of which there are no rows, RecordingError for a damaged file.
-        """
-        self._files(kind, self._kinds())
-        rows: pd.DataFrame = read_sealed(self.path, kind).sort_by("seq").to_pandas()
-        return rows
-
-    def sql(self, query: str, **tables: pd.DataFrame) -> duckdb.DuckDBPyRelation:
-        """Return the result of a query by duckdb, in which each kind is a table; `.df()` of it is a DataFrame.
-
-        `tables` are DataFrames of yours, under the names that the query has for them. Raises UsageError without duckdb.
-        """
-        connection = _required("duckdb").connect()
-        connection.execute("set python_enable_replacements = false")
-        kinds = self._kinds()
-        for kind in kinds:
-            files = ", ".join("'" + glob.escape(file).replace("'", "''") + "'" for file in self._files(kind, kinds))
-            connection.execute(f"create view {kind} as select * from read_parquet([{files}], union_by_name = true)")  # noqa: S608 - a kind is a name, and the files are quoted
-        for name, table in tables.items():
-            connection.register(name, table)
-        result: duckdb.DuckDBPyRelation = connection.sql(query)
-        return result
-
-    def scan(self, kind: str) -> polars.LazyFrame:
-        """Return the rows of a kind as a LazyFrame of polars. Raises UsageError without polars, or without rows."""
-        frame: polars.LazyFrame = _required("polars").scan_parquet(
-            self._files(kind, self._kinds()), glob=False, missing_columns="insert", extra_columns="ignore"
-        )
-        return frame
-
-    def dask(self, kind: str) -> dask.dataframe.DataFrame:
-        """Return the rows of a kind as a DataFrame of Dask. Raises UsageError without Dask, or without rows."""
-        files = self._files(kind, self._kinds())
-        empty = pq.read_schema(files[0]).empty_table().to_pandas()
-        # Not `read_parquet` of Dask, which takes a path with brackets for a pattern.
-        frame: dask.dataframe.DataFrame = _required("dask.dataframe").from_map(pd.read_parquet, files, meta=empty)
-        return frame
-
-    def _kinds(self) -> Mapping[str, int]:
+    def seal(self) -> None:
+        """Write the rows of what was recorded since as Parquet, which queries do too; before the folder is copied."""
         if self._seal is not None:
             self._seal(self.path)
-        return self.rows
 
-    def _files(self, kind: str, kinds: Mapping[str, int]) -> list[str]:
-        if kind not in kinds:
-            there = f"There are {', '.join(kinds)}." if kinds else "No rows are sealed yet."
-            raise UsageError(f"the recording has no rows of {kind!r}", where=str(self.path), advice=there)
-        folder = self.path / TABLES / kind
-        files = [folder / one.file for one in sealed(self.path, kind)]
-        for file in files:
-            if file.is_symlink() or not file.is_file():
-                raise RecordingError("a file of rows is missing", where=str(file))
-        return [str(file) for file in files]
+    def _scanned(self) -> Scanned:
+        return [self.path], self._seal
 
     def __repr__(self) -> str:
         return f"<StoredRecording {str(self.path)!r} of {self.broker!r}: {self._reader.summary.events:,} events>"
@@ -144,9 +123,15 @@ class StoredRecording:
 
 
 def recordings(
-    path: str | os.PathLike[str], *, check: bool = False, seal: Callable[[Path], None] | None = None
-) -> pd.DataFrame | StoredRecording:
+    path: str | os.PathLike[str],
+    *,
+    check: bool = False,
+    seal: Callable[[Place], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Recordings | StoredRecording:
     """Return what recordings there are in a folder, or the recording at `path` itself.
+
+    `path` may be a URL of a file system of fsspec, which gets `storage_options`.
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
     `bytes`, `holes`, `damage`, and the number of sealed rows of each kind. `holes` are those between segments; with
@@ -157,7 +142,7 @@ def recordings(
     """
     if not isinstance(path, str | os.PathLike) or not str(path).strip():
         raise UsageError(f"{path!r} is no path", advice='Pass a folder, or a recording such as "today.anb".')
-    place = Path(path)
+    place = place_of(os.fspath(path), storage_options)
     with explained(place):
         if is_recording(place):
             return StoredRecording(place, seal=seal)
@@ -167,10 +152,10 @@ def recordings(
         found = sorted(child for child in children if is_recording(child))
     if len(found) > MOST_RECORDINGS:
         raise UsageError(f"there are more than {MOST_RECORDINGS:,} recordings", where=str(place))
-    return _table(found, is_checked=check)
+    return Recordings.of(_table(found, is_checked=check), found, seal)
 
 
-def _table(paths: list[Path], *, is_checked: bool) -> pd.DataFrame:
+def _table(paths: list[Place], *, is_checked: bool) -> pd.DataFrame:
     lines = [_line(path, is_checked=is_checked) for path in paths]
     kinds = sorted({name for line in lines for name in line}.difference(COLUMNS))
     table = pd.DataFrame({name: [line.get(name) for line in lines] for name in (*COLUMNS, *kinds)})
@@ -180,7 +165,7 @@ def _table(paths: list[Path], *, is_checked: bool) -> pd.DataFrame:
     return table
 
 
-def _line(path: Path, *, is_checked: bool) -> dict[str, object]:
+def _line(path: Place, *, is_checked: bool) -> dict[str, object]:
     """What there is to say about one recording; an error is said as its damage."""
     line: dict[str, object] = dict.fromkeys(COLUMNS, "") | {"path": str(path), "events": 0, "bytes": 0, "holes": 0}
     line |= {"from": pd.NaT, "to": pd.NaT}
@@ -203,11 +188,3 @@ def _damages(holes: list[Hole]) -> list[str]:
 
 def _times(values: list[int | None]) -> pd.Series[pd.Timestamp]:
     return pd.Series(pd.to_datetime(pd.array(values, dtype="Int64"), unit="ns", utc=True)).dt.as_unit("us")
-
-
-def _required(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise UsageError(f"{name} is not installed", advice="Install it: pip install 'aries_nb[analysis]'.") from error

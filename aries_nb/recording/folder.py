@@ -20,7 +20,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -29,6 +29,7 @@ from typing import TypeAlias
 
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.recording.format import FORMAT
+from aries_nb.recording.remote import Place, RemotePath, RemoteSource
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,6 +51,8 @@ __all__ = [
     "read_recording_header",
     "segment_name",
     "segment_names",
+    "segment_sizes",
+    "source_of",
     "sync_folder",
     "write_all",
     "write_json",
@@ -110,12 +113,12 @@ def create(path: Path, broker: str, header: Mapping[str, JSON], made: int) -> No
             made_folder.rmdir()
 
 
-def is_recording(path: Path) -> bool:
+def is_recording(path: Place) -> bool:
     """Return whether there is a folder with the header of a recording."""
     return (path / HEADER).is_file()
 
 
-def read_recording_header(path: Path) -> RecordingHeader:
+def read_recording_header(path: Place) -> RecordingHeader:
     """Return what the recording says of itself.
 
     Raises UsageError if there is no recording, RecordingError if it has a newer format or its header is damaged.
@@ -146,12 +149,12 @@ def read_recording_header(path: Path) -> RecordingHeader:
     return RecordingHeader(**found)  # type: ignore[arg-type]
 
 
-def read_json(path: Path) -> dict[str, JSON]:
+def read_json(path: Place) -> dict[str, JSON]:
     """Return the object in a small JSON file, whose checksum is looked at by `checked`.
 
     Raises RecordingError where there is none.
     """
-    with explained(path), FileSource(path) as source:
+    with explained(path), source_of(path) as source:
         if source.size > MOST_JSON_BYTES:
             raise _damaged(path)
         text = source.read(0, source.size)
@@ -164,7 +167,7 @@ def read_json(path: Path) -> dict[str, JSON]:
     return found
 
 
-def checked(path: Path, content: dict[str, JSON]) -> dict[str, JSON]:
+def checked(path: Place, content: dict[str, JSON]) -> dict[str, JSON]:
     """Return the content without its checksum. Raises RecordingError if that is wrong."""
     crc = content.pop("crc", None)
     if crc != _checksum(content):
@@ -211,16 +214,23 @@ def sync_folder(path: Path) -> None:
             os.close(folder)
 
 
-def segment_names(path: Path) -> list[str]:
+def segment_names(path: Place) -> list[str]:
     """Return the names of the segments, in their order. Raises RecordingError for more files than are ever made."""
-    names = []
-    with explained(path), os.scandir(path) as entries:
-        for count, entry in enumerate(entries):
+    return sorted(segment_sizes(path))
+
+
+def segment_sizes(path: Place) -> dict[str, int]:
+    """Return the size of each segment, by its name. Raises RecordingError as `segment_names` does."""
+    found = {}
+    with explained(path):
+        children: Iterable[Place] = path.iterdir()
+        for count, each in enumerate(children):
             if count >= MOST_FILES:
                 raise RecordingError(f"the recording has more than {MOST_FILES:,} files", where=str(path))
-            if SEGMENT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                names.append(entry.name)
-    return sorted(names)
+            if SEGMENT.fullmatch(each.name) and each.is_file() and not each.is_symlink():
+                with suppress(FileNotFoundError):  # its writer has deleted it meanwhile
+                    found[each.name] = each.size if isinstance(each, RemotePath) else each.stat().st_size
+    return found
 
 
 def segment_name(number: int) -> str:
@@ -269,6 +279,11 @@ class FileSource:
         self.close()
 
 
+def source_of(path: Place) -> FileSource | RemoteSource:
+    """Open a file to be read at any place. Raises OSError."""
+    return RemoteSource(path) if isinstance(path, RemotePath) else FileSource(path)
+
+
 class Lock:
     """The right to write a recording, which one process has at a time. It ends with the process, however that ends.
 
@@ -305,7 +320,7 @@ class Lock:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Place) -> Iterator[None]:
     """Turn an OSError inside into a RecordingError that says what to do."""
     try:
         yield
@@ -323,5 +338,5 @@ def _checksum(content: Mapping[str, object]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
-def _damaged(path: Path) -> RecordingError:
+def _damaged(path: Place) -> RecordingError:
     return RecordingError("a file of the recording is damaged", where=str(path))

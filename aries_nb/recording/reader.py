@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from aries_nb.errors import RecordingError, UsageError
@@ -13,6 +12,7 @@ from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.recording.folder import DELETED, checked, explained, read_json, read_recording_header, segment_names
 from aries_nb.recording.format import BatchHeader
 from aries_nb.recording.messages import Broken, MessageError
+from aries_nb.recording.remote import Place
 from aries_nb.recording.segments import CLOSED, KILLED, OPEN, Segment
 
 __all__ = ["RecordingReader", "RecordingSummary"]
@@ -51,7 +51,7 @@ class RecordingReader:
     one of another broker; RecordingError if it has a newer format or a damaged header, or cannot be opened.
     """
 
-    def __init__(self, path: Path, *, broker: str | None = None) -> None:
+    def __init__(self, path: Place, *, broker: str | None = None) -> None:
         self.path = path
         self.header = read_recording_header(path)
         if broker is not None and self.header.broker != broker:
@@ -144,7 +144,7 @@ class RecordingReader:
 class _Walk:
     """One pass over the batches of all segments: which of them come next, and what is missing before them."""
 
-    def __init__(self, path: Path, recording: str, deleted: Callable[[], tuple[int, str]]) -> None:
+    def __init__(self, path: Place, recording: str, deleted: Callable[[], tuple[int, str]]) -> None:
         self._path = path
         self._recording = recording
         self._deleted = deleted

@@ -3,6 +3,8 @@
 tables/quotes/manifest.json                    which files there are, with their rows
 tables/quotes/2026-11-29T14-1a2b3c4d.parquet   hour in UTC, and the checksum of the file
 
+Rows are sorted by symbol, which is plain text (no library skips rows by the statistics of a dictionary), and one with
+thousands of rows has row groups of its own: who asks for one symbol of one day reads little else.
 A file is written under another name, synced and renamed, and then noted. Whatever is not noted is not read.
 """
 
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +26,17 @@ import pyarrow.parquet as pq
 
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.recording.folder import (
-    FileSource,
     Lock,
     checked,
     explained,
     is_recording,
     open_new,
     read_json,
+    source_of,
     sync_folder,
     write_json,
 )
+from aries_nb.recording.remote import Place, arrow_place
 
 __all__ = ["Sealed", "read_sealed", "seal", "sealed", "sealed_kinds"]
 
@@ -42,6 +46,7 @@ FILE = re.compile(r"\d{4}-\d\d-\d\dT\d\d-[0-9a-f]{8}\.parquet")
 MOST_KINDS = 100
 MOST_SEALED_ROWS = 1 << 32
 ROW_GROUP_ROWS = 100_000
+OWN_GROUP_ROWS = 5_000  # of a symbol that shares its row group with no other; the footer has some 1.5 kB for each group
 CHUNK_BYTES = 1 << 20
 HOUR_NS = 3_600_000_000_000
 
@@ -76,11 +81,10 @@ def seal(path: Path, kind: str, rows: pa.Table, hour: int, *, lost: Sequence[tup
     with explained(path):
         _make(folder)
         with Lock(folder, is_patient=True):
-            before = sealed(path, kind)
+            rows, before = _plain(rows), sealed(path, kind)
             if lost:
-                rows = _with_lost(
-                    rows, [_read(folder / one.file, one.rows) for one in before if one.hour == hour], lost
-                )
+                there = [read_sealed(folder / one.file, one.rows) for one in before if one.hour == hour]
+                rows = _with_lost(rows, there, lost)
             part = folder / f"{os.getpid()}.parquet.part"
             part.unlink(missing_ok=True)
             _write(part, _sorted(rows))
@@ -97,20 +101,20 @@ def seal(path: Path, kind: str, rows: pa.Table, hour: int, *, lost: Sequence[tup
     return folder / name
 
 
-def sealed_kinds(path: Path) -> dict[str, int]:
+def sealed_kinds(path: Place) -> dict[str, int]:
     """Return the number of sealed rows of each kind of which there are some. Raises RecordingError."""
     folder = path / TABLES
-    if folder.is_symlink() or not folder.is_dir():
-        return {}
-    with explained(path), os.scandir(folder) as entries:
-        kinds = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    with explained(path):
+        if folder.is_symlink() or not folder.is_dir():
+            return {}
+        kinds = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
     if len(kinds) > MOST_KINDS:
         raise RecordingError(f"the recording has more than {MOST_KINDS} kinds of rows", where=str(path))
     found = {kind: sum(one.rows for one in sealed(path, kind)) for kind in kinds if KIND.fullmatch(kind)}
     return {kind: rows for kind, rows in found.items() if rows}
 
 
-def sealed(path: Path, kind: str) -> list[Sealed]:
+def sealed(path: Place, kind: str) -> list[Sealed]:
     """Return what was sealed of a kind, in the order of the hours. Raises RecordingError for a damaged manifest."""
     manifest = path / TABLES / kind / MANIFEST
     if not manifest.exists():
@@ -127,23 +131,16 @@ def sealed(path: Path, kind: str) -> list[Sealed]:
     return found
 
 
-def read_sealed(path: Path, kind: str) -> pa.Table:
-    """Return all sealed rows of a kind, by hour, symbol and `seq`.
+def read_sealed(file: Place, rows: int, *, symbols: Sequence[str] | None = None) -> pa.Table:
+    """Return the sealed rows of a file, which has so many, by symbol and `seq`; with `symbols` those of these.
 
-    Raises RecordingError if a file is damaged, missing, has other rows than noted, or extension types.
+    Raises RecordingError if it is damaged, has other rows than noted, or extension types.
     """
-    folder = path / TABLES / kind
-    return pa.concat_tables(
-        [_read(folder / one.file, one.rows) for one in sealed(path, kind)], promote_options="default"
-    )
-
-
-def _read(file: Path, rows: int) -> pa.Table:
     try:
-        with explained(file), FileSource(file) as source:
-            if f"-{_crc(source):08x}." not in file.name:
-                raise RecordingError("the checksum of a file of rows is wrong", where=str(file))
-        with pq.ParquetFile(file) as reader:
+        if f"-{_checksum(file):08x}." not in file.name:
+            raise RecordingError("the checksum of a file of rows is wrong", where=str(file))
+        name, filesystem = arrow_place(file)
+        with pq.ParquetFile(name, filesystem=filesystem) as reader:
             schema = reader.schema_arrow
             if any(isinstance(column.type, pa.BaseExtensionType) for column in schema):
                 raise RecordingError("a file of rows has types of an extension", where=str(file))
@@ -155,7 +152,8 @@ def _read(file: Path, rows: int) -> pa.Table:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError("a file of rows is damaged", where=str(file)) from error
-    return table.replace_schema_metadata(None)
+    table = _plain(table.replace_schema_metadata(None))
+    return table if symbols is None else table.filter(pa.compute.is_in(table["symbol"], pa.array(symbols)))
 
 
 def _make(folder: Path) -> None:
@@ -180,13 +178,30 @@ def _with_lost(rows: pa.Table, before: Sequence[pa.Table], lost: Sequence[tuple[
 
 
 def _sorted(rows: pa.Table) -> pa.Table:
-    keys = {name: rows.column(name) for name in ("symbol", "seq") if name in rows.column_names}
-    plain = {
-        name: column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        for name, column in keys.items()
-    }
-    order = pa.compute.sort_indices(pa.table(plain), sort_keys=[(name, "ascending") for name in plain])
-    return rows.take(order)
+    keys = [name for name in ("symbol", "seq") if name in rows.column_names]
+    return rows.sort_by([(name, "ascending") for name in keys])
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Return the rows with symbols as plain text."""
+    at = rows.schema.get_field_index("symbol")
+    return rows if at < 0 else rows.set_column(at, "symbol", rows.column(at).cast(pa.string()))
+
+
+def _groups(rows: pa.Table) -> list[int]:
+    """Return where row groups begin and end: rows of a symbol with many are in groups without others."""
+    count = rows.num_rows
+    if "symbol" not in rows.column_names or not count:
+        return [0, count]
+    codes = rows["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
+    ends = [*(np.flatnonzero(np.diff(codes)) + 1).tolist(), count]
+    cuts = [0]
+    for start, end in zip([0, *ends], ends, strict=False):
+        if end - start >= OWN_GROUP_ROWS and start > cuts[-1]:
+            cuts.append(start)
+        if end - cuts[-1] >= OWN_GROUP_ROWS or end == count:
+            cuts.append(end)
+    return cuts
 
 
 def _write(part: Path, rows: pa.Table) -> None:
@@ -200,21 +215,19 @@ def _write(part: Path, rows: pa.Table) -> None:
             texts.append(column.name)
     file = open_new(part)
     with open(file, "wb") as sink:
-        pq.write_table(
-            rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_page_checksum=True,
+        with pq.ParquetWriter(
+            sink, rows.schema, compression="zstd", write_page_checksum=True,
             use_dictionary=texts, column_encoding=encodings,
-        )  # fmt: skip
+        ) as writer:  # fmt: skip
+            for start, end in pairwise(_groups(rows)):
+                writer.write_table(rows.slice(start, end - start), row_group_size=ROW_GROUP_ROWS)
         sink.flush()
         os.fsync(file)
 
 
-def _checksum(file: Path) -> int:
-    with FileSource(file) as source:
-        return _crc(source)
-
-
-def _crc(source: FileSource) -> int:
+def _checksum(file: Place) -> int:
     crc = 0
-    for offset in range(0, source.size, CHUNK_BYTES):
-        crc = zlib.crc32(source.read(offset, CHUNK_BYTES), crc)
+    with explained(file), source_of(file) as source:
+        for offset in range(0, source.size, CHUNK_BYTES):
+            crc = zlib.crc32(source.read(offset, CHUNK_BYTES), crc)
     return crc

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from aries_nb.model.journal import Event
-from aries_nb.recording.folder import FileSource
+from aries_nb.recording.folder import source_of
 from aries_nb.recording.format import MOST_BATCH_BYTES, BatchHeader, decode, read_header
 from aries_nb.recording.messages import END_OF_STREAM, MARKER, Broken, Message, MessageError, messages, parse
+from aries_nb.recording.remote import Place
 
 __all__ = ["CLOSED", "KILLED", "OPEN", "Batch", "Segment"]
 
@@ -19,6 +19,7 @@ KILLED = "not recorded: the recording process ended without closing the recordin
 OPEN = "the recording was not closed: it goes on, or its process ended"
 
 CHUNK_BYTES = 1 << 20
+LAST_BYTES = 1 << 16  # of the end, where most often the last batch is
 
 
 class Batch(NamedTuple):
@@ -34,10 +35,10 @@ class Segment:
     Raises OSError if it cannot be opened.
     """
 
-    def __init__(self, path: Path, recording: str) -> None:
+    def __init__(self, path: Place, recording: str) -> None:
         self.path = path
         self._recording = recording
-        self._source = FileSource(path)
+        self._source = source_of(path)
 
     @property
     def bytes(self) -> int:
@@ -85,8 +86,9 @@ class Segment:
     def last(self) -> Batch | None:
         """Return the last batch with a whole header, None if there is none. The search begins at the end."""
         end = self._source.size - self._source.size % 8
+        step = LAST_BYTES
         while end > 0:
-            start = max(0, end - CHUNK_BYTES)
+            start, step = max(0, end - step), CHUNK_BYTES
             chunk = self._source.read(start, end - start)
             place = chunk.rfind(MARKER)
             while place >= 0:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from aries_nb.brokers import Broker
-from aries_nb.errors import RecordingError
+from aries_nb.errors import RecordingError, UsageError
 from aries_nb.live.recordings.recording import SUBSCRIBED, broker_of, endpoints_of, frames_of, passing
 from aries_nb.model.clock import WallClock
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.intake import Route
 from aries_nb.recording import RecordingReader, catalog
-from aries_nb.recording.catalog import StoredRecording
-from aries_nb.recording.folder import checked, explained, read_json, write_json
+from aries_nb.recording.catalog import Recordings, StoredRecording
+from aries_nb.recording.folder import checked, explained, read_json, segment_sizes, write_json
+from aries_nb.recording.remote import Place, RemotePath
 from aries_nb.recording.sealing import TABLES, seal
 from aries_nb.store import GapLog, RollingFrame
 from aries_nb.store.derived.arrow import arrow_rows
@@ -37,17 +38,26 @@ FOREVER = 2**63 - 1
 
 
 def recordings(
-    path: str | os.PathLike[str], *, check: bool = False, broker: str | Broker | None = None
-) -> pd.DataFrame | StoredRecording:
+    path: str | os.PathLike[str],
+    *,
+    check: bool = False,
+    broker: str | Broker | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Recordings | StoredRecording:
     """Return what recordings there are in a folder, or the recording at `path` itself.
+
+    `path` may be a URL of any file system of fsspec, such as "s3://days", with its `storage_options`, as pandas has
+    them. There recordings are only read: seal them where they were made, before they are copied.
 
     The DataFrame has a row for each recording in the folder: `path`, `broker`, `from` and `to` (UTC), `events`,
     `bytes`, `holes`, `damage`, and the number of sealed rows of each kind. `holes` are those between segments; with
     `check` the whole recordings are read, and all holes are counted. `damage` says what is wrong, "" for nothing. A
     kind is NA where nothing is sealed yet.
 
-    A recording has `df("quotes")`, `sql("select …")` (duckdb), `scan("trades")` (polars) and `dask("quotes")`. The
-    first of them writes the rows of what was recorded since as Parquet, which takes as long as a replay at full speed.
+    Both, and what is chosen of the DataFrame, have `df("quotes")`, `sql("select …")` (duckdb), `scan("trades")`
+    (polars) and `dask("quotes")`: the rows of all of these recordings as one table, with `day=` and `symbols=` only
+    those. The first of them writes the rows of what was recorded since as Parquet, which takes as long as a replay at
+    full speed; so does `seal()`.
 
     `broker` is needed for the rows of a recording of a broker of your own: its `Broker`; a name that is not the
     recording's is refused.
@@ -56,24 +66,27 @@ def recordings(
     or cannot be read.
     """
     own = broker if isinstance(broker, Broker) else None
-    found = catalog.recordings(path, check=check, seal=partial(seal_rows, own=own))
+    seal = partial(seal_rows, own=own)
+    found = catalog.recordings(path, check=check, seal=seal, storage_options=storage_options)
     if broker is not None and isinstance(found, StoredRecording):
         RecordingReader(found.path, broker=broker if isinstance(broker, str) else broker.name)  # raises for another
     return found
 
 
-def seal_rows(path: Path, own: Broker | None = None) -> None:
+def seal_rows(path: Place, own: Broker | None = None) -> None:
     """Write the quotes and trades of a recording as Parquet, those of an hour together, unless that has been done.
 
     Of a symbol that was recorded with several choices of fields, the rows with the most fields count. Rows that were
     sealed before and cannot be made again, as their events are missing now, stay. `own` is the user's broker.
     """
-    reader = RecordingReader(path)
-    events = reader.summary.events
-    noted = path / TABLES / NOTED
+    segments, noted = segment_sizes(path), path / TABLES / NOTED
     with suppress(RecordingError):
-        if noted.is_file() and checked(noted, read_json(noted)).get("events") == events:
+        if noted.is_file() and checked(noted, read_json(noted)).get("segments") == segments:
             return
+    if isinstance(path, RemotePath):
+        advice = "Seal it where it was made, `anb.recordings(path).seal()`, and copy it again."
+        raise UsageError("rows of the recording are not sealed yet", where=str(path), advice=advice)
+    reader = RecordingReader(path)
     broker = broker_of(reader, own)
     endpoints = endpoints_of(broker)
     every = [
@@ -96,7 +109,7 @@ def seal_rows(path: Path, own: Broker | None = None) -> None:
                 rows = _joined([drain.rows(hour) for drain in some if hour in drain.hours])
                 seal(path, kind, rows, hour * HOUR_US * 1_000, lost=lost)
     if drains:
-        write_json(noted, {"events": events})
+        write_json(path / TABLES / NOTED, {"segments": segments})
 
 
 def _noting_holes(events: Iterable[Event], found: list[Hole]) -> Iterator[Event]:
