@@ -31,6 +31,7 @@ from aries_nb.net.http_client import http_base
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.net.urls import checked_url
 from aries_nb.recording import RecordingReader
+from aries_nb.recording.remote import place_of
 from aries_nb.rooms.address import is_room
 
 __all__ = ["connect", "replay"]
@@ -218,7 +219,8 @@ def replay(
 ) -> Feed:
     """Return a feed that plays a recording back: the same frames, books, bars, accounts, gaps, counts and views.
 
-    `path` is what `feed.record(path)` or `connect(record=path)` wrote. It begins to play at once, `speed` times faster
+    `path` is what `feed.record(path)` or `connect(record=path)` wrote, or the URL of a copy on a file system of fsspec,
+    such as "s3://days/today.anb". It begins to play at once, `speed` times faster
     than recorded, "max" for as fast as possible, from `start` on: a time such as "14:30", or from its beginning.
     `feed.clock` pauses, steps, seeks, and changes the speed. Whatever is asked for, and whenever, holds what it would
     hold had it been asked for when the recording subscribed to it. `broker` is needed where the recording is of a
@@ -229,7 +231,7 @@ def replay(
     recording of a newer format, or one that cannot be read.
     """
     pace = checked_speed(speed)
-    folder = checked_path(path)
+    folder = place_of(path) if isinstance(path, str) and "://" in path else checked_path(path)
     expected = broker.name if isinstance(broker, Broker) else broker
     reader = RecordingReader(folder, broker=expected)
     day = RecordedDay(reader)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ import aries_nb as anb
 from aries_nb.model.journal import FRAME, HOLE
 from aries_nb.recording import RecordingReader, RecordingWriter
 from tests.bench.frames import MESSAGES_A_FRAME, quotes_frames
-from tests.bench.long_recording import FLUSH_FRAMES, FRAMES, NS_A_FRAME
+from tests.bench.long_recording import FLUSH_FRAMES, FRAMES, NS_A_FRAME, peak_mb
 from tests.bench.long_recording import make as record
 from tests.bench.results import Budget, Effort, Outcome
 
@@ -99,7 +98,7 @@ def ask(engine: str, folder: str) -> dict[str, Any]:
     return {
         "answer": answer,
         "seconds": seconds,
-        "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "mb": peak_mb(),
         "times": read / (size * rows / total),
         "rows": rows,
     }

@@ -40,6 +40,7 @@ ROWS = {
     "memory": "memory",
     "recording": "recording_cost",
     "long-recording": "long_recording",
+    "many-recordings": "many_recordings",
     "cell": "busy_cell",
     "alor-cell": "alor_busy_cell",
     "browser": "browser_latency",

@@ -115,6 +115,7 @@ def test_sealed_rows_have_no_print_that_was_corrected_as_a_frame_has_none(
     tmp_path: Path, broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aries_nb.live.recordings.sealing.PIECE_ROWS", 50)
+    monkeypatch.setattr("aries_nb.live.recordings.sealing.TAKEN_ROWS", 20)
     path = tmp_path / "day.anb"
     symbols = ("AAPL", "MSFT") if broker == "aries" else ("SBER", "GAZP")
     market = f"sim-{broker}" if broker != "aries" else "sim"

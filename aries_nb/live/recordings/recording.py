@@ -334,6 +334,8 @@ def checked_path(path: object) -> Path:
     """Return the path of a recording, absolute. Raises UsageError for anything else."""
     if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
         raise UsageError(f"{path!r} is no path", advice='Pass a path such as "today.anb".')
+    if "://" in str(path):
+        raise UsageError(f"{path!r} is no path", advice="Record to a disk or shared folder, and copy it there later.")
     return Path(path).expanduser().resolve()
 
 
