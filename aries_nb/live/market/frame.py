@@ -478,7 +478,9 @@ class LiveFrame(FrameViews):
     def _captured(self, moment: Moment, *, until: int | None = None) -> FrameSnapshot:
         is_live, captured = moment.until is not None or self.is_live, CapturedFrame.of(self._tape)
         gaps, staleness = self._gap_selection, self._staleness
-        return FrameSnapshot(self.kind, captured, moment, gaps, staleness, is_live=is_live, until=until)
+        return FrameSnapshot(
+            self.kind, captured, moment, gaps, staleness, is_live=is_live, until=until, name=self._name
+        )
 
     def _count(self) -> int:
         slab, _, end, *_ = self._tape.published

@@ -131,6 +131,7 @@ class FrameSnapshot(Part):
         *,
         is_live: bool,
         until: int | None = None,
+        name: str | None = None,
     ) -> None:
         self.kind = kind
         self.symbols = captured.frame.symbols
@@ -144,7 +145,7 @@ class FrameSnapshot(Part):
         has_lost = slab.base + start > slab.origin
         oldest = captured.held_from or gaps.since
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
-        super().__init__(f"{kind} {shown}", moment, oldest if has_lost else min(gaps.since, oldest))
+        super().__init__(name or f"{kind} {shown}", moment, oldest if has_lost else min(gaps.since, oldest))
 
     @property
     def seq(self) -> int:

@@ -249,9 +249,13 @@ class SnapshotMaker:
         for live in computed:  # they follow the network's thread, and are cut at the moment
             live._use()  # noqa: SLF001
             captured.parts[live] = live._captured(captured.moment, until=captured.moment.now)  # noqa: SLF001
-        held = [part.held_since for part in captured.parts.values()]
-        if until is not None and held and until < min(held):
-            raise not_held(f"{self._name}", until, min(held))
+        if until is not None:
+            held = min((part.held_since for part in captured.parts.values()), default=None)
+            if held is None:
+                advice = "Open what you want to look back at, such as feed.quotes(…); a recording has all."
+                raise UsageError(f"nothing of {self._name} is open, so nothing is held of the past", advice=advice)
+            if until < held:
+                raise not_held(self._name, until, held)
         return Snapshot(self._name, captured)
 
     # The network's thread.

@@ -84,7 +84,7 @@ def test_past_instant_has_what_was_there_then(feed: Feed) -> None:
 def test_text_is_a_time_of_the_clocks_day_in_the_zone_of_the_settings(
     feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    feed.quotes("AAPL").wait()
+    quotes = feed.quotes("AAPL").wait()
     monkeypatch.setattr(anb.settings, "timezone", "America/New_York")
     now = feed.clock.now
     text = f"{now.tz_convert('America/New_York'):%H:%M:%S.%f}"
@@ -92,12 +92,14 @@ def test_text_is_a_time_of_the_clocks_day_in_the_zone_of_the_settings(
     then = feed.at(text)
 
     assert then.ts == now.floor("us")
+    assert len(then[quotes]) > 0
     assert f"{text[:8]}" in repr(then)
 
 
 def test_instant_that_is_not_held_says_from_when_on_it_is(feed: Feed) -> None:
     quotes = feed.quotes("AAPL", rows=10).wait(rows=100)
     book = feed.book("AAPL").wait()
+    quotes.wait(rows=quotes.received + 20)  # so that its ten rows are later than the book
     opened = feed.clock.now - pd.Timedelta("1h")
 
     with pytest.raises(UsageError, match=r"is not held as of .*\n?.*from \d\d:\d\d:\d\d\.\d{3} UTC on"):
@@ -111,6 +113,11 @@ def test_instant_that_is_not_held_says_from_when_on_it_is(feed: Feed) -> None:
     with pytest.raises(UsageError, match=r"quotes AAPL is not held as of"):
         then[quotes]
     assert "not held" in repr(then._parts[quotes])
+
+
+def test_past_of_a_feed_with_nothing_open_says_what_to_open(feed: Feed) -> None:
+    with pytest.raises(UsageError, match=r"nothing of aries is open.*Open what you want to look back at"):
+        feed.at(feed.clock.now - pd.Timedelta("1D"))
 
 
 @pytest.mark.parametrize("text", ["now", "today", "NOW"])
@@ -229,3 +236,18 @@ def test_derived_frame_of_a_snapshot_has_a_row_for_each_of_its_source(feed: Feed
     then = feed.at(now.ts)
     assert len(then[mids]) == len(then[quotes]) == len(now[quotes])
     pd.testing.assert_frame_equal(then[mids].df, now[mids].df)
+
+
+def test_differences_name_derived_frames_apart_from_their_sources(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL").wait(rows=5)
+    mids = quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2)
+    mean = mids.rolling("1h")["mid"].mean()
+
+    before = feed.snapshot()
+    quotes.wait(rows=before[quotes].received + 20)
+    now = feed.snapshot()
+    found = now.diff(before).set_index(["what", "field"])["after"]
+
+    names = ["quotes AAPL", "quotes AAPL with mid", "quotes AAPL with mid mid mean of 1h"]
+    for name, live in zip(names, (quotes, mids, mean), strict=True):
+        assert found[name, "rows"] == len(now[live])
