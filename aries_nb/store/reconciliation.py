@@ -56,6 +56,7 @@ class Reconciliation:
         # By instrument, of the fills since the last agreement: their value, and the largest fees whatever that is.
         self._pending: dict[str, tuple[Decimal, Decimal]] = {}
         self._pending_since = 0  # when the newest of these came
+        self._smallest: Decimal | None = None  # the least value of one of them
         self._margined = _margined(reported)  # positions, also those that are held no more
         self._differs_since: int | None = None
         self._corrected: set[str] = set()  # instruments of these with executions that were taken back
@@ -211,6 +212,7 @@ class Reconciliation:
             self._add_pending(fill.symbol, ZERO, ZERO, now)
         else:
             self._add_pending(fill.symbol, abs(paid), MOST_SMALL_FEE * contracts, now)
+        self._smallest = abs(paid) if self._smallest is None else min(self._smallest, abs(paid))
         if fill.quantity < 0:
             self._corrected.add(fill.symbol)
 
@@ -232,7 +234,8 @@ class Reconciliation:
 
         A small difference in cash alone, after fills, is their fee at once, if the broker's cash has moved: for
         each fill up to 1 % of its value (0.1 % of what is margined, as soon as the broker's figures are at rest), or 2
-        in the account's currency (of an option or future 2 a contract) if that is more. Any other is the ending of
+        in the account's currency (of an option or future 2 a contract) if that is more. Where the value of a fill is no
+        more than that, all have to be at rest, as its cash may not have come. Any other is the ending of
         positions, or unexplained, after it has lasted 5 s by `now` (ns since the epoch), as until then it may come from
         the order in which messages arrived. What is gone and never had a price is then worth the cash that came, if
         nothing else differs, else nothing. The fee of what is margined may come as long after its fill, as no money
@@ -248,6 +251,9 @@ class Reconciliation:
         is_small = is_small and not 2 * abs(rest + self._cleared) < abs(rest)
         is_over = self._differs_since is not None and now - self._differs_since >= SETTLING_NS
         is_at_rest = now - self._moved_at >= REST_NS or self._margined.keys().isdisjoint(self._pending)
+        # The cash of a trade that is worth no more than a fee may not have come yet.
+        is_tiny = self._smallest is not None and self._smallest <= self._most_fees()
+        is_at_rest = is_at_rest and (not is_tiny or now - self._changed_at >= REST_NS)
         if is_small and has_moved and (not rest or is_at_rest or is_over):
             if rest:
                 self._charge(next(iter(self._pending)) if len(self._pending) == 1 else CASH, rest)
@@ -316,6 +322,7 @@ class Reconciliation:
     def _reset(self) -> None:
         self._cash = self._agreed = _cash_of(self._reported)
         self._pending = {}
+        self._smallest = None
         self._corrected = set()
         self._cleared = ZERO
         self._is_guessed = False

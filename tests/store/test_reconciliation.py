@@ -161,6 +161,25 @@ def test_a_fill_reported_before_its_cash_is_no_fee_of_its_whole_value() -> None:
     assert account.attribution().contributions == {"MSFT": contribution(fee="-0.1")}
 
 
+@pytest.mark.parametrize("signed", [4, -4])
+def test_the_cash_of_a_trade_worth_no_more_than_a_fee_is_none(signed: int) -> None:
+    account = Reconciliation(reported(1000, KO=10), at(MSFT=10, KO="0.25"))
+    held = 10 + signed
+    account.take(reported("899.90", MSFT=10, KO=10), at(MSFT=10, KO="0.25"), [fill(10, 10)], 1)
+
+    trades = [fill(10, 10), fill(signed, "0.25", "KO")]
+    account.take(reported("799.80", MSFT=20, KO=held), at(MSFT=10, KO="0.25"), trades, 2)
+    cash = Decimal("799.70") - signed * Decimal("0.25")
+    account.take(reported(str(cash), MSFT=20, KO=held), at(MSFT=10, KO="0.25"), [], 3)
+    account.take(reported(str(cash), MSFT=20, KO=held), at(MSFT=10, KO="0.25"), [], 3 + SECOND)
+
+    assert account.attribution().contributions == {
+        "MSFT": contribution(fee="-0.1"),
+        "KO": contribution(),
+        CASH: contribution(fee="-0.2"),
+    }
+
+
 def test_a_round_trip_waits_for_its_cash() -> None:
     account = Reconciliation(reported(1000), at(MSFT=10))
 
@@ -397,7 +416,10 @@ def test_with_complete_fills_nothing_is_unexplained(
             cash -= each.signed * each.price * multiplier + each.fee + Decimal("0.1")
             held[each.symbol] = held.get(each.symbol, Decimal(0)) + each.signed
         holdings = {symbol: (quantity, Decimal(1)) for symbol, quantity in held.items()}
-        account.take(open_portfolio(cash, holdings, multipliers=MULTIPLIERS), marked, happened, place)
+        books = open_portfolio(cash, holdings, multipliers=MULTIPLIERS)
+        account.take(books, marked, happened, place)
+    if moved:
+        account.take(books, marked, [], SECOND + len(moved))  # of fills that are worth no more than a fee
 
     causes = account.attribution().causes
     count = sum(len(happened) for _, _, happened, _ in moved)

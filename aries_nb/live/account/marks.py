@@ -108,6 +108,8 @@ class LiveMarks:
             maxlen=MOST_LEFT
         )  # of instruments held no more: the fill that closed a position arrives later
         self._subscribed: frozenset[str] = frozenset()
+        # Symbols of frames that are not used any more: they may be held again before it is looked for that.
+        self._dropped: deque[str] = deque()
         self._observers = Observers()
         self._arrivals = arrivals
         self._name = f"marks {account}"
@@ -210,12 +212,14 @@ class LiveMarks:
     # The callbacks' thread.
 
     def _follow(self) -> None:
+        dropped = {self._dropped.popleft() for _ in range(len(self._dropped))}
         held = frozenset(self._held()())
         self._watch_others(held)
-        if held == self._subscribed:
+        if held == self._subscribed - dropped:
+            self._subscribed = held
             return
         # Existing frames stay as they are: a new frame has no price before the next quote.
-        new = sorted(symbol for symbol in held - self._subscribed if is_symbol(symbol))
+        new = sorted(symbol for symbol in held - (self._subscribed - dropped) if is_symbol(symbol))
         self._subscribed = held
         frame = None if self._arrivals.is_replay else self._quoted(new)
         if frame is not None:
@@ -232,6 +236,7 @@ class LiveMarks:
         for frame in gone:
             self._frames[frame]()
             self._left.append(frame._source.rows(0))
+            self._dropped.extend(frame.symbols)
         self._frames = {frame: undo for frame, undo in self._frames.items() if frame not in gone}
 
     def _quoted(self, symbols: list[str]) -> LiveFrame | None:

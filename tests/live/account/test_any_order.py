@@ -312,10 +312,16 @@ def check(account: anb.Account, scenario: Scenario) -> None:
         is_known = abs(parts["unexplained"]).sum() < 0.05 and abs(parts.loc["total", "fee"] + fees) < 0.05
         return is_whole and (is_known or has_split)
 
-    eventually(lambda: signed() == wanted, f"fills {wanted}", seconds=5)
-    eventually(is_right, f"equity {value}, without a price {missing}", seconds=5)
-    if not missing:
-        eventually(is_explained, "all is explained", seconds=5)
+    try:
+        eventually(lambda: signed() == wanted, f"fills {wanted}", seconds=5)
+        eventually(is_right, f"equity {value}, without a price {missing}", seconds=5)
+        if not missing:
+            eventually(is_explained, "all is explained", seconds=5)
+    except AssertionError as error:
+        error.add_note(
+            f"shown: {shown()}, {equity.reasons}, fills {signed()}\n{equity.explained}\n{account.positions.df}"
+        )
+        raise
 
 
 @pytest.fixture(autouse=True)

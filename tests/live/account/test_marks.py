@@ -71,11 +71,12 @@ class Held:
     def __init__(self) -> None:
         self.quotes = Quotes(["MSFT", "SPX"])
         self.charts: list[Any] = []
+        self.names: tuple[str, ...] = ("MSFT", "SPX")
         position = Position(Decimal(1), Decimal(500), is_share=True)
         arrivals = Arrivals()
         arrivals.timer = MarketTimer(arrivals.clock, is_live=False)  # quotes come on the test's thread
         self.marks = LiveMarks(
-            lambda: lambda: dict.fromkeys(("MSFT", "SPX"), position),
+            lambda: lambda: dict.fromkeys(self.names, position),
             lambda _: lambda: None,
             self,
             Callbacks(),
@@ -106,6 +107,17 @@ def held() -> Iterator[Held]:
     one = Held()
     yield one
     one.marks.close()
+
+
+def test_what_is_flat_for_a_moment_keeps_its_mark(held: Held) -> None:
+    held.quotes.put(*GOOD)
+
+    held.names = ()
+    held.marks.quotes(NOW)  # as an instant of equity in between
+    held.names = ("MSFT",)
+    held.marks._callbacks.wake()
+
+    eventually(lambda: "MSFT" in held.marks.now())
 
 
 @pytest.mark.parametrize(
