@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pandas as pd
 
@@ -83,6 +83,13 @@ class FeedStatistics:
     Market time, and with it every time of receipt, is corrected by it."""
     last_error: str
     """The newest problem as text, "" without one."""
+
+    def _repr_html_(self) -> str:
+        shown = {
+            field.name: f"{value:,.4g}" if isinstance(value := getattr(self, field.name), float) else value
+            for field in fields(self)
+        }
+        return pd.Series(shown, dtype="object").to_frame("").to_html(header=False)
 
 
 def statistics_of(session: Session | PlaybackSession | RoomSession, clock: ExchangeClock) -> FeedStatistics:

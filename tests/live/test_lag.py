@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from aries_nb.live import FeedStatistics
 from aries_nb.store import Percentiles
 from tests.net.patience import eventually
 
@@ -57,3 +58,16 @@ def test_what_is_known_before_the_first_message_is_nothing(
 
     lags = (now.lag_ms, now.lag_p99_ms, now.visible_p50_ms, now.painted_p50_ms)
     assert all(math.isnan(lag) for lag in lags)
+
+
+def test_statistics_are_a_table_in_a_cell() -> None:
+    stats = FeedStatistics(
+        state="failed", messages=1_234, messages_per_s=132.494_7, octets=1, records=1, unreadable=0, unasked=0, streams=1,
+        reconnects=0, renewals=0, gaps=0, lag_ms=math.nan, lag_p99_ms=1.0, behind_s=0.0, silence_s=0.1,
+        last_error="<b>refused",
+    )  # fmt: skip
+
+    picture = stats._repr_html_()
+
+    assert "<td>132.5</td>" in picture
+    assert "&lt;b&gt;refused" in picture
