@@ -62,8 +62,8 @@ def test_what_is_known_before_the_first_message_is_nothing(
 
 def test_statistics_are_a_table_in_a_cell() -> None:
     stats = FeedStatistics(
-        state="failed", messages=1_234, messages_per_s=132.494_7, octets=1, records=1, unreadable=0, unasked=0, streams=1,
-        reconnects=0, renewals=0, gaps=0, lag_ms=math.nan, lag_p99_ms=1.0, behind_s=0.0, silence_s=0.1,
+        state="failed", messages=1_234, messages_per_s=132.494_7, octets=1, records=1, unreadable=0, unasked=0,
+        streams=1, reconnects=0, renewals=0, gaps=0, lag_ms=math.nan, lag_p99_ms=1.0, behind_s=0.0, silence_s=0.1,
         last_error="<b>refused",
     )  # fmt: skip
 
