@@ -9,12 +9,20 @@ from aries_nb import connect
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.rooms import publisher
 from aries_nb.sim import SimOptions, Simulator
 from tests.rooms.server import NatsServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def quick_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let publishers of this process give signs of life, and look for others, five times as often as usual."""
+    monkeypatch.setattr(publisher, "BEAT_SECONDS", publisher.BEAT_SECONDS / 5)
+    monkeypatch.setattr(publisher, "LOOK_SECONDS", publisher.LOOK_SECONDS / 5)
 
 
 @pytest.fixture
