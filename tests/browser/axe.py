@@ -28,11 +28,14 @@ UNDECIDABLE = ["nonBmp", "shortTextContent", "bgGradient", "bgOverlap", "elmPart
 # JupyterLab's body has no height and hides what overflows: axe would take all of the page for invisible, and check the
 # contrast of nothing.
 RUN = """async ([selector, rules]) => {
-  document.body.style.minHeight = "100vh";
+  const { style } = document.body;
+  const before = style.minHeight;
+  style.minHeight = "100vh";
   const include = [...document.querySelectorAll(selector)];
   if (!include.length) throw new Error(`nothing to look at: ${selector}`);
   const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
   const { violations, incomplete } = await axe.run({ include }, { ...only, resultTypes: ["violations", "incomplete"] });
+  style.minHeight = before;
   const all = [...violations, ...incomplete].flatMap(({ id, nodes }) => nodes.map((node) => {
     const checks = [...node.any, ...node.all, ...node.none];
     const isUndecidable = checks.some((check) => UNDECIDABLE.includes(check.data?.messageKey));

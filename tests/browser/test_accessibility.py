@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.axe import ALL_VIEWS, ARE_SHOWN, change_theme, found
-from tests.browser.conftest import fresh_page
+from tests.browser.conftest import shared_page
 from tests.browser.lab import THEMES, failures, open_notebook, run_all
 from tests.views.stage import write_notebook
 
@@ -19,9 +19,9 @@ FAULTS = """() => document.querySelector(".jp-OutputArea-output:has(.anb-board)"
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     """All views in JupyterLab, in one page for all tests here."""
-    with fresh_page(browser, lab, **SCREEN) as page:
+    with shared_page(tab, lab, **SCREEN) as page:
         open_notebook(page, lab, write_notebook(lab, "axe.ipynb", ALL_VIEWS))
         run_all(page)
         page.wait_for_function(ARE_SHOWN, arg=13, timeout=60_000)

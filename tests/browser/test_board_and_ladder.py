@@ -61,15 +61,21 @@ def state_of(view):
     return {"description": widget.description, "rows": widget.rows, "problem": "", "frame": frame}
 
 
-@pytest.fixture
-def page(browser):
+@pytest.fixture(scope="module")
+def window(browser):
     page = browser.new_page(viewport={"width": 800, "height": 900})
-    page.set_content(PAGE)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
     yield page
     page.close()
-    assert not errors
+
+
+@pytest.fixture
+def page(window):
+    window.goto("about:blank")  # another document, without scripts and listeners of earlier ones
+    window.set_content(PAGE)
+    yield window
+    assert not window.errors
 
 
 def start(page, view):

@@ -216,12 +216,32 @@ PASS_ON = """() => {
 }"""
 
 
-@pytest.fixture
-def blank(browser):
+@pytest.fixture(scope="module")
+def window(browser):
     page = browser.new_page()
-    page.evaluate(LOAD, static_text(*SCRIPTS) + f"export {{ {NAMES} }};")
     yield page
     page.close()
+
+
+@pytest.fixture
+def blank(window):
+    """The scripts in a document of their own."""
+    return loaded(window)
+
+
+@pytest.fixture
+def stopped(browser):
+    """The same where time passes as the test says."""
+    page = browser.new_page()
+    page.clock.install()
+    yield loaded(page)
+    page.close()
+
+
+def loaded(page):
+    page.goto("about:blank")
+    page.evaluate(LOAD, static_text(*SCRIPTS) + f"export {{ {NAMES} }};")
+    return page
 
 
 def test_frames_of_any_length_with_any_number_of_changes_are_made_whole(blank):
@@ -309,32 +329,30 @@ def test_a_page_says_of_each_display_of_a_figure_when_it_is_shown_left_come_back
     assert said == [[each] for each in expected]
 
 
-def test_a_page_asks_for_the_state_once_in_a_long_cell_and_after_it_until_the_state_comes(blank):
-    blank.clock.install()
-    blank.evaluate(MODELS)
-    blank.evaluate(LONG_CELL)
-    blank.evaluate("() => setInterval(window.ask, 2000)")  # a sign of life
+def test_a_page_asks_for_the_state_once_in_a_long_cell_and_after_it_until_the_state_comes(stopped):
+    stopped.evaluate(MODELS)
+    stopped.evaluate(LONG_CELL)
+    stopped.evaluate("() => setInterval(window.ask, 2000)")  # a sign of life
     asked = []
     for status, seconds in [("busy", 600), ("idle", 10)]:
-        blank.evaluate("(status) => window.setStatus(status)", status)
-        blank.clock.run_for(seconds * 1000)
-        asked.append(blank.evaluate("() => window.count()"))
+        stopped.evaluate("(status) => window.setStatus(status)", status)
+        stopped.clock.run_for(seconds * 1000)
+        asked.append(stopped.evaluate("() => window.count()"))
 
     assert asked[0] == 1
     assert asked[1] in (3, 4)
 
 
-def test_a_state_that_came_is_asked_for_no_second_time(blank):
-    blank.clock.install()
-    blank.evaluate(MODELS)
-    blank.evaluate(LONG_CELL)
-    blank.evaluate("() => { window.ask(); window.ask(); }")
-    blank.clock.run_for(1000)
-    blank.evaluate("() => window.answer()")
+def test_a_state_that_came_is_asked_for_no_second_time(stopped):
+    stopped.evaluate(MODELS)
+    stopped.evaluate(LONG_CELL)
+    stopped.evaluate("() => { window.ask(); window.ask(); }")
+    stopped.clock.run_for(1000)
+    stopped.evaluate("() => window.answer()")
 
-    blank.clock.run_for(10_000)
+    stopped.clock.run_for(10_000)
 
-    assert blank.evaluate("() => window.count()") == 1
+    assert stopped.evaluate("() => window.count()") == 1
 
 
 def test_that_a_figure_is_shown_is_said_again_if_the_model_that_carried_it_is_closed(figures):

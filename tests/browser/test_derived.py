@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, shared_page
 from tests.browser.lab import failures, open_notebook, run_all
 from tests.views.stage import notebook_of
 
@@ -33,10 +33,10 @@ bad"""
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     path = lab.root / "derived.ipynb"
     nbformat.write(notebook_of([START, BOARD, MEAN, RATIO, CANDLES, REBASED, FAILS]), path)
-    with fresh_page(browser, lab, width=1180, height=2600) as page:
+    with shared_page(tab, lab, width=1180, height=2600) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, path.name)
         run_all(page, timeout=90)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.axe import change_theme, found
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, shared_page
 from tests.browser.lab import THEMES, failures, open_notebook, run_all, run_cell
 from tests.views.stage import write_notebook
 
@@ -65,9 +65,9 @@ while (desk.layout.window, desk.layout.interval, desk.layout.depth) != ("15min",
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     """The desk in JupyterLab, in one page for the tests here."""
-    with fresh_page(browser, lab, width=1600, height=1300) as page:
+    with shared_page(tab, lab, width=1600, height=1300) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, write_notebook(lab, "desk.ipynb", (CELL,)))
         run_all(page)

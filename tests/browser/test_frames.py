@@ -1,4 +1,4 @@
-"""Three views in a real front end while a cell is busy. Frames are counted, so this test runs last and alone."""
+"""Views in a real front end in each second, also while a cell is busy: these tests run last and alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from statistics import mean
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import shared_page
-from tests.browser.lab import open_notebook, run_all, run_cell
+from tests.browser.conftest import errors_of, shared_page
+from tests.browser.lab import failures, open_notebook, run_all, run_cell
+from tests.browser.test_first_light import CHANGED_IN_EACH_SECOND, NOTEBOOK, SCREEN, alive
 from tests.views.stage import write_notebook
 
 pytestmark = pytest.mark.alone
@@ -66,6 +67,22 @@ def page(tab, lab):
         open_notebook(page, lab, write_notebook(lab, "fast.ipynb", VIEWS_AT_1000_MESSAGES_A_SECOND))
         run_all(page)
         yield page
+
+
+@pytest.mark.parametrize("seconds", [5, pytest.param(10, marks=pytest.mark.long)])
+def test_everything_in_the_first_notebook_moves_in_each_second(tab, lab, tmp_path, seconds):
+    with shared_page(tab, lab, **SCREEN) as page:
+        errors = errors_of(page)
+        open_notebook(page, lab, NOTEBOOK)
+        run_all(page)
+        alive(page)
+
+        changed = page.evaluate(CHANGED_IN_EACH_SECOND, seconds)
+
+        assert changed == dict.fromkeys(("board", "ladder", "chart"), seconds)
+        assert failures(page) == errors == []
+        page.screenshot(path=tmp_path / "first_light.png")
+        assert (tmp_path / "first_light.png").stat().st_size > 100_000
 
 
 def test_three_views_paint_ten_frames_a_second_beside_a_busy_cell(page):

@@ -28,7 +28,13 @@ def widgets_notebook(lab):
     return "widgets.ipynb"
 
 
-@pytest.mark.parametrize(("app", "theme"), [("lab", "light"), ("notebook", "dark")])
+@pytest.mark.parametrize(
+    ("app", "theme"),
+    [
+        pytest.param("lab", "light", marks=pytest.mark.long),  # all other tests of this folder use it
+        ("notebook", "dark"),
+    ],
+)
 def test_widgets_are_live(widgets_notebook, open_notebook, page, console_errors, screenshot, app, theme):
     open_notebook(widgets_notebook, app=app, theme=theme)
 

@@ -8,8 +8,6 @@ import pytest
 from tests.browser.conftest import fresh_page
 from tests.browser.lab import failures, open_notebook, run_all
 
-pytestmark = pytest.mark.alone
-
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN")
 CELLS = (
     f'import aries_nb as anb\nfeed = anb.connect("sim", rate=400)\nquotes = feed.quotes(*{SYMBOLS}).wait(rows=100)',

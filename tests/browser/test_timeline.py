@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, shared_page
 from tests.browser.lab import failures, open_notebook, outputs, run_all, run_cell
 
 CELLS = (
@@ -32,11 +32,11 @@ print(timeline.is_live)"""
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "timeline.ipynb")
-    with fresh_page(browser, lab, width=800, height=3000) as page:
+    with shared_page(tab, lab, width=800, height=3000) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, "timeline.ipynb")
         run_all(page)
