@@ -10,7 +10,7 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.rooms import publisher
-from aries_nb.sim import SimOptions, Simulator
+from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.rooms.server import NatsServer
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def server(tmp_path: Path, stack: ExitStack) -> NatsServer:
 
 
 @pytest.fixture
-def make_feed(stack: ExitStack) -> Callable[[], Feed]:
-    """Make feeds, each of a simulated market of its own."""
+def make_feed(stack: ExitStack) -> Callable[..., Feed]:
+    """Make feeds, each of a simulated market of its own, of Aries or ALOR."""
 
-    def made() -> Feed:
-        sim = stack.enter_context(Simulator(SimOptions(rate=500, flush_seconds=0.01)))
-        feed = Feed(BROKERS["aries"], sim.url, fixed_token("a token"), at_close=lambda closed: None)
+    def made(broker: str = "aries") -> Feed:
+        options = SimOptions(rate=500, flush_seconds=0.01) if broker == "aries" else AlorOptions(rate=500)
+        sim = stack.enter_context(Simulator(options))
+        feed = Feed(BROKERS[broker], sim.url, fixed_token("a token"), at_close=lambda closed: None)
         stack.callback(feed.close)
         feed.wait_open(10)
         return feed
@@ -52,7 +53,7 @@ def make_feed(stack: ExitStack) -> Callable[[], Feed]:
 
 
 @pytest.fixture
-def feed(make_feed: Callable[[], Feed]) -> Feed:
+def feed(make_feed: Callable[..., Feed]) -> Feed:
     return make_feed()
 
 

@@ -529,7 +529,8 @@ def test_a_refusal_later_is_logged_and_the_bar_stays_incomplete(
     monkeypatch.setattr(live_bars, "GRACE_NS", SECOND // 5)
     history = SecondBars(sim)
     feed.trades("AAPL").wait(rows=20)
-    bars = live_bars.LiveBars(feed._link, feed._callbacks, feed._gaps, history, interval="1s", span_ns=60 * SECOND)
+    updates = live_bars.updated_bars(feed._link, feed._gaps, history, interval="1s", span_ns=60 * SECOND)
+    bars = live_bars.LiveBars(feed._link, feed._callbacks, updates, interval="1s")
 
     def fail(start: int, end: int) -> BarPage:
         raise FeedError(f"no bars from {start} to {end}")
