@@ -44,10 +44,16 @@ class WindowedFrame(Protocol[FrameT]):
 
 
 class Rolling(Generic[FrameT]):
-    """Windows over the last `span_us` of exchange time before each row, by symbol; `text` is the span as given."""
+    """Windows over the last `span_us` of exchange time before each row, or the last `rows` rows, by symbol.
 
-    def __init__(self, frame: WindowedFrame[FrameT], span_us: int, text: str, *, is_over_time: bool) -> None:
+    `text` is the window in words.
+    """
+
+    def __init__(
+        self, frame: WindowedFrame[FrameT], span_us: int, text: str, *, is_over_time: bool, rows: int | None = None
+    ) -> None:
         self._frame = frame
+        self._rows = rows
         self._span = span_us
         self._text = text
         self._is_over_time = is_over_time
@@ -91,9 +97,9 @@ class Rolling(Generic[FrameT]):
         if problem:
             names = ", ".join(column.name for column in frame._tape.columns)
             raise UsageError(problem, advice=f"It has {names}.")
-        machine = Windows(frame.symbols, aggregates, self._span, frame._gap_starts)
+        machine = Windows(frame.symbols, aggregates, self._span, frame._gap_starts, rows=self._rows)
         plan = Plan(machine, f"{frame._name} {what} of {self._text}", shown=tuple(aggregates), is_by_time=True)
-        return frame._derive(("rolling", self._span, self._is_over_time, key), lambda: plan)
+        return frame._derive(("rolling", self._span, self._rows, self._is_over_time, key), lambda: plan)
 
     def __repr__(self) -> str:
         return f"<windows of {self._text} over {self._frame._name}>"

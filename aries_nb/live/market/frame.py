@@ -347,8 +347,11 @@ class LiveFrame(FrameViews):
         key = "join_asof", on, SameObject(other)
         return self._derive(key, lambda: joined_to_fixed(self, other, on=on))
 
-    def rolling(self, window: str, *, weight: Literal["time"] | None = None) -> Rolling[LiveFrame]:
+    def rolling(self, window: str | int, *, weight: Literal["time"] | None = None) -> Rolling[LiveFrame]:
         """Return windows over the last `window` of exchange time, such as "30s", before each row of its symbol.
+
+        A number is so many rows: `rolling(100)` has the last 100 of the symbol, and as in pandas NaN while there are
+        fewer, or where one of them has no value.
 
         `rolling("30s")["mid"].mean()`, also sum, std, var, min, max, count: a live frame with that column, equal to
         pandas' `df.groupby("symbol")["mid"].rolling("30s").mean()`. `rolling("1min").agg(vwap=anb.vwap())` for several
@@ -359,6 +362,11 @@ class LiveFrame(FrameViews):
         """
         if weight not in {None, "time"}:
             raise UsageError(f"weight={weight!r}", advice='Pass "time", or leave it out.')
+        if isinstance(window, int) and not isinstance(window, bool):
+            if weight is not None:
+                raise UsageError('weight="time" is for windows over time', advice='Pass a span, such as "30s".')
+            rows = checked_count(window, "window", "rows")
+            return Rolling(self, 0, f"{rows:,} rows", is_over_time=False, rows=rows)
         span = checked_span_us(window, "window")
         return Rolling(self, span, str(window), is_over_time=weight == "time")
 

@@ -190,10 +190,8 @@ class Extreme(Aggregate):
         self.columns, self.width = (self.column,), 1
 
     def extend(self, track: Track, start: int, end: int) -> None:  # noqa: ARG002
-        """Begin anew where rows changed."""
-        extremes = track.extremes.setdefault(self.place, Extremes(np.fmax if self.is_max else np.fmin))
-        if track.is_merged:
-            extremes.forget()
+        """Have extremes, which begin anew where rows changed."""
+        track.extremes.setdefault(self.place, Extremes(np.fmax if self.is_max else np.fmin))
 
     def values(self, track: Track, first: Positions, start: int, end: int) -> Numbers:
         """Return the extremes, NaN without a value."""

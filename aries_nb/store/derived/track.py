@@ -110,10 +110,10 @@ class Track:
         found = np.flatnonzero(self.numbers[low:high] == number)
         return low + int(found[0]) if len(found) else None
 
-    def drop_before(self, ts: int) -> None:
-        """Mark rows before this time as not needed any more; their memory is used again later."""
-        ahead = int(np.searchsorted(self.ts[self.start : self.end], ts))
-        self.start = min(self.start + ahead, self.end)
+    def drop_before(self, ts: int, rows: int = 0) -> None:
+        """Mark rows before this time, but for the last `rows`, as not needed any more; their memory is used again."""
+        ahead = int(np.searchsorted(self.ts[self.start : self.end], ts)) - rows
+        self.start = min(self.start + max(ahead, 0), self.end)
 
     def make_room(self, count: int) -> None:
         """Have memory for so many rows more; positions become less by as much as `base` grows."""

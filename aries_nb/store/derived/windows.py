@@ -15,7 +15,7 @@ import numpy as np
 
 from aries_nb.model import Column
 from aries_nb.model.clock import MOST_AHEAD_US
-from aries_nb.store.derived.aggregates import Aggregate, inputs
+from aries_nb.store.derived.aggregates import Aggregate, Count, inputs
 from aries_nb.store.derived.rows import DerivedRows, NewRows, joined
 from aries_nb.store.derived.sums import Extremes, search_sorted
 from aries_nb.store.derived.track import Track
@@ -89,6 +89,9 @@ class Windows:
     value is known: the row itself, or a later one that changed it. Rows whose time is wrong, and those that come later
     than a span and a minute, have NaN and are in no window; `late` counts the latter. `gaps` returns the starts of the
     gaps of the source. `marked_us` is how far back a gap matters, None for the span.
+
+    With `rows` a window has that many rows up to its own instead, and `span` is 0: values are NaN, as pandas' are,
+    where there are fewer, or one of them has no value in the first column of the aggregate; counts count values.
     """
 
     def __init__(
@@ -98,16 +101,21 @@ class Windows:
         span: int,
         gaps: Callable[[], Sequence[GapStart]] = tuple,
         marked_us: int | None = None,
+        rows: int | None = None,
     ) -> None:
         self.symbols = tuple(symbols)
         self.columns = (*map(Column, aggregates), Column(OVER_GAP, "integer"))
         self.gaps = gaps
         self._aggregates = tuple(aggregates.values())
+        self._row_count = rows
+        counted = dict.fromkeys(each.columns[0] for each in self._aggregates if not isinstance(each, Count))
+        self._counts = {name: Count(name) for name in counted} if rows else {}
+        self._kept = (*self._aggregates, *self._counts.values())
         self._span = span
         self._marked = span if marked_us is None else marked_us
         self._takes_next = any(each.takes_next for each in self._aggregates)
         self._floats = 0
-        for each in self._aggregates:
+        for each in self._kept:
             each.place = self._floats
             self._floats += each.width
         self.restart()
@@ -238,12 +246,14 @@ class Windows:
         if events or len(late):
             track.is_merged = True
             track.sort(start)
+            for each in track.extremes.values():  # also where no row is left behind those that were removed
+                each.forget()
         if start < track.end:
-            for aggregate in self._aggregates:
+            for aggregate in self._kept:
                 aggregate.extend(track, start, track.end)
             self._add_values(track, code, start, events, late, made)
         track.newest = max(track.newest, int(segment.ts.max(initial=track.newest)))
-        track.drop_before(track.newest - 2 * self._span - LATE_US)
+        track.drop_before(track.newest - 2 * self._span - LATE_US, self._row_count or 0)
 
     def _new(self, track: Track, code: int, piece: NewRows, at: Positions) -> _Segment:
         """Return those new rows of a symbol that count and have a usable time, and which follow a gap."""
@@ -278,7 +288,7 @@ class Windows:
     def _series(self, piece: NewRows, at: Positions) -> list[tuple[int, Numbers]]:
         return [
             (place, values[at])
-            for aggregate in self._aggregates
+            for aggregate in self._kept
             for place, values in enumerate(inputs(aggregate, piece), aggregate.place)
         ]
 
@@ -290,7 +300,7 @@ class Windows:
         first = self._first_rows(track, start, self._span)
         marked = first if self._marked == self._span else self._first_rows(track, start, self._marked)
         over_gap = (track.gaps[start:end] > track.gaps[marked - 1]).astype("int64")
-        values = np.array([each.values(track, first, start, end) for each in self._aggregates])
+        values = np.array([self._values(each, track, first, start, end) for each in self._aggregates])
         by = numbers
         if track.is_merged:
             by = self._changed_by(track, first, numbers, late)
@@ -306,6 +316,14 @@ class Windows:
             codes = np.full(int(old.sum()), code)
             made.changed.append(_Changed(codes, numbers[old], ts[old], values[:, old], over_gap[old], by[old]))
 
+    def _values(self, aggregate: Aggregate, track: Track, first: Positions, start: int, end: int) -> Numbers:
+        values = aggregate.values(track, first, start, end)
+        if not self._row_count:
+            return values
+        counted = self._counts.get("" if isinstance(aggregate, Count) else aggregate.columns[0])
+        count = np.arange(start, end) - first + 1 if counted is None else counted.values(track, first, start, end)
+        return np.where(count == self._row_count, values, np.nan)
+
     def _changed_by(self, track: Track, first: Positions, numbers: Times, late: Times) -> Times:
         """Return by which row each of these, in the order of time, is known: itself, or the last late one before it."""
         begin = int(first[0]) - 1 if self._takes_next else int(first[0])
@@ -319,12 +337,16 @@ class Windows:
     def _first_rows(self, track: Track, start: int, span: int) -> Positions:
         """Return the position of the first row of each window from `start` on."""
         end = track.end
+        if self._row_count:
+            return np.maximum(np.arange(start, end) - self._row_count + 1, track.start)
         return track.start + search_sorted(track.ts[track.start : end], track.ts[start:end] - span)
 
     def _reach(self, event: _Event, ts: Times, places: Times) -> tuple[int, int]:
         """Return from which to which of these rows, in the order of time, an event changes the window."""
         low, high = (int(each) for each in (np.searchsorted(ts, event.ts), np.searchsorted(ts, event.ts, side="right")))
         begin = low + int(np.count_nonzero(places[low:high] <= event.place))
+        if self._row_count:
+            return begin, begin + self._row_count - 1
         until = event.ts + self._span
         if self._takes_next and begin < len(ts):
             until = max(until, int(ts[begin]) + self._span)

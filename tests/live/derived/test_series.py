@@ -27,13 +27,17 @@ def test_windows_of_a_feed_are_those_of_pandas(feed: Feed, sim: Simulator) -> No
     quotes = feed.quotes("AAPL", "MSFT")
     mids = quotes.assign(mid=mid)
     mean, slow = mids.rolling("500ms")["mid"].mean(), mids.ewm(halflife="300ms")["mid"].mean()
+    of_rows = mids.rolling(7)["mid"].mean()
     assert mids.rolling("500ms")["mid"].mean() is mean
+    assert of_rows._name.endswith("mid mean of 7 rows")
     mean.wait(rows=1_000, timeout=20)
     sim.close()
     eventually(lambda: feed.state != "live")
     frame = mids.df
 
     np.testing.assert_allclose(mean.df["mid"], grouped(frame, "mid", lambda s: s.rolling("500ms").mean()), rtol=1e-9)
+    rows = grouped(frame, "mid", lambda s: s.rolling(7).mean())
+    np.testing.assert_allclose(of_rows.df["mid"], rows, rtol=1e-9)
     by_age = grouped(frame, "mid", lambda s: s.ewm(halflife=pd.Timedelta("300ms"), times=s.index).mean())
     np.testing.assert_allclose(slow.df["mid"], by_age, rtol=1e-9)
     assert list(mean.df.columns) == ["received", "symbol", "mid", "over_gap"]
@@ -124,6 +128,9 @@ def test_symbols_are_compared_from_a_common_beginning(feed: Feed) -> None:
         lambda quotes: quotes.rolling("30s").agg(x=("bid_price", ["mean"])),
         lambda quotes: quotes.rolling("30s").agg(x=(["bid_price"], "mean")),
         lambda quotes: quotes.rolling("1ns"),
+        lambda quotes: quotes.rolling(0),
+        lambda quotes: quotes.rolling(True),
+        lambda quotes: quotes.rolling(5, weight="time"),
         lambda quotes: quotes.ewm(halflife="1ns"),
         lambda quotes: quotes.ewm(halflife="0s"),
         lambda quotes: quotes.wide("bid_price", every="1ns"),

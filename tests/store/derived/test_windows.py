@@ -135,6 +135,37 @@ def test_what_is_visible_does_not_depend_on_cuts(rows, ends, corrected) -> None:
     assert once.exact() == often.exact()
 
 
+def of_rows(count: int) -> Windows:
+    return Windows(SYMBOLS, {**{name: make("price") for name, make in SIMPLE.items()}, "vwap": Vwap()}, 0, rows=count)
+
+
+@settings(max_examples=15)
+@given(
+    rows=streams(most=40),
+    ends=cuts,
+    corrected=st.lists(st.integers(0, 40), max_size=4),
+    count=st.sampled_from([1, 2, 8]),
+)
+def test_windows_of_rows_are_those_of_pandas_and_do_not_depend_on_cuts(rows, ends, corrected, count) -> None:
+    source, frame = played(of_rows(count), rows, ends, corrected)
+    one_by_one = played(of_rows(count), rows, list(range(len(rows))), corrected)[1]
+    final = source.frame().assign(at=lambda df: np.arange(len(df)))
+
+    found = frame.frame()
+
+    parts = []
+    for _, part in final.groupby("symbol", observed=True):
+        window = part["price"].rolling(count)
+        wanted = pd.DataFrame({name: getattr(window, name)() for name in SIMPLE}, index=part.index)
+        volume = part["size"].where(part["price"].notna()).rolling(count).sum()
+        wanted["vwap"] = (part["price"] * part["size"]).rolling(count).sum() / volume
+        parts.append(wanted.assign(at=part["at"]))
+    wanted = pd.concat(parts).sort_values("at")
+    for name in (*SIMPLE, "vwap"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-9, atol=1e-7, equal_nan=True, err_msg=name)
+    assert frame.exact() == one_by_one.exact()
+
+
 @settings(max_examples=25)
 @given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=3))
 def test_weights_by_age_are_those_of_pandas(rows, ends, corrected) -> None:
@@ -193,6 +224,18 @@ def test_windows_that_reach_into_a_gap_are_marked() -> None:
     assert found[OVER_GAP].tolist() == [0, 0, 0, 1, 1, 1, 0, 0]
     assert found["weighted"].iloc[4] == pytest.approx(4.0)
     assert found["mean"].iloc[4] == pytest.approx(4.5)
+
+
+def test_a_newest_trade_that_is_cancelled_is_no_extreme_of_windows_after_it() -> None:
+    source = rows_of(COLUMNS)
+    frame = derived(source, Windows(SYMBOLS, {name: SIMPLE[name]("price") for name in ("min", "max")}, SPAN))
+    trades = [(1, 10.0), (2, 11.0), (3, 99.0), (3, 99.0, 0.0), (4, 12.0)]
+    for seq, (number, price, *size) in enumerate(trades, start=1):
+        add(source, seq, 0, number * 1_000_000, (price, *(size or [1.0]), "buy", number))
+        source.publish()
+        frame.advance()
+
+    assert frame.frame()[["min", "max"]].to_numpy().tolist() == [[10.0, 10.0], [10.0, 11.0], [10.0, 12.0]]
 
 
 def test_values_of_very_different_size_leave_nothing_behind() -> None:
