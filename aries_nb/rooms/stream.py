@@ -27,7 +27,7 @@ ANSWER_SECONDS = 5.0
 PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
 BATCH, BATCH_BYTES = 5_000, 8 << 20  # asked for at once
 TOGETHER = 50  # messages that are taken together
-MOST_PARTS = 500  # batches of one list
+MOST_LIST_BYTES = 64 << 20  # of a whole list
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
 
@@ -248,7 +248,7 @@ class RoomStream:
         self.next = batch.head.first + batch.rows
         self.late_since = None
         self.parts.append(batch)
-        if head.goes_on and len(self.parts) < MOST_PARTS:
+        if head.goes_on and sum(part.table.nbytes for part in self.parts) < MOST_LIST_BYTES:
             return Changes()
         parts, self.parts = self.parts, []
         fields = self.routes[0].subscription.fields

@@ -10,6 +10,7 @@ import pytest
 import aries_nb as anb
 from aries_nb import UsageError
 from aries_nb.errors import UnknownSymbolError
+from tests.rooms.cable import Cable
 from tests.rooms.test_rooms import until
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def test_tables_of_named_accounts_alone_are_in_a_room(server, market: Feed, ente
     assert mine.accounts == ("ACC-1",)
     assert_same(orders, their_orders)
     assert_same(quotes, their_quotes)
-    until(lambda: [*map(broker_part, their_positions.rows())] == [*map(broker_part, positions.rows())])
+    until(lambda: broker_part(their_positions.df).equals(broker_part(positions.df)))
+    assert their_positions.rows()[0]["quantity"] == positions.rows()[0]["quantity"]
     until(lambda: adds_up(mine.ledger, "orders"))
     assert_same(trades, their_trades)
     until(lambda: adds_up(mine.ledger, "trades"))
@@ -87,9 +89,45 @@ def test_tables_of_named_accounts_alone_are_in_a_room(server, market: Feed, ente
         market.serve(server.room("third"), accounts="ACC-1")
 
 
-def broker_part(row: dict[str, object]) -> dict[str, str]:
-    """What of a position is the broker's: marks are of each feed's own quotes. As text, since NaN equals nothing."""
-    return {name: str(value) for name, value in row.items() if not name.startswith("mark")}
+@pytest.mark.parametrize(("broker", "name"), [("aries", "ACC-1"), ("alor", "D00001")])
+def test_every_table_of_a_named_account_is_the_publishers(server, make_feed, enter, broker, name):
+    feed = make_feed(broker)
+    tables = [each for each in feed.tables if each not in {"watchlists", "news", "pnl"}]
+    mine = {table: getattr(feed.account(name), table) for table in tables}
+    feed.serve(server.room(), accounts=[name])
+    room = enter(server.room())
+
+    theirs = {table: getattr(room.account(name), table) for table in tables}
+
+    assert {*tables} <= {*room.tables}
+    for table in tables:
+        until(lambda: broker_part(theirs[table].df).equals(broker_part(mine[table].df)))  # noqa: B023 - called here
+
+
+def test_tables_and_bars_are_the_same_after_any_break(server, market: Feed, enter, stack):
+    bars, orders = market.bars("AAPL", "1min", history="1d"), market.account("ACC-1").orders
+    cable = stack.enter_context(Cable(server.port))
+    market.serve(server.room(), accounts=["ACC-1"])
+    room = enter(f"{cable.url}/room42")
+    their_bars, their_orders = room.bars("AAPL", "1min").wait(), room.account("ACC-1").orders
+
+    cable.cut()
+    until(lambda: room.state == "reconnecting")
+    assert their_orders.is_stale
+    market.clock.step("20s")
+    server.kill()
+    server.forget()
+    server.start()
+    market.clock.pause()
+
+    assert_same(bars, their_bars)
+    assert_same(orders, their_orders)
+    until(lambda: not their_orders.is_stale, 20)
+
+
+def broker_part(df: pd.DataFrame) -> pd.DataFrame:
+    """What of a table is the broker's: marks are of each feed's own quotes."""
+    return df.drop(columns=[name for name in df if str(name).startswith("mark")])
 
 
 def adds_up(ledger: pd.DataFrame, kind: str) -> bool:
@@ -111,7 +149,7 @@ def test_options_news_and_the_state_of_the_market_are_in_a_room(server, market: 
     room = enter(server.room())
     theirs = room.options("AAPL", expiry).wait()
     their_news = room.news()
-    market.clock.step("200s")
+    market.clock.step("90s")
 
     assert room.options("AAPL").expiries == (expiry,)
     pd.testing.assert_frame_equal(theirs.df[["type", "strike"]], chain.df[["type", "strike"]])
