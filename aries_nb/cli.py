@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     does = "list the recordings in a folder"
     recordings = commands.add_parser("recordings", help=does, description=does[0].upper() + does[1:] + ", or say what "
         "one holds. The exit status is 1 if one is damaged.")  # fmt: skip
-    recordings.add_argument("path", metavar="FOLDER", help="a folder of recordings, or a recording")
+    recordings.add_argument("path", metavar="FOLDER", help="a folder of recordings, a recording, or the URL of one")
     recordings.add_argument("--check", action="store_true", help="read all of them, and say where events are missing")
     recordings.set_defaults(run=_recordings)
 
@@ -373,12 +373,13 @@ def _replay(chosen: argparse.Namespace) -> int:
 
 def _recordings(chosen: argparse.Namespace) -> int:
     from aries_nb.recording.catalog import StoredRecording, recordings
+    from aries_nb.recording.remote import place_of
 
     found = recordings(chosen.path, check=chosen.check)
     table = found.summary(check=chosen.check) if isinstance(found, StoredRecording) else found
     print(_printed(table) if len(table) else "There is no recording.")
     for path in table["path"][(table["holes"] > 0) & chosen.check]:
-        print(f"\n{_plain(path)}: events are missing:\n{_printed(StoredRecording(Path(path)).holes())}")
+        print(f"\n{_plain(path)}: events are missing:\n{_printed(StoredRecording(place_of(path)).holes())}")
     return int(bool((table["damage"] != "").any()))
 
 

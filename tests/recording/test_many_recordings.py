@@ -16,6 +16,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import aries_nb as anb
+from aries_nb.cli import main
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.recording import seal
 from aries_nb.recording.catalog import Recordings, recordings
@@ -163,6 +164,18 @@ def test_a_recording_elsewhere_is_what_it_is_here(folder, remote):
     pd.testing.assert_frame_equal(recordings(here["path"][0]).df("trades"), one.df("trades"))
     with pytest.raises(UsageError, match="there is no folder"):
         recordings("memory://nowhere")
+
+
+def test_the_command_line_checks_recordings_elsewhere(tmp_path, capsys):
+    damaged = record(tmp_path / "damaged.anb", events(1_000), per_batch=100)
+    file = damaged / "000001.arrows"
+    data = bytearray(file.read_bytes())
+    data[5_000] ^= 1
+    file.write_bytes(data)
+    fsspec.filesystem("memory").put(str(damaged), "/checked/damaged.anb", recursive=True)
+
+    assert main(["recordings", "memory://checked", "--check"]) == 1
+    assert "damaged.anb: events are missing" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
