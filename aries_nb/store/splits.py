@@ -105,7 +105,7 @@ class _Known(NamedTuple):
     def is_behind(self, price: Decimal, *, is_last: bool) -> bool:
         """Return whether `price`, the first of its kind since a split, is that of before it.
 
-        As that of the last trade is, while nobody has traded since.
+        As that of the last trade is until the next one.
         """
         moved = _moved(self.price, price)
         return self.is_last != is_last and abs(moved - math.log(self.behind)) < abs(moved)
@@ -165,7 +165,7 @@ class SplitWatch:
         The first are the instruments whose price does not belong to their quantity, with the reason. That ends with the
         other half of the split, or when it turns out that there is none: 5 s after the price has jumped, or with a
         price that comes 5 s after the quantity has changed. A price of before the split, as that of the last trade
-        while nobody has traded since, is doubtful as long as it is that. `lasts` are the instruments whose price is
+        until the next one, is doubtful as long as it is that. `lasts` are the instruments whose price is
         that of the last trade: it is compared with such a price, and the middle of the sides with a middle. `traded` is
         the sum of the fills (own executions) since the last call, by instrument: what they explain is no split.
         """
