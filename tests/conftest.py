@@ -20,7 +20,10 @@ from tests.tapes import write_tapes
 
 BROWSER = "tests/browser/"
 BROWSERS = 2  # workers that have a notebook server and a browser
-LONG = {*(f"browser {number}" for number in range(BROWSERS)), "tests/test_types.py", "tests/bench/test_bench.py"}
+LONG = {
+    *(f"browser {number}" for number in range(BROWSERS)),
+    *("tests/test_types.py", "tests/bench/test_bench.py", "tests/wheel/test_wheel.py"),
+}
 RUNNING = pytest.StashKey[Path]()
 
 # The same examples in every run, so that a failure is repeated; the blob reproduces one in isolation.

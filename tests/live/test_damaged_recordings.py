@@ -24,13 +24,13 @@ from tests.net.patience import eventually
 Opener = Callable[..., Feed]
 
 
-@pytest.fixture(params=["aries", "alor"])
+@pytest.fixture(scope="module", params=["aries", "alor"])
 def broker(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def begin(broker: str) -> Iterator[Opener]:
+@contextmanager
+def market(broker: str) -> Iterator[Opener]:
     """Open feeds on a simulated market of the broker."""
     with ExitStack() as stack:
         options = SimOptions(rate=500) if broker == "aries" else AlorOptions(rate=500, conflate=False)
@@ -41,6 +41,12 @@ def begin(broker: str) -> Iterator[Opener]:
             feed.wait_open(10)
             return stack.enter_context(feed)
 
+        yield opened
+
+
+@pytest.fixture
+def begin(broker: str) -> Iterator[Opener]:
+    with market(broker) as opened:
         yield opened
 
 
@@ -73,11 +79,12 @@ def test_sealed_rows_stay_whose_events_were_deleted(begin: Opener, path: Path, b
     assert set(before["seq"]) < set(more["seq"])
 
 
-@pytest.fixture
-def events(begin: Opener, path: Path, broker: str) -> list[Event]:
+@pytest.fixture(scope="module")
+def events(broker: str, tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
     """What was recorded of quotes, trades and a book, for some seconds on one connection."""
     one, other = SYMBOLS[broker]
-    with begin(record=path) as feed:
+    path = tmp_path_factory.mktemp("events") / "day.anb"
+    with market(broker) as begin, begin(record=path) as feed:
         feed.trades(one)
         feed.book(one)
         quotes = feed.quotes(one, other)
