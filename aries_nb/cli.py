@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--kinds", default=",".join(RECORDED), metavar="K,L", help="what of them to publish (default: %(default)s)"
     )
+    serve.add_argument("--account", action="append", default=[], metavar="NAME", help="an account to publish as well")
     serve.add_argument("--window", default="15min", help="how long the server keeps rows (default: %(default)s)")
     serve.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
     serve.add_argument("--url", help="address of the server, such as that of `aries-nb sim` (default: the broker's)")
@@ -284,16 +285,14 @@ def _record(chosen: argparse.Namespace) -> int:
         raise UsageError("there is nothing to record", advice="Name --symbols or an --account.")
     with connect(chosen.broker, url=chosen.url, record=chosen.to) as feed, _terminated() as is_over:
         recording = feed.record(chosen.to, keep=chosen.keep, max_gb=chosen.max_gb)
-        held = _opened(feed, symbols, kinds)
-        for name in chosen.account:
-            account = feed.account(name)
-            held += [account.positions, account.orders, account.balances, account.fills]
+        held = _opened(feed, symbols, kinds, chosen.account)
         left = chosen.seconds
         while (left is None or left > 0) and not is_over.wait(STATUS_SECONDS if left is None else min(left, 1.0)):
             left = None if left is None else left - STATUS_SECONDS
             if recording.error is not None:
                 raise recording.error
             _say(f"{recording}, {_gaps(feed.stats().gaps)}")
+        del held
         recording.close()
     print(recording)
     return 0
@@ -308,14 +307,16 @@ def _streams(chosen: argparse.Namespace) -> tuple[list[str], list[str]]:
     return symbols, kinds
 
 
-def _opened(feed: Feed, symbols: Sequence[str], kinds: Sequence[str]) -> list[object]:
-    """Return the frames and books of these symbols, which are open while they are held."""
+def _opened(feed: Feed, symbols: Sequence[str], kinds: Sequence[str], accounts: Sequence[str]) -> list[object]:
+    """Return the frames and books of these symbols, and the accounts' tables, which are open while they are held."""
     held: list[object] = []
     for kind in kinds if symbols else ():
         if kind == "book":
             held += [feed.book(symbol) for symbol in symbols]
         else:
             held.append(getattr(feed, kind)(*symbols))
+    for account in map(feed.account, accounts):
+        held += [account.positions, account.orders, account.balances, account.fills]
     return held
 
 
@@ -326,8 +327,8 @@ def _serve(chosen: argparse.Namespace) -> int:
     if not symbols:
         raise UsageError("there is nothing to publish", advice="Name --symbols.")
     with connect(chosen.broker, url=chosen.url) as feed, _terminated() as is_over:
-        held = _opened(feed, symbols, kinds)
-        serving = feed.serve(chosen.to, window=chosen.window)
+        held = _opened(feed, symbols, kinds, chosen.account)
+        serving = feed.serve(chosen.to, window=chosen.window, accounts=chosen.account)
         print(json.dumps({"room": serving.address, "pid": os.getpid()}), flush=True)
         left = chosen.seconds
         while (left is None or left > 0) and not is_over.wait(STATUS_SECONDS if left is None else min(left, 1.0)):

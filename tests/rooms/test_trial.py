@@ -136,11 +136,12 @@ def test_the_commands_run_a_server_and_publish_and_a_killed_publisher_is_told(en
     stack.callback(server.stdout.close)
     stack.callback(server.wait)
     stack.callback(server.send_signal, signal.SIGTERM)
-    publish = ["serve", "sim", "--symbols", "AAPL", "--kinds", "quotes", "--to", str(said["url"])]
+    publish = ["serve", "sim", "--symbols", "AAPL", "--kinds", "quotes", "--account", "ACC-1", "--to", str(said["url"])]
     first, _ = serving(*publish, token=str(said["publisher"]))
     stack.callback(first.stdout.close)
     room = enter(str(said["url"]), token=str(said["reader"]))
     theirs = room.quotes("AAPL").wait(rows=20)
+    until(lambda: len(room.account("ACC-1").positions.df) > 0)
 
     first.kill()
     first.wait()
