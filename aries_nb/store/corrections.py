@@ -54,6 +54,11 @@ class VoidRows(NamedTuple):
     cancelling: tuple[int, ...] = ()
     placed: tuple[Pair, ...] = ()
 
+    @property
+    def is_none(self) -> bool:
+        """Whether all rows in the window count, each in the place of its arrival among those of its time."""
+        return not len(self.numbers) and not self.placed
+
     def within(self, slab: Slab, start: int, end: int) -> NDArray[np.bool_] | None:
         """Return which rows at the positions [start, end) of a slab do not count; None where all count."""
         first, last = np.searchsorted(self.numbers, (slab.base + start, slab.base + end)) if self.total else (0, 0)

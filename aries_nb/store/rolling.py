@@ -324,7 +324,7 @@ class RollingFrame(Checkpointed):
         """
         view, cached = self._published, self._sorted
         slab, start, end, _, void = view
-        if not (len(void.numbers) or void.placed) and self._order.is_ordered(slab, start, end):
+        if void.is_none and self._order.is_ordered(slab, start, end):
             return slab.frame.iloc[start:end]
         if cached is None or cached[0] is not view:
             cached = self._sorted = view, slab.sorted(void.in_order(slab, self._order.sorted(slab, start, end)))
@@ -481,7 +481,7 @@ class RollingFrame(Checkpointed):
     def _newest_rows(self, view: PublishedRows, count: int) -> NDArray[np.intp]:
         """Return the positions of the `count` newest rows that count and have a credible time, oldest first."""
         slab, start, end, _, void = view
-        wanted = count + len(void.numbers)
+        wanted = count + len(void.numbers) + len(void.placed)
         found = void.credible(slab, self._order.newest(slab, start, end, wanted))
         while len(found) < count and wanted < end - start:  # times far ahead are newer than all others
             wanted *= 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aries_nb.model import TRADE_COLUMNS, Column
 from aries_nb.store import RollingFrame
+from aries_nb.store.derived.arrow import arrow_table
 
 NOW = 1_772_463_845_000_000_000
 SECOND = 1_000_000_000
@@ -215,9 +216,20 @@ def test_of_equal_times_a_corrected_print_keeps_its_place_when_the_first_has_lef
 
     assert [row[1] for row in before] == [101.0, 110.0]
     assert [row[1] for row in prints.rows()] == [101.0, 110.0, 50.0]
+    assert arrow_table(prints.rolling)["price"].to_pylist() == [101.0, 110.0, 50.0]
     for number in (2, 3):
         prints.print(number, 50.0, code=1)
     assert prints.rolling._published.void.placed == ()
+
+
+def test_the_newest_print_is_the_last_one_where_one_of_its_time_was_corrected_after_it() -> None:
+    prints = Prints(limit=2)
+    prints.print(1, 100.0, ts=NOW)
+    prints.print(2, 110.0, ts=NOW)
+    prints.print(1, 101.0, ts=NOW)
+
+    assert [row[1] for row in prints.rows()] == [101.0, 110.0]
+    assert prints.rolling.tail(1)["price"].tolist() == [110.0]
 
 
 def test_each_way_of_reading_leaves_out_what_does_not_count() -> None:

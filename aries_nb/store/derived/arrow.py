@@ -25,7 +25,7 @@ TIME = pa.timestamp("us", tz="UTC")
 def arrow_table(frame: RollingFrame) -> pa.Table:
     """Return the rows of `frame.frame()` in the same order: `ts`, `received`, `symbol`, the fields. Any thread."""
     slab, start, end, _, void = frame._published  # noqa: SLF001 - of this room
-    if not len(void.numbers) and frame._order.is_ordered(slab, start, end):  # noqa: SLF001
+    if void.is_none and frame._order.is_ordered(slab, start, end):  # noqa: SLF001
         return _table(slab, start, end, has_seq=False)
     order = void.in_order(slab, frame._order.sorted(slab, start, end))  # noqa: SLF001
     return _table(slab, 0, end, has_seq=False).take(pa.array(order))
