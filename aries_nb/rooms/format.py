@@ -453,7 +453,7 @@ def _values(column: pa.Array) -> Any:  # noqa: ANN401 - an array, of texts a lis
 def exact(text: str) -> Decimal:
     """Return a decimal as a list has it: NaN for what is no finite number of at most 60 digits."""
     try:
-        value = Decimal(text[: 3 * MOST_DIGITS])
+        value = Decimal(text if len(text) <= 3 * MOST_DIGITS else "NaN")
     except InvalidOperation:
         return Decimal("NaN")
     is_usual = value.is_finite() and len(value.as_tuple().digits) <= MOST_DIGITS

@@ -1,0 +1,111 @@
+"""What a reader makes of the messages of a list: whole ones, changes, and what is missing, without a server."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pytest
+
+from aries_nb.model import CLEAR, PUT, Subscription
+from aries_nb.net.intake import Route
+from aries_nb.rooms import stream as streams
+from aries_nb.rooms.address import RoomAddress
+from aries_nb.rooms.format import TIME, BatchWriter, Group, decode_batch, exact
+from aries_nb.rooms.stream import Changes, RoomStream
+
+GROUP = Group("orders", ("ACC-1", "ACC-2"), (("order_id", "text"), ("filled", "decimal")))
+EPOCH, LIFE, OTHER = "0" * 16, "1" * 16, "2" * 16
+
+
+def sent(first: int, *ids: str, life: str = LIFE, account: str = "ACC-1", **head: bool | int):
+    """A batch as it comes over the room."""
+    count = len(ids)
+    times = pa.array([1_000_000] * count, pa.int64()).cast(TIME)
+    table = pa.table({
+        "seq": pa.array([0] * count, pa.int64()), "ts": times, "received": times,
+        "_symbol": [account] * count, "order_id": list(ids), "filled": ["1.50"] * count,
+    })  # fmt: skip
+    return decode_batch(BatchWriter(GROUP, EPOCH, life).encode(table, first, **head), GROUP)
+
+
+@pytest.fixture
+def stream() -> RoomStream:
+    route = Route(Subscription("orders", "ACC-1", ("order_id", "filled")), SimpleNamespace(), 0)
+    return RoomStream(GROUP, [route], RoomAddress.of("nats://127.0.0.1/room42"), SimpleNamespace())
+
+
+def put(changes: Changes | None) -> list[str]:
+    assert changes is not None
+    return [values[1] for _, _, values, _ in changes.records if values[0] == PUT]
+
+
+def test_a_whole_list_begins_and_changes_follow(stream):
+    first = stream.changes_of(sent(7, "a", "b", is_anew=True, count=5), 0)
+    second = stream.changes_of(sent(9, "b", count=8), 0)
+
+    assert [values[0] for _, _, values, _ in first.records] == [CLEAR, PUT, PUT]
+    assert first.records[1] == (0, 1_000_000_000, (PUT, "a", Decimal("1.50")), 1_000_000_000)
+    assert first.filled == 2
+    assert put(second) == ["b"]
+    assert second.conflated == 0  # of a part of the group's accounts it is not known
+
+
+def test_changes_before_the_whole_list_wait_for_it(stream):
+    assert stream.changes_of(sent(3, "a"), 0) == Changes()
+    assert put(stream.changes_of(sent(4, "a", "b", is_anew=True), 0)) == ["a", "b"]
+
+
+def test_what_is_missing_is_told_and_a_whole_list_heals_it(stream):
+    stream.changes_of(sent(0, "a", is_anew=True), 0)
+
+    assert stream.changes_of(sent(5, "b"), 0) is None
+    assert put(stream.changes_of(sent(9, "a", "b", is_anew=True), 0)) == ["a", "b"]
+
+
+def test_the_same_list_once_more_is_no_news_and_what_comes_twice_is_dropped(stream):
+    stream.changes_of(sent(0, "a", is_anew=True), 0)
+
+    assert stream.changes_of(sent(1, "a", is_anew=True, is_same=True), 0) == Changes()
+    assert put(stream.changes_of(sent(1, "a"), 0)) == []
+    assert put(stream.changes_of(sent(2, "b"), 0)) == ["b"]
+
+
+def test_a_list_in_parts_is_taken_together(stream):
+    assert stream.changes_of(sent(0, "a", is_anew=True, goes_on=True), 0) == Changes()
+
+    assert put(stream.changes_of(sent(1, "b"), 0)) == ["a", "b"]
+
+
+def test_a_list_without_an_end_is_bounded(stream, monkeypatch):
+    monkeypatch.setattr(streams, "MOST_LIST_BYTES", 500)
+    stream.changes_of(sent(0, "a", is_anew=True, goes_on=True), 0)
+
+    for number in range(1, 50):
+        stream.changes_of(sent(number, "a", goes_on=True), 0)
+
+    assert sum(part.table.nbytes for part in stream.parts) < 1_000
+
+
+def test_an_empty_list_and_rows_of_other_accounts_put_nothing(stream):
+    assert put(stream.changes_of(sent(0, "", is_anew=True, is_void=True), 0)) == []
+    assert put(stream.changes_of(sent(1, "x", account="ACC-2"), 0)) == []
+
+
+def test_another_publisher_begins_with_a_list_of_its_own(stream):
+    stream.changes_of(sent(0, "a", is_anew=True), 0)
+
+    assert stream.changes_of(sent(1, "b", life=OTHER), 0) == Changes()
+    assert put(stream.changes_of(sent(0, "b", life=OTHER, is_anew=True), 0)) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "Infinity", "1e99999999999", "9" * 61, "1" + "0" * 5_000, "0" * 300 + "1", "１e999"]
+)
+def test_a_decimal_that_is_none_or_beyond_the_bounds_is_not_known(text):
+    assert exact(text).is_nan()
+
+
+def test_a_decimal_is_exact():
+    assert str(exact("-1234567.10")) == "-1234567.10"
