@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from weakref import WeakMethod, WeakSet, WeakValueDictionary
 
 from aries_nb.errors import BoundToProcess, ClosedError, FeedError, WaitTimeoutError
+from aries_nb.live.arguments import checked_count
 from aries_nb.live.callbacks import Callbacks, News, Registrations
 from aries_nb.live.connection import Link
 from aries_nb.live.gaps import Gaps, GapSelection
@@ -181,7 +182,7 @@ class LiveObject(BoundToProcess, metaclass=_Making):
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         if not self._count() and self.is_live:
             with suppress(WaitTimeoutError):  # nothing has arrived: the view is empty
-                self._wait(1, timeout=FIRST_VIEW_SECONDS, what=self._name)
+                self._wait(1, "rows", timeout=FIRST_VIEW_SECONDS, what=self._name)
         bundle: dict[str, Any] = self._first_view()._repr_mimebundle_(include, exclude)
         return bundle
 
@@ -269,14 +270,17 @@ class LiveObject(BoundToProcess, metaclass=_Making):
         for store in self._stores:
             self._link.give_up(store, reason)
 
-    def _wait(self, count: int, *, timeout: float | None, what: str) -> Self:
+    def _wait(self, count: int, counted: str, *, timeout: float | None, what: str) -> Self:
+        """Block until `count` have arrived; `counted` names the argument of the caller, which is checked here."""
+        has_enough = self._has(checked_count(count, counted, counted))
         self._use()
-        wait_for(self._has(count), self._watches, timeout=timeout, what=what)
+        wait_for(has_enough, self._watches, timeout=timeout, what=what)
         return self
 
-    async def _until(self, count: int, *, timeout: float | None, what: str) -> Self:
+    async def _until(self, count: int, counted: str, *, timeout: float | None, what: str) -> Self:
+        has_enough = self._has(checked_count(count, counted, counted))
         self._use()
-        await wait_for_async(self._has(count), self._watches, timeout=timeout, what=what)
+        await wait_for_async(has_enough, self._watches, timeout=timeout, what=what)
         return self
 
     def _has(self, count: int) -> Callable[[], bool]:

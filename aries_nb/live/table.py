@@ -98,7 +98,7 @@ class LiveTable(StreamedObject):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
+        return self._wait(changes, "changes", timeout=timeout, what=f"{changes} changes of {self._name}")
 
     async def until(self, *, changes: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that `changes` rows were added or changed since this table was made; the event loop keeps running.
@@ -106,7 +106,7 @@ class LiveTable(StreamedObject):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns the table. Raises WaitTimeoutError,
         ClosedError, or the error that ended the feed.
         """
-        return await self._until(changes, timeout=timeout, what=f"{changes} changes of {self._name}")
+        return await self._until(changes, "changes", timeout=timeout, what=f"{changes} changes of {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} rows, {'live' if self.is_live else self._state}>"

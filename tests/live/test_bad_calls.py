@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,27 @@ def test_a_call_that_cannot_work_is_a_usage_error(call: Any, match: str, feed: a
 def test_usage_errors_are_value_errors(feed: anb.Feed) -> None:
     with pytest.raises(ValueError, match="depth"):
         feed.book("AAPL", depth=0)
+
+
+def test_number_to_wait_for_is_a_whole_number_above_0(feed: anb.Feed) -> None:
+    quotes, account = feed.quotes("AAPL"), feed.account("ACC-1")
+    counted = {
+        "rows": [quotes],
+        "updates": [feed.book("AAPL")],
+        "bars": [feed.bars("AAPL", "1min")],
+        "changes": [account.positions, account.orders],
+        "fills": [account.fills],
+        "moments": [account.equity],
+        "firings": [quotes.alert("mid > 0")],
+    }
+
+    for name, objects in counted.items():
+        for live in objects:
+            for wrong in ("5", None, float("nan"), -5, 0, 1.5, True):
+                with pytest.raises(anb.UsageError, match=f"{name}=.* is no number of {name}.*at least 1"):
+                    live.wait(**{name: wrong}, timeout=0.01)
+                with pytest.raises(anb.UsageError, match=f"{name}=.* is no number of {name}"):
+                    asyncio.run(live.until(**{name: wrong}, timeout=0.01))
 
 
 @pytest.mark.parametrize("kind", ["quotes", "trades", "book"])

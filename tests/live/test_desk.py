@@ -175,6 +175,31 @@ def test_a_desk_is_saved_as_data_and_opened_as_it_was(desk: Desk, market: Any, t
     assert again.layout == desk.layout
     assert list(tmp_path.iterdir()) == [tmp_path / "desk.json"]
     again.close()
+    (tmp_path / "desk.json").unlink()
+    (tmp_path / "folder").mkdir()
+    for wrong in ("", None, 5, "a\0b", tmp_path / "folder", tmp_path / "none" / "desk.json"):
+        with pytest.raises(anb.UsageError, match=r'file|folder.*such as "desk\.json"'):
+            desk.save(wrong)
+        with pytest.raises(anb.UsageError, match=r"file"):
+            anb.desk(wrong, feed)  # type: ignore[arg-type]
+    assert [*tmp_path.rglob("*")] == [tmp_path / "folder"]
+
+
+def test_part_of_a_file_that_cannot_be_written_is_removed(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    desk.save(tmp_path / "desk.json")
+    before = (tmp_path / "desk.json").read_bytes()
+    monkeypatch.setattr("os.replace", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        desk.save(tmp_path / "desk.json")
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "desk.json"]
+    assert (tmp_path / "desk.json").read_bytes() == before
 
 
 SAVED: dict[str, Any] = {
@@ -216,7 +241,7 @@ def test_a_file_that_is_no_desk_is_refused(market: Any, tmp_path: Path, text: st
 
     with pytest.raises(anb.UsageError, match="no saved desk"):
         anb.desk(path, feed)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(anb.UsageError, match=r"this file does not exist.*desk\.save"):
         anb.desk(tmp_path / "none.json", feed)
 
 

@@ -14,6 +14,7 @@ from aries_nb.errors import BoundToProcess, ClosedError, UsageError, WaitTimeout
 from aries_nb.live.account.equity_source import CAUSES, TOTAL, EquitySource, explained_rows
 from aries_nb.live.account.fills import LiveFills
 from aries_nb.live.account.positions import LivePositions
+from aries_nb.live.arguments import checked_count
 from aries_nb.live.callbacks import Callbacks, Registrations
 from aries_nb.live.table import LiveTable
 from aries_nb.live.waiting import wait_for, wait_for_async
@@ -187,6 +188,7 @@ class LiveEquity(BoundToProcess):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError when this or the feed is
         closed, or the error that ended the feed.
         """
+        checked_count(moments, "moments", "moments")
         try:
             wait_for(lambda: self._is_known(moments), (self._source.watch,), timeout=timeout, what="")
         except WaitTimeoutError:
@@ -199,6 +201,7 @@ class LiveEquity(BoundToProcess):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
         ClosedError when this or the feed is closed, or the error that ended the feed.
         """
+        checked_count(moments, "moments", "moments")
         try:
             await wait_for_async(lambda: self._is_known(moments), (self._source.watch,), timeout=timeout, what="")
         except WaitTimeoutError:

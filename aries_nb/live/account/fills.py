@@ -118,7 +118,7 @@ class LiveFills(LiveObject):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(fills, timeout=timeout, what=f"{fills} {self._name}")
+        return self._wait(fills, "fills", timeout=timeout, what=f"{fills} {self._name}")
 
     async def until(self, *, fills: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that `fills` fills have arrived since this was made, while the event loop keeps running.
@@ -126,7 +126,7 @@ class LiveFills(LiveObject):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
         ClosedError, or the error that ended the feed.
         """
-        return await self._until(fills, timeout=timeout, what=f"{fills} {self._name}")
+        return await self._until(fills, "fills", timeout=timeout, what=f"{fills} {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,}, {'live' if self.is_live else self._state}>"

@@ -111,11 +111,11 @@ class LiveAlert(LiveObject):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(firings, timeout=timeout, what=f"{firings} firings of {self._name}")
+        return self._wait(firings, "firings", timeout=timeout, what=f"{firings} firings of {self._name}")
 
     async def until(self, *, firings: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that it has fired that often since it was made, while the event loop keeps running; as `wait`."""
-        return await self._until(firings, timeout=timeout, what=f"{firings} firings of {self._name}")
+        return await self._until(firings, "firings", timeout=timeout, what=f"{firings} firings of {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: fired {len(self._firings):,} times, {'live' if self.is_live else self._state}>"

@@ -106,7 +106,7 @@ class LiveBars(LiveObject):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(bars, timeout=timeout, what=f"{bars} {self._name}")
+        return self._wait(bars, "bars", timeout=timeout, what=f"{bars} {self._name}")
 
     async def until(self, *, bars: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that there are `bars` bars, history included, while the event loop keeps running.
@@ -114,7 +114,7 @@ class LiveBars(LiveObject):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns this object. Raises WaitTimeoutError,
         ClosedError, or the error that ended the feed.
         """
-        return await self._until(bars, timeout=timeout, what=f"{bars} {self._name}")
+        return await self._until(bars, "bars", timeout=timeout, what=f"{bars} {self._name}")
 
     def __repr__(self) -> str:
         return f"<{self._name}: {len(self):,} bars, {'live' if self.is_live else self._state}>"

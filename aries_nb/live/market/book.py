@@ -131,7 +131,7 @@ class LiveBook(StreamedObject):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
+        return self._wait(updates, "updates", timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     async def until(self, *, updates: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that `updates` updates have arrived, while the event loop keeps running.
@@ -139,7 +139,7 @@ class LiveBook(StreamedObject):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns the book. Raises WaitTimeoutError,
         ClosedError, or the error that ended the feed.
         """
-        return await self._until(updates, timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
+        return await self._until(updates, "updates", timeout=timeout, what=f"{updates} updates of {self.symbol}'s book")
 
     def ladder(self, depth: int | None = None, *, step: float | None = None) -> Ladder:
         """Return a live price ladder, centred on the spread: a row for each price step, `depth` on each side of it.

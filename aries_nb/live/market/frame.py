@@ -251,7 +251,7 @@ class LiveFrame(FrameViews):
         `timeout` is in seconds, None for no limit. Raises WaitTimeoutError, ClosedError, or the error that ended the
         feed.
         """
-        return self._wait(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
+        return self._wait(rows, "rows", timeout=timeout, what=f"{rows} rows of {self._name}")
 
     async def until(self, *, rows: int = 1, timeout: float | None = 10.0) -> Self:
         """Await that `rows` rows have arrived since the frame was made, while the event loop keeps running.
@@ -259,7 +259,7 @@ class LiveFrame(FrameViews):
         `wait` for async code: `timeout` is in seconds, None for no limit; returns the frame. Raises WaitTimeoutError,
         ClosedError, or the error that ended the feed.
         """
-        return await self._until(rows, timeout=timeout, what=f"{rows} rows of {self._name}")
+        return await self._until(rows, "rows", timeout=timeout, what=f"{rows} rows of {self._name}")
 
     def close(self) -> None:
         """Stop the streams, the callbacks and the views; idempotent. Data received so far stays readable.

@@ -247,7 +247,7 @@ class OptionChain(LiveObject):
         ClosedError, the error of the refusal where all are refused, or the error that ended the feed.
         """
         count = self._number(contracts)
-        return self._wait(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
+        return self._wait(count, "contracts", timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     async def until(self, *, contracts: int | None = None, timeout: float | None = 10.0) -> Self:
         """Await that `contracts` contracts (None: all) have a price and a delta; the event loop keeps running.
@@ -256,7 +256,7 @@ class OptionChain(LiveObject):
         ClosedError, or the error that ended the feed.
         """
         count = self._number(contracts)
-        return await self._until(count, timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
+        return await self._until(count, "contracts", timeout=timeout, what=f"prices and Greeks of {count} {self._name}")
 
     def chart(self, *columns: str, height: int = 320) -> StrikeChart:
         """Return a live chart of these columns over the strikes, a panel each (default: the implied volatility smile).

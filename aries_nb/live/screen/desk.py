@@ -41,6 +41,7 @@ MOST_FOUND = 12
 MOST_DEPTH = 100
 MOST_BYTES = 100_000
 VERSION = 1
+PATH_ADVICE = 'Pass the path of a file, such as "desk.json".'
 PATIENCE_SECONDS = 1.5  # in which pages paint new views, behind those of before
 FIRST_SECONDS = 1.5  # in which a new view waits for its first data
 # Heights of the charts together at a depth of 10, of one besides the candles, of a row of the ladder, of a chart's bar.
@@ -177,14 +178,24 @@ class Desk(BoundToProcess):
         self._change({name: value for name, value in given.items() if value is not None})
 
     def save(self, path: str | Path) -> None:
-        """Write what the desk shows to a JSON file; `anb.desk(path, feed)` opens it. Raises OSError."""
+        """Write what the desk shows to a JSON file; `anb.desk(path, feed)` opens it.
+
+        Raises UsageError where there can be no such file, as for a folder; OSError where writing fails, as on a full
+        disk. The file of before is then unchanged.
+        """
         layout = self._layout
         content = {"aries_nb": "desk", "version": VERSION}
         content |= {name: getattr(layout, name) for name in Layout.__slots__}
-        target = Path(path)
+        target = _file(path)
+        if not target.parent.is_dir():
+            raise UsageError("this folder does not exist", where=str(target.parent), advice=PATH_ADVICE)
         part = target.with_name(f"{target.name}.part")
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, target)
+        try:
+            part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(part, target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def close(self) -> None:
         """Close the views, and let the streams go that nothing else uses; a second call does nothing."""
@@ -401,17 +412,30 @@ def desk(path: str | Path, feed: DeskMaker) -> Desk:
     """Return the desk that `desk.save(path)` wrote, over a feed.
 
     What the file holds is data: names, spans of time and numbers, each checked. Raises UsageError for a file that is no
-    desk, or of a newer version, and as `feed.desk` does; OSError for one that cannot be read.
+    desk, of a newer version or not there, and as `feed.desk` does; OSError for one that cannot be read.
     """
     if not hasattr(feed, "_new_desk"):
         raise UsageError(f"{feed!r} is no feed", where="desk", advice="Pass what `anb.connect` returned.")
-    return feed._new_desk(_read_layout(Path(path)))  # noqa: SLF001
+    return feed._new_desk(_read_layout(_file(path)))  # noqa: SLF001
+
+
+def _file(path: object) -> Path:
+    """Return the path of a file, which need not exist. Raises UsageError for a folder and for what is no path."""
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path):
+        raise UsageError(f"{path!r} is no path of a file", advice=PATH_ADVICE)
+    file = Path(path)
+    if file.is_dir():
+        raise UsageError("this is a folder, no file", where=str(file), advice=PATH_ADVICE)
+    return file
 
 
 def _read_layout(path: Path) -> Layout:
     wrong = partial(UsageError, where=str(path), advice="Save it anew with `desk.save(path)`.")
-    with path.open("rb") as file:
-        text = file.read(MOST_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise wrong("this file does not exist") from None
     try:
         content = json.loads(text) if len(text) <= MOST_BYTES else None
     except (ValueError, RecursionError):

@@ -192,7 +192,7 @@ def test_closing_a_chain_ends_its_streams_and_leaves_what_has_come(feed: Feed, c
     assert len(chain.chain) == 42
     assert not chain.is_open
     with pytest.raises(ClosedError):
-        chain._wait(len(chain) + 1, timeout=5, what="more")
+        chain._wait(len(chain) + 1, "contracts", timeout=5, what="more")
 
 
 def test_a_closed_chain_is_made_anew(feed: Feed, chain: OptionChain, expiry: date) -> None:
@@ -236,7 +236,7 @@ def test_waiting_says_what_did_not_come(feed: Feed, chain: OptionChain) -> None:
     with pytest.raises(UsageError, match="from 1 to 42"):
         chain.wait(contracts=43)
     with pytest.raises(WaitTimeoutError, match=r"more of options of MSFT"):
-        chain._wait(43, timeout=0.1, what=f"more of {chain._name}")
+        chain._wait(43, "contracts", timeout=0.1, what=f"more of {chain._name}")
 
 
 @pytest.mark.parametrize("seconds", [5.0, 0.0], ids=["at once", "after the call"])
