@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from aries_nb.errors import FeedError
 from aries_nb.live.live_object import LiveObject
+from aries_nb.net.background import run_on_thread
 
 __all__ = ["SymbolMatcher", "Symbols", "complete_symbols"]
 
-METHODS = "quotes", "trades", "book", "bars", "options", "instruments", "news"
-# A call by the name of a variable, up to the text that is open: other arguments have no brackets.
+log = logging.getLogger("aries_nb")
+OF_SYMBOLS = "quotes|trades|instruments|news"
+OF_ONE_SYMBOL = "book|bars|options"
+# A call by the name of a variable, up to the text that is open. What is before are texts without names or brackets: the
+# text in `fields=["` and the second one of `bars` are no symbols.
 OPEN_CALL = re.compile(
-    rf"""(?<![\w.])(\w+)\.({"|".join(METHODS)})\((?:(?:[^()"']|"[^"\n]*"|'[^'\n]*')*,)?\s*(["'])([^"'\n]*)$"""
+    rf"""(?<![\w.])(\w+)\.(?:(?:{OF_SYMBOLS})\((?:(?:[^()\[\]="']|"[^"\n]*"|'[^'\n]*')*,)?|(?:{OF_ONE_SYMBOL})\()"""
+    r"""\s*(["'])([^"'\n]*)$"""
 )
 MOST_CHARACTERS = 2_000  # of the cell before the cursor
 WAIT_SECONDS = 0.5  # for the broker's search
@@ -39,7 +46,8 @@ class Symbols:
     def __init__(self, objects: Callable[[], Iterable[LiveObject]], search: Callable[[str], Iterable[str]]) -> None:
         self._objects = objects
         self._search = search
-        self._found: dict[str, tuple[str, ...]] = {}  # by the text that was searched
+        self._searches: dict[str, Future[tuple[str, ...]]] = {}  # by the text
+        self._guard = threading.Lock()
 
     def like(self, text: str) -> list[str]:
         """Return symbols that begin with a text, in whatever case; it waits for the broker 0.5 s at most.
@@ -51,17 +59,25 @@ class Symbols:
         return of_open if of_open or not text else _beginning(self._searched(text), text)
 
     def _searched(self, text: str) -> tuple[str, ...]:
-        if text not in self._found:
-            thread = threading.Thread(target=self._ask, args=(text,), name="aries-nb-completion", daemon=True)
-            thread.start()
-            thread.join(WAIT_SECONDS)
-        return self._found.get(text, ())
-
-    def _ask(self, text: str) -> None:
+        """Return what the search for a text finds in time; one that has failed is repeated, one that runs is not."""
+        with self._guard:
+            search = self._searches.get(text)
+            if search is None or (search.done() and search.exception() is not None):
+                search = run_on_thread(lambda: self._ask(text), name="aries-nb-completion")
+                self._searches[text] = search
         try:
-            self._found[text] = tuple(self._search(text))
-        except FeedError:  # no search, or no answer: there is nothing to offer
-            self._found[text] = ()
+            return search.result(WAIT_SECONDS)
+        except Exception:  # logged by `_ask`; where there is no answer, there is nothing to offer
+            return ()
+
+    def _ask(self, text: str) -> tuple[str, ...]:
+        try:
+            return tuple(self._search(text))
+        except FeedError:  # no search, or no answer
+            raise
+        except Exception:
+            log.debug("the search for symbols like %r failed", text, exc_info=True)
+            raise
 
 
 class SymbolMatcher:
@@ -87,8 +103,8 @@ class SymbolMatcher:
         if call is None or not any(each is feed for each in self.feeds):
             return {"completions": []}
         symbols: Symbols = feed._symbols  # noqa: SLF001 - which is there for this
-        found = [SimpleCompletion(text=symbol, type="symbol") for symbol in symbols.like(call[4])]
-        return {"completions": found, "matched_fragment": call[4], "ordered": True, "suppress": bool(found)}
+        found = [SimpleCompletion(text=symbol, type="symbol") for symbol in symbols.like(call[3])]
+        return {"completions": found, "matched_fragment": call[3], "ordered": True, "suppress": bool(found)}
 
 
 def complete_symbols(feed: Completing) -> None:

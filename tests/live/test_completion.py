@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
-from aries_nb.live.completion import SymbolMatcher, complete_symbols
+from aries_nb.errors import ConnectError
+from aries_nb.live.completion import SymbolMatcher, Symbols, complete_symbols
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -52,10 +54,44 @@ def test_what_is_not_open_is_searched_at_the_broker(feed: anb.Feed, shell: Inter
 
 
 @pytest.mark.parametrize(
-    "text", ['feed.quotes(window="', 'other.quotes("', 'x.feed.quotes("', 'feed.quotes("AAPL").alert("', 'feed.close("']
-)
+    "text",
+    [
+        'feed.quotes(window="', 'other.quotes("', 'x.feed.quotes("', 'feed.quotes("AAPL").alert("', 'feed.close("',
+        'feed.quotes("AAPL", fields=["bid_price", "', 'feed.quotes("AAPL", fields="',
+        'feed.news("AAPL", topics=["x"], "', 'feed.bars("AAPL", "', 'feed.options("MSFT", "',
+        'feed.book("AAPL", "', 'feed.quotes(["MSFT", "',
+    ],
+)  # fmt: skip
 def test_other_texts_are_left_to_others(feed: anb.Feed, shell: InteractiveShell, text: str) -> None:
     quotes = feed.quotes("AAPL")
 
     assert quotes.is_open
     assert not any("AAPL" in each[len(text) :] for each in completed(shell, text))
+
+
+def test_failed_search_is_repeated_and_a_running_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("aries_nb.live.completion.WAIT_SECONDS", 0.05)
+    answers: list[object] = [ConnectError("no answer"), RuntimeError("by hand"), ["NVDA"]]
+    searched: list[str] = []
+    may_answer = threading.Event()
+
+    def search(text: str) -> list[str]:
+        searched.append(text)
+        may_answer.wait(5)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return ["NVDA"]
+
+    symbols = Symbols(list, search)
+
+    with caplog.at_level("DEBUG", logger="aries_nb"):
+        assert symbols.like("nv") == symbols.like("nv") == []
+        assert searched == ["nv"]
+        may_answer.set()
+        eventually(lambda: symbols.like("nv") == ["NVDA"], seconds=5)
+    assert (symbols.like("nv"), searched) == (["NVDA"], ["nv"] * 3)
+    assert [record.message for record in caplog.records] == ["the search for symbols like 'nv' failed"]
+    assert capsys.readouterr() == ("", "")
