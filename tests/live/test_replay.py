@@ -211,6 +211,31 @@ def test_a_bar_asks_the_networks_thread_and_waits_for_nothing(replay: Feed) -> N
     assert (clock.speed, clock.is_playing) == (5, False)
 
 
+def test_before_the_first_frame_is_emptied_no_record_counts_as_complete(
+    recorded: Recorded, replay: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotes, arrivals, complete = replay.quotes(*SYMBOLS[recorded.broker]), replay._link.arrivals, list[int]()
+
+    def noting(change: Callable[..., None]) -> Callable[..., None]:
+        def changed(*state: Any) -> None:
+            complete.append(arrivals.complete)
+            change(*state)
+
+        return changed
+
+    to_the_end(replay)
+    assert arrivals.complete > 0
+    for change in (quotes._tape.restart, quotes._tape.resume):
+        monkeypatch.setattr(quotes._tape, change.__name__, noting(change))
+
+    for _ in range(2):
+        replay.clock.seek(replay.clock.start)
+        replay.clock.seek(replay.clock.end)
+
+    assert complete
+    assert set(complete) == {0}
+
+
 def test_of_many_seeks_only_the_newest_is_carried_out(replay: Feed) -> None:
     clock, source = replay.clock, bar_of(replay)._playback_source
     clock.seek(clock.end)

@@ -72,7 +72,6 @@ class DerivedFrame(LiveFrame):
         self._readers = [RowReader(each._tape, is_from_now=plan.is_from_now) for each in sources]
         self._complete = 0
         self._missed = 0
-        self._is_torn = False  # rows were read that are to be read anew
         self._is_ended = False  # by an error of the machine: nothing more is computed
         self.error: Exception | None = None
         self._job = Job(self._advance, [job for each in sources for job in each._jobs])
@@ -230,14 +229,12 @@ class DerivedFrame(LiveFrame):
         self._report()
 
     def _computed(self) -> bool:
-        is_restarted = self._is_torn or any(reader.is_restarted for reader in self._readers)
+        is_restarted = self._is_restarted
         if is_restarted:
-            self._is_torn = False
             for reader in self._readers:
                 reader.restart()
             self._machine.restart()
             self._tape.restart()
-        next_before = self._link.arrivals.next
         self._complete = complete = min(each._complete_until() for each in self._of)
         # All rows up to this one are there, of each source, so that the order of arrival does not depend on passes.
         is_of_one_feed = len({id(each._link.arrivals) for each in self._of}) == 1
@@ -245,9 +242,6 @@ class DerivedFrame(LiveFrame):
         new = [reader.take(until) for reader in self._readers]
         if not any(new):
             return is_restarted
-        if until is not None and self._link.arrivals.next < next_before:
-            self._is_torn = True  # a replay began anew: rows up to `until` may still come
-            return self._computed()
         self._missed += sum(piece.missed for pieces in new for piece in pieces)
         rows = self._machine.advance(new)
         self.error = getattr(self._machine, "error", None)
@@ -258,12 +252,18 @@ class DerivedFrame(LiveFrame):
     def _complete_until(self) -> int:
         complete = min(each._complete_until() for each in self._of)
         with self._guard:
+            if self._is_restarted:
+                return 0  # a replay has begun anew, and the rows here are of before
             return complete if self._is_done else self._complete
+
+    @property
+    def _is_restarted(self) -> bool:
+        return any(reader.is_restarted for reader in self._readers)
 
     @property
     def _is_done(self) -> bool:
         """Whether nothing is left to be computed; with `_guard` held."""
-        return all(reader.is_done and not reader.is_restarted for reader in self._readers) and not self._is_torn
+        return all(reader.is_done and not reader.is_restarted for reader in self._readers)
 
     def _gap_starts(self) -> list[GapStart]:
         own, found = set(self.symbols), []

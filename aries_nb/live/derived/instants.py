@@ -141,13 +141,17 @@ class InstantsFrame(DerivedFrame):
     # Inside.
 
     @property
+    def _is_restarted(self) -> bool:
+        return self._restarts != self._instants.restarts
+
+    @property
     def _is_done(self) -> bool:
-        return not self._instants.pending and self._restarts == self._instants.restarts
+        return not self._instants.pending and not self._is_restarted
 
     def _computed(self) -> bool:
         instants, machine = self._instants, self._machine
         is_changed = False
-        if self._restarts != instants.restarts:
+        if self._is_restarted:
             self._restarts = instants.restarts
             self._tape.restart()
             machine.restart()

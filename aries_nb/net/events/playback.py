@@ -381,6 +381,7 @@ class Playback:
 
     def _restart(self) -> None:
         """Begin anew before the first event: all stores that are filled are empty."""
+        self._know_nothing()
         stores = dict.fromkeys(route.sink for routes in self._wanted.values() for route in routes)
         for store in stores:
             store.restart()
@@ -393,11 +394,16 @@ class Playback:
 
     def _resume(self, state: ReplayState) -> None:
         """Go on from an earlier state, or a later one that is known."""
+        self._know_nothing()
         self.clock.move(state.latest)
         self._checkpoints.resume(state, self.arrivals)
         self._new_run(state)
         self._left = dropwhile(lambda event: event.received < state.following, self._events(start=state.following))
         self._upcoming = next(self._left, None)
+
+    def _know_nothing(self) -> None:
+        """Have no record be there, before the stores change: what is computed of several waits until they are done."""
+        self.arrivals.next = 1
 
     def _new_run(self, state: ReplayState | None = None) -> None:
         old = self._run

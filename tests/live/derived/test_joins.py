@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -59,28 +58,15 @@ def test_a_join_is_that_of_pandas_on_the_final_frames(delayed: Feed, on: Any) ->
     assert len(found) == len(trades)
 
 
-def test_rows_that_were_read_while_a_replay_began_anew_are_read_again(
-    delayed: Feed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quotes, trades = delayed.quotes(*SYMBOLS), delayed.trades(*SYMBOLS)
-    joined = trades.join_asof(quotes).wait(rows=50, timeout=20)
-    for frame in (trades, quotes):
-        delayed._link.release(frame._tape)
-    on_network(lambda: None).result(10)
-    before = joined.df
-    numbers = iter([10**9])
+def test_of_a_frame_whose_source_began_anew_no_row_is_complete(delayed: Feed) -> None:
+    quotes = delayed.quotes(*SYMBOLS)
+    mids = quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2).wait(rows=50, timeout=20)
+    assert isinstance(mids, DerivedFrame)
 
-    class Arrivals:
-        next = property(lambda _: next(numbers, 5))  # it falls once
-
-    assert isinstance(joined, DerivedFrame)
-    monkeypatch.setattr(joined, "_link", SimpleNamespace(arrivals=Arrivals()))
-    joined._readers[0].restart()  # there is something to read, which is behind the quotes
-    joined._advance()
-    monkeypatch.undo()
-
-    pd.testing.assert_frame_equal(joined.df, before)
-    assert joined._tape.origin > 0
+    with mids._guard:  # so that nothing is computed in between
+        assert mids._complete_until() > 0
+        on_network(quotes._tape.restart).result(10)
+        assert mids._complete_until() == 0
 
 
 def test_what_was_true_had_often_not_arrived(delayed: Feed) -> None:
