@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -118,7 +118,7 @@ class InstantsFrame(DerivedFrame):
         super().__init__(sources, plan)
         self._readers = []  # no row is read
         instants.wake = self._job.wake
-        instants.start([each._tape for each in sources])
+        instants.start(_roots(sources))
         weakref.finalize(self, instants.close).atexit = False
 
     @property
@@ -232,8 +232,11 @@ class _Instants:
         self._is_closed = False
         self._undo: list[Callable[[], None]] = []
 
-    def start(self, watched: Sequence[RollingFrame]) -> None:
-        """Begin with the next instant, of a replay with the one after the next rows. Any thread."""
+    def start(self, watched: Iterable[RollingFrame]) -> None:
+        """Begin with the next instant, of a replay with the one after the next rows of `watched`. Any thread.
+
+        These are frames of streams, which call their watchers on the network's thread.
+        """
         self._undo = [each.watch(self._begin) for each in watched]
         self._undo.append(self._arrivals.restarted.add(self._restart))
         # A replay begins anew, and comes back to here: it has had instants already.
@@ -297,6 +300,13 @@ class _TableOfFrame:
         ]
         rows: Any = tuple(zip(*values, strict=True))
         return TableData(self._live._label, columns, rows, key=(), is_stale=not self._live.is_live)
+
+
+def _roots(sources: Iterable[LiveFrame]) -> set[RollingFrame]:
+    """Return the rows of the streams that frames are computed from, however many frames are between."""
+    return {
+        tape for each in sources for tape in (_roots(each._of) if isinstance(each, DerivedFrame) else (each._tape,))
+    }
 
 
 def _result(value: object) -> _Result:

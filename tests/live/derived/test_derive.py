@@ -54,6 +54,22 @@ def test_sources_may_be_derived_themselves(feed: Feed) -> None:
         assert row["value"] == source.loc[source["received"] <= at, "mid"].iloc[-1]
 
 
+def test_instants_begin_with_rows_of_streams_on_the_networks_thread(feed: Feed) -> None:
+    mids = feed.quotes("AAPL").assign(mid=lambda df: (df.bid_price + df.ask_price) / 2)
+    derived: Any = anb.derive(lambda one, _: len(one), mids["AAPL"], mids, every="100ms")
+    instants = derived._instants
+
+    def notified_elsewhere() -> bool:  # by a computation, while no row of the stream comes
+        instants._restart()
+        notifier = threading.Thread(target=mids._tape.notify)
+        notifier.start()
+        notifier.join()
+        return instants._cancel is not None
+
+    assert not derived._link.arrivals.do(notified_elsewhere).result(10)
+    derived.wait(rows=derived.received + 2, timeout=20)  # it goes on with the next row of the stream
+
+
 def test_a_frame_replaces_the_newest(feed: Feed) -> None:
     quotes = feed.quotes("AAPL", "MSFT").wait(rows=100, timeout=20)
     means = anb.derive(lambda df: df.groupby("symbol")[["bid_price"]].mean(), quotes, every="50ms")
