@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from difflib import get_close_matches
-from numbers import Real
-from typing import Literal
+from numbers import Integral, Real
+from typing import Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ __all__ = [
     "checked_text",
     "checked_topics",
     "checked_window",
+    "finite_number",
+    "is_whole",
     "rfc3339",
 ]
 
@@ -47,10 +50,26 @@ def checked_count(value: object, name: str, of: str, *, most: int | None = None,
     The error says "`name`=… is no number of `of`". `or_none` is added to its advice where None may be passed instead;
     the caller handles None.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
+    if not is_whole(value) or value < 1 or (most is not None and value > most):
         span = "of at least 1" if most is None else f"from 1 to {most:,}"
         raise UsageError(f"{name}={_cut(value)} is no number of {of}", advice=f"Pass a whole number {span}{or_none}.")
-    return value
+    return int(value)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number, of numpy too; not a boolean, nor a span of time, which numpy takes for one."""
+    return isinstance(value, Integral) and not isinstance(value, bool | np.timedelta64)
+
+
+def finite_number(value: object) -> float:
+    """Return a real number as a float; NaN for one that no finite float holds, and for what `is_whole` excludes."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.timedelta64):
+        return math.nan
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def checked_symbols(symbols: Sequence[object]) -> tuple[str, ...]:
@@ -145,7 +164,8 @@ def checked_span_ns(value: object, name: str) -> int:
     """A span of time such as "15min" in nanoseconds, above 0. Raises UsageError, "`name`=…"."""
     try:
         # A bare number, as text as well, has no unit: pandas would take it for nanoseconds.
-        is_bare = isinstance(value, Real) or (isinstance(value, str) and value.strip().isdecimal())
+        is_number = isinstance(value, Real) and not isinstance(value, np.timedelta64)
+        is_bare = is_number or (isinstance(value, str) and value.strip().isdecimal())
         # pandas deprecates "d" and "w".
         text = DAYS.sub(lambda found: found[0].upper(), value) if isinstance(value, str) else value
         span = pd.NaT if is_bare else pd.Timedelta(text).as_unit("ns")  # type: ignore[arg-type]

@@ -263,7 +263,7 @@ class Feed(FeedViews, FeedMoments):
         refuses.
         """
         name = checked_symbol(symbol)
-        checked_count(depth, "depth", "levels", most=MOST_LEVELS)
+        depth = checked_count(depth, "depth", "levels", most=MOST_LEVELS)
         options = checked_interval_ms(min_interval_ms, conflates=self._link.conflates)
         self._endpoints.columns("book")
         return self._registry.same(

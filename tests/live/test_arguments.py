@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -98,12 +99,15 @@ def test_a_period_ends_after_it_begins() -> None:
         checked_period("2026-11-23", "2026-11-22", WallClock())
 
 
-@pytest.mark.parametrize("count", [1, 7, 10])
+@pytest.mark.parametrize("count", [1, 7, 10, np.int64(7), np.uint8(10)])
 def test_a_count_is_a_whole_number_within_its_limits(count: int) -> None:
-    assert checked_count(count, "depth", "levels", most=10) == count
+    found = checked_count(count, "depth", "levels", most=10)
+
+    assert found == count
+    assert type(found) is int
 
 
-@pytest.mark.parametrize("count", [0, -1, 11, True, 2.0, "3", None, ...], ids=repr)
+@pytest.mark.parametrize("count", [0, -1, 11, True, 2.0, "3", None, np.bool_(1), np.timedelta64(5), ...], ids=repr)
 def test_what_is_no_count_is_refused_with_its_limits(count: object) -> None:
     with pytest.raises(UsageError, match=r"^depth=.* is no number of levels\. Pass a whole number from 1 to 10\.$"):
         checked_count(count, "depth", "levels", most=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from aries_nb.errors import ClosedError, UsageError
-from aries_nb.live.arguments import checked_count, checked_span_us
+from aries_nb.live.arguments import checked_count, checked_span_us, finite_number
 from aries_nb.live.callbacks import News
 from aries_nb.live.derived.worker import Job
 from aries_nb.live.live_object import LiveObject
@@ -44,9 +43,10 @@ def bar_rule(every: str | None, ticks: int | None, volume: float | None, value: 
         return BarRule("ticks", checked_count(ticks, "ticks", "trades")), f"{ticks:,} ticks"
     name = chosen[0]
     amount = volume if value is None else value
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 < amount < math.inf:
+    number = finite_number(amount)
+    if not number > 0:
         raise UsageError(f"{name}={amount!r} is no amount of a bar", advice="Pass a number above 0.")
-    return BarRule("volume" if value is None else "value", float(amount)), f"{name} {amount:,.10g}"
+    return BarRule("volume" if value is None else "value", number), f"{name} {number:,.10g}"
 
 
 class DerivedBars(LiveBars):

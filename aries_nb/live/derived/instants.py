@@ -15,7 +15,7 @@ import pandas as pd
 from aries_nb.errors import UsageError
 from aries_nb.live.arguments import checked_span_us
 from aries_nb.live.derived.frame import DerivedFrame
-from aries_nb.live.derived.plan import Plan, function_key
+from aries_nb.live.derived.plan import Plan, check_names, function_key
 from aries_nb.live.market.frame import LiveFrame
 from aries_nb.model import Column, TableData
 from aries_nb.net.events.arrivals import Arrivals
@@ -100,6 +100,7 @@ class InstantsFrame(DerivedFrame):
         self._is_table = result.frame is not None
         if result.frame is not None:
             self._newest = result.frame
+        check_names(result.values or ())
         columns = [Column(name) for name in result.values or ({} if self._is_table else {"value": 0.0})]
         name = getattr(function, "__name__", "derived")
         self._label = "derived" if name == "<lambda>" else name
@@ -292,7 +293,10 @@ class _TableOfFrame:
         found = self._live._newest
         assert found is not None
         frame = found.reset_index() if found.index.name is not None else found
-        numbers = {name: pd.api.types.is_numeric_dtype(frame[name]) for name in frame}
+        types = pd.api.types
+        numbers = {
+            name: types.is_numeric_dtype(frame[name]) and not types.is_complex_dtype(frame[name]) for name in frame
+        }
         columns = tuple(Column(str(name), "number" if numbers[name] else "text") for name in frame)
         values = [
             frame[name].astype("float64").tolist() if numbers[name] else frame[name].astype("str").tolist()
@@ -314,9 +318,15 @@ def _result(value: object) -> _Result:
     if value is None or isinstance(value, pd.DataFrame):
         return _Result(None, value)
     if isinstance(value, pd.Series | Mapping):
-        return _Result({str(name): float(each) for name, each in value.items()}, None)
-    if isinstance(value, Real | np.number | np.bool_):
+        return _Result({str(name): _float(each) for name, each in value.items()}, None)
+    if isinstance(value, Real | np.bool_):
         return _Result({"value": float(value)}, None)
     if value is pd.NA or value is pd.NaT:
         return _Result({"value": math.nan}, None)
     raise TypeError(f"{type(value).__name__} is no number, Series or DataFrame")
+
+
+def _float(value: Any) -> float:  # noqa: ANN401
+    if isinstance(value, complex | np.complexfloating):  # of numpy's `float` would drop the imaginary part
+        raise TypeError("complex numbers are no column of a live frame")
+    return float(value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from types import CodeType, FunctionType
 from typing import NamedTuple
+
+import numpy as np
 
 from aries_nb.errors import UsageError
 from aries_nb.live.callbacks import same_function
@@ -14,7 +17,7 @@ from aries_nb.store.derived.combined import Rebased
 from aries_nb.store.derived.row_by_row import Assigned, AssignedColumn, DependsOnOtherRows, OfSymbol, tried
 from aries_nb.store.derived.rows import Machine
 
-__all__ = ["Plan", "assigned", "function_key", "of_symbol", "rebased"]
+__all__ = ["Plan", "assigned", "check_names", "function_key", "of_symbol", "rebased"]
 
 OWN_NAMES = {"ts", "received", "symbol", "seq"}
 PLAIN = (int, float, str, bool, bytes, tuple, frozenset, type(None))
@@ -44,16 +47,22 @@ def of_symbol(tape: RollingFrame, symbol: str, name: str) -> Plan:
     return Plan(OfSymbol(tape.columns, tape.symbols, symbol), f"{name}[{symbol!r}]")
 
 
+def check_names(names: Iterable[str], taken: Iterable[str] = ()) -> None:
+    """Raise UsageError for a name that no column may have: one of every frame, one of `taken`, or a blank one."""
+    for name in names:
+        if name in OWN_NAMES or name in taken or not name.strip():
+            raise UsageError(f"{name!r} cannot be the name of a column", advice="Choose another one.")
+
+
 def assigned(tape: RollingFrame, columns: Mapping[str, AssignedColumn], name: str) -> Plan:
     """Return the plan of a frame with columns more, which functions compute from the rows in `tape`.
 
     Raises UsageError for names that are taken, for values that are none of a column, for functions that depend on other
     rows, and where a function raises.
     """
+    check_names(columns)
     for column, function in columns.items():
-        if column in OWN_NAMES or not column.strip():
-            raise UsageError(f"{column!r} cannot be assigned", advice="Choose another name.")
-        if not callable(function) and not isinstance(function, str | int | float):
+        if not callable(function) and not isinstance(function, str | Real | np.bool_):
             what = f"{type(function).__name__} is no function of the rows, nor one value for all"
             raise UsageError(f"{column}: {what}", advice=f"Pass a function: assign({column}=lambda df: …).")
     if not columns:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeGuard, TypeVar
 
 from aries_nb.errors import UsageError
-from aries_nb.live.derived.plan import Plan
+from aries_nb.live.derived.plan import Plan, check_names
 from aries_nb.model import Kind
 from aries_nb.store import RollingFrame
 from aries_nb.store.derived.aggregates import (
@@ -89,10 +89,7 @@ class Rolling(Generic[FrameT]):
 
     def _made(self, key: object, aggregates: dict[str, Aggregate], what: str) -> FrameT:
         frame = self._frame
-        taken = {"ts", "received", "symbol", "seq", OVER_GAP}
-        for name in aggregates:
-            if name in taken:
-                raise UsageError(f"{name!r} cannot be the name of a column", advice="Choose another one.")
+        check_names(aggregates, [OVER_GAP])
         problem = checked_types(list(aggregates.values()), frame._tape.columns)
         if problem:
             names = ", ".join(column.name for column in frame._tape.columns)

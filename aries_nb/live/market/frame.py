@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from aries_nb.errors import ClosedError, GapError, UsageError
-from aries_nb.live.arguments import checked_count, checked_span_ns, checked_span_us
+from aries_nb.live.arguments import checked_count, checked_span_ns, checked_span_us, finite_number, is_whole
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.derived.alerts import FeedAlerts, LiveAlert
@@ -111,9 +111,9 @@ class LiveFrame(FrameViews):
 
         Rows with a wrong time (`misdated`) are left out, as in `last`; they are in `df`.
         """
-        checked_count(n, "n", "rows")
+        count = checked_count(n, "n", "rows")
         self._check_coming()
-        return self._tape.tail(n)
+        return self._tape.tail(count)
 
     def last(self, span: str) -> pd.DataFrame:
         """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first.
@@ -362,7 +362,7 @@ class LiveFrame(FrameViews):
         """
         if weight not in {None, "time"}:
             raise UsageError(f"weight={weight!r}", advice='Pass "time", or leave it out.')
-        if isinstance(window, int) and not isinstance(window, bool):
+        if is_whole(window):
             if weight is not None:
                 raise UsageError('weight="time" is for windows over time', advice='Pass a span, such as "30s".')
             rows = checked_count(window, "window", "rows")
@@ -384,15 +384,16 @@ class LiveFrame(FrameViews):
 
         The base of a symbol is its first value after this call, and is kept. `column` None: the price of trades, the
         middle of bid and ask (`mid`) of quotes, else the first column that a chart shows. Raises UsageError for an
-        unknown column, and for a `to` that is no finite number.
+        unknown column, and for a `to` that is 0 or no finite number.
         """
-        if isinstance(to, bool) or not isinstance(to, int | float) or not math.isfinite(to):
+        first = finite_number(to)
+        if not first or math.isnan(first):
             raise UsageError(f"to={to!r} is no number to begin with", advice="Pass one, such as 100.")
         if column is not None:
             self._known_numbers((column,))
         usual = self._usual_columns()
         columns = (column,) if column else usual if usual == ("bid_price", "ask_price") else usual[:1]
-        return self._derive(("rebased", to, columns), lambda: rebased(self._tape, columns, to, self._name))
+        return self._derive(("rebased", first, columns), lambda: rebased(self._tape, columns, first, self._name))
 
     def bars(
         self,

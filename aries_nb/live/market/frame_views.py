@@ -98,7 +98,7 @@ class FrameViews(StreamedObject):
         """
         from aries_nb.widgets import LightCandles, LightChart, LightLines
 
-        checked_count(across, "across", "charts")
+        across = checked_count(across, "across", "charts")
         if every is not None and len(columns) > 1:
             raise UsageError(f"candles of {len(columns)} columns", advice="Pass at most one column with `every`.")
         names = columns or self._usual_columns()

@@ -138,7 +138,7 @@ class MarketReference(BoundToProcess):
         """
         name = checked_symbol(symbol)
         if count is not None:
-            checked_count(count, "count", "trades", or_none=", or None for all")
+            count = checked_count(count, "count", "trades", or_none=", or None for all")
         if start is None and end is not None:
             raise UsageError("end= was given without start=", advice="Pass start= as well.")
         period = None if start is None else checked_period(start, end, self._clock)
@@ -225,7 +225,7 @@ class MarketReference(BoundToProcess):
         lookup.
         """
         name = checked_symbol(symbol)
-        checked_count(count, "count", "bars", most=MOST_TICK_BARS)
+        count = checked_count(count, "count", "bars", most=MOST_TICK_BARS)
         rows: list[ReplyRow] = []
         columns: Mapping[str, LookupType] = {}
         arguments: dict[str, Argument] = {"symbol": name, "trades": trades, "count": count}

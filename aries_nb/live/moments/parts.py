@@ -185,8 +185,7 @@ class FrameSnapshot(Part):
 
     def tail(self, n: int = 5) -> pd.DataFrame:
         """The `n` newest rows by exchange time, oldest first."""
-        checked_count(n, "n", "rows")
-        return self.rows.tail(n)
+        return self.rows.tail(checked_count(n, "n", "rows"))
 
     def last(self, span: str) -> pd.DataFrame:
         """The rows of the last `span` of exchange time, such as "30s", before the newest row; oldest first."""

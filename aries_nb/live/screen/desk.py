@@ -108,12 +108,12 @@ class Layout:
             if not isinstance(value, str):
                 raise UsageError(f"{name}={value!r} is no span of time", advice='Write it like "15min" or "5s".')
             checked_span_ns(value, name)
-        checked_count(self.depth, "depth", "levels", most=MOST_DEPTH)
+        depth = checked_count(self.depth, "depth", "levels", most=MOST_DEPTH)
         if self.side not in SIDES:
             raise UsageError(f"side={self.side!r}", advice=f"Use one of: {', '.join(SIDES)}.")
         if not isinstance(self.account, str):
             raise UsageError(f"account={self.account!r} is no name", advice="Use one of `feed.accounts`.")
-        return replace(self, symbol=symbol, symbols=symbols)
+        return replace(self, symbol=symbol, symbols=symbols, depth=depth)
 
 
 class Desk(BoundToProcess):

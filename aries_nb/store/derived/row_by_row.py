@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -222,6 +223,7 @@ def computed(frame: pd.DataFrame, assigned: Mapping[str, AssignedColumn]) -> pd.
         if value is None:
             raise TypeError(f"the function of {name!r} returned None")
         made[name] = value
+        _refuse_complex(made[name])
     return made
 
 
@@ -247,7 +249,10 @@ def tried(
     types: dict[str, ColumnType] = dict.fromkeys(assigned, "number")
     for is_missing in (True, False):
         try:
-            made = checked_rows(trial_rows(columns, symbols, is_missing=is_missing), assigned)
+            trial = trial_rows(columns, symbols, is_missing=is_missing)
+            # Warnings about rows that nobody has. Those of Python are for all threads: for no longer than the trial.
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+                made = checked_rows(trial, assigned)
             types = {name: type_of(made[name]) for name in assigned}
         except DependsOnOtherRows:
             raise
@@ -262,6 +267,7 @@ def tried(
 
 def type_of(values: pd.Series[Any]) -> ColumnType:
     """Return the type of a column that holds these values. Raises TypeError where none does."""
+    _refuse_complex(values)
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
         return "number"
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -281,6 +287,11 @@ def values_of(values: pd.Series[Any], kind: ColumnType) -> Any:  # noqa: ANN401 
     if kind == "integer":
         return values.to_numpy("int64")
     return np.array(["" if pd.isna(value) else str(value) for value in values], "object")
+
+
+def _refuse_complex(values: pd.Series[Any]) -> None:
+    if pd.api.types.is_complex_dtype(values):  # pandas takes them for numbers, and drops their imaginary part
+        raise TypeError("complex numbers are no column of a live frame")
 
 
 def _missing(kind: ColumnType, count: int) -> AnyArray:

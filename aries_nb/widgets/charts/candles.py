@@ -131,11 +131,11 @@ class BarCandles(_CandleChart):
     waiting = "no bars yet"
 
     def __init__(self, source: BarsSource, *, title: str, most: int = 500, height: int = 380) -> None:
-        if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST_SHOWN:
+        if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 1 <= most <= MOST_SHOWN:
             advice = f"Pass a whole number from 1 to {MOST_SHOWN:,}."
             raise UsageError(f"{most!r} is not a number of bars to draw", where="BarCandles", advice=advice)
         self._bars_source = source
-        self._most = most
+        self._most = int(most)
         self._name = title
         self._content: object = None
         super().__init__(source, title, height=height, has_volume=source.newest(most).volume is not None)

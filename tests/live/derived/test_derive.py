@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import aries_nb as anb
 from aries_nb.live import Feed
+from aries_nb.live.derived.instants import _TableOfFrame
 from tests.net.patience import eventually
 
 
@@ -79,6 +81,9 @@ def test_a_frame_replaces_the_newest(feed: Feed) -> None:
     eventually(lambda: not means.latest.equals(first))
     bundle: Any = means._repr_mimebundle_()
     assert "AAPL" in (bundle[0] if isinstance(bundle, tuple) else bundle)["text/html"]
+    phases: Any = anb.derive(lambda _: pd.DataFrame({"phase": [0.5 + 2j]}), quotes)
+    (row,) = _TableOfFrame(phases).table().rows
+    assert row == ("(0.5+2j)",)
 
 
 def test_an_error_is_shown_in_place_and_the_next_instant_is_computed(feed: Feed) -> None:
@@ -119,6 +124,9 @@ def test_a_function_that_is_too_slow_gets_fewer_instants_and_says_so(feed: Feed)
     [
         (lambda _: 1 / 0, "1s", "ZeroDivisionError"),
         (lambda _: "text", "1s", "no number, Series or DataFrame"),
+        (lambda _: np.complex64(1j), "1s", "complex64 is no number"),
+        (lambda _: {"x": np.complex64(1j)}, "1s", "complex numbers are no column"),
+        (lambda _: pd.Series({"symbol": 1}), "1s", "cannot be the name of a column"),
         (lambda _: 1, "soon", "soon"),
         (3, "1s", "no function"),
     ],

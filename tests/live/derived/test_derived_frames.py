@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -125,11 +126,13 @@ def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
     ("columns", "message"),
     [
         ({}, "no column"),
-        ({"symbol": mid}, "cannot be assigned"),
+        ({"symbol": mid}, "cannot be the name"),
         ({"x": [1, 2]}, "is no function"),
         ({"x": lambda df: df.nothing}, "raised AttributeError"),
         ({"x": lambda df: None}, "returned None"),
-        ({" ": mid}, "cannot be assigned"),
+        ({" ": mid}, "cannot be the name"),
+        ({"x": lambda df: df.bid_price * 1j}, "complex numbers are no column"),
+        ({"x": 1j}, "is no function"),
         ({"x": lambda df: df.bid_price.diff()}, "depends on other rows"),
     ],
 )
@@ -137,6 +140,14 @@ def test_wrong_functions_are_refused(feed: Feed, columns: dict, message: str) ->
     quotes = feed.quotes("AAPL", "MSFT")
     with pytest.raises(anb.UsageError, match=message):
         quotes.assign(**columns)
+
+
+def test_numbers_of_numpy_are_values_for_all_rows(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+
+    made = quotes.assign(whole=np.int64(3), small=np.float32(0.5), flag=np.bool_(True))
+
+    assert made.df[["whole", "small", "flag"]].iloc[-1].tolist() == [3.0, 0.5, 1.0]
 
 
 def test_an_unknown_symbol_is_refused_and_a_frame_is_not_iterated_over(feed: Feed) -> None:

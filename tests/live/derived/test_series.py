@@ -115,6 +115,18 @@ def test_symbols_are_compared_from_a_common_beginning(feed: Feed) -> None:
     assert quotes.rebased(100) is both
 
 
+def test_whole_numbers_of_numpy_are_numbers_and_its_spans_are_none(feed: Feed) -> None:
+    quotes = feed.quotes("AAPL", "MSFT")
+
+    assert quotes.rolling(np.int64(5))["bid_price"].mean() is quotes.rolling(5)["bid_price"].mean()
+    assert quotes.rebased(np.int64(100)) is quotes.rebased(100)
+    assert repr(quotes.rolling(np.timedelta64(30, "s"))).startswith("<windows of 30 seconds over")
+    assert len(quotes.wait().tail(np.int64(1))) == 1
+    bars = feed.trades("AAPL").bars(volume=np.int64(500))
+    assert bars is feed.trades("AAPL").bars(volume=500)
+    assert bars.chart(bars=np.int64(50)) is bars.chart(bars=50)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -142,6 +154,11 @@ def test_symbols_are_compared_from_a_common_beginning(feed: Feed) -> None:
         lambda quotes: quotes.ewm(halflife="5s").mean(),
         lambda quotes: quotes.ewm(halflife=5),
         lambda quotes: quotes.rebased("x"),
+        lambda quotes: quotes.rebased(0),
+        lambda quotes: quotes.rebased(10**400),
+        lambda quotes: quotes.rolling("30s").agg(**{" ": ("bid_price", "mean")}),
+        lambda quotes: quotes.rolling(np.bool_(True)),
+        lambda quotes: quotes.rolling(np.int64(0)),
         lambda quotes: quotes.rebased(100, column="nothing"),
     ],
 )

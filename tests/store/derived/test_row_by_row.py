@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -239,6 +240,35 @@ def test_a_function_that_takes_no_missing_values_is_not_refused() -> None:
     types = tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"cents": lambda df: (df.price * 100).astype("int64")})
 
     assert types == {"cents": "number"}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda df: np.log(df.price - 100) / np.sqrt(df["size"] - 200),
+        lambda df: np.nanmean(df[["price", "size"]], axis=1),
+    ],
+)
+def test_nobody_is_warned_about_rows_that_are_made_up(function) -> None:
+    with warnings.catch_warnings(record=True, action="always") as told:
+        types = tried(COLUMNS, SYMBOLS, rows_of(COLUMNS).frame(), {"x": function})
+
+    assert types == {"x": "number"}
+    assert told == []
+
+
+def test_complex_values_of_later_rows_are_missing_with_the_reason() -> None:
+    source = rows_of([Column("price")])
+    phases = {"x": lambda df: df.price * (1j if df.price.max() > 9 else 1)}
+    machine = Assigned(source.columns, SYMBOLS, phases, {"x": "number"})
+    frame = derived(source, machine)
+    for seq, price in enumerate((1.0, 2.0, 25.0, 4.0)):
+        add(source, seq + 1, 0, seq, (price,))
+        source.publish()
+        frame.advance()
+
+    assert frame.frame()["x"].isna().tolist() == [False, False, True, False]
+    assert str(machine.error) == "complex numbers are no column of a live frame"
 
 
 def test_a_function_without_a_return_is_refused() -> None:
