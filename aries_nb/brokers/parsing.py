@@ -310,7 +310,7 @@ class SymbolSpellings:
     `subscribed` are the symbols as they are requested, the keys of a mapping that may change: `add` and `remove` have
     to be called with each change. Two spellings are the same symbol if their letters and digits are, in any case.
     Spellings that differ in capitals alone share one key, that of the first (`key`): the server may spell both as it
-    likes.
+    likes. Each is requested on its own, as the server may refuse one of them.
     """
 
     def __init__(self, subscribed: Mapping[str, object]) -> None:

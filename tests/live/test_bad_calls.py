@@ -99,6 +99,21 @@ def test_an_unknown_symbol_is_refused_at_once_with_what_the_server_says(kind: st
     assert (feed.state, feed.stats().streams) == ("live", 0)
 
 
+def test_a_spelling_is_refused_whatever_is_open_and_no_right_symbol_with_it(feed: anb.Feed) -> None:
+    answers = []
+    for _ in ("fresh", "with AAPL open"):
+        for symbols in (("aapl",), ("AAPL", "aapl"), ("aapl", "AAPL")):
+            for ask in (feed.quotes, feed.trades):
+                with pytest.raises(anb.UnknownSymbolError) as caught:
+                    ask(*symbols)
+                answers.append(caught.value.symbols)
+        quotes = feed.quotes("AAPL").wait()
+
+    assert set(answers) == {("aapl",)}
+    assert quotes.wait(rows=quotes.received + 5).is_live
+    assert feed.stats().streams == 1
+
+
 def test_of_a_call_with_good_and_bad_symbols_nothing_is_kept(feed: anb.Feed, sim: Simulator) -> None:
     kept = feed.quotes("MSFT", fields=["bid_price"])
     before = selected(sim)

@@ -141,19 +141,22 @@ class AriesCharts(AriesConnection[str]):
             if symbol is None:
                 continue
             symbol.subscriptions.pop(subscription, None)
+            spelling = subscription.symbol
             if not symbol.subscriptions:
                 del self._symbols[name]
                 self._spellings.remove(name)
                 self._unsubscribed.add(name)
-                if name in self._sent:
-                    self._sent.discard(name)
-                    self._session.send("unsubscribe", _payload(name))
+                if spelling in self._sent:
+                    self._session.send("unsubscribe", _payload(spelling))
+            if all(each.symbol != spelling for each in symbol.subscriptions):
+                self._sent.discard(spelling)
 
     def _subscribed(self) -> Iterable[str]:
         return list(self._symbols)
 
     def _ask(self, keys: Iterable[str]) -> int:
-        for name in keys:
+        users = (each for key in keys for each in self._symbols[key].subscriptions)
+        for name in dict.fromkeys(each.symbol for each in users):  # each spelling: the server may know only one
             if name not in self._sent:
                 self._note_request(self._session.send("subscribe", _payload(name)), {name: {}})
                 self._sent.add(name)
@@ -162,8 +165,9 @@ class AriesCharts(AriesConnection[str]):
     def _rejected(self, refused: RequestRefused) -> Rejected:
         names = self._requests.get(refused.request, {})
         self._sent.difference_update(names)
-        users = tuple(user for name in names if name in self._symbols for user in self._symbols[name].subscriptions)
-        return Rejected(users, excerpt(refused.reason), refused.is_unknown_symbol)
+        symbols = [self._symbols.get(self._spellings.key(name), _ChartSymbol()) for name in names]
+        users = [user for symbol in symbols for user in symbol.subscriptions if user.symbol in names]
+        return Rejected(tuple(users), excerpt(refused.reason), refused.is_unknown_symbol)
 
     def _message(
         self, message: Mapping[str, Any], raw: bytes, received: int, records: list[Record], notices: list[Notice]

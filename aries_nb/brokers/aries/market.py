@@ -170,23 +170,26 @@ class AriesMarket(AriesConnection[str]):
             self._queries.remove(subscription)
             if subscription.kind != "answers":
                 ended.setdefault(self._spellings.key(subscription.symbol), []).append(subscription)
-        for symbol, gone in ended.items():
-            streams = self._streams.get(symbol, {})
+        for key, gone in ended.items():
+            streams = self._streams.get(key, {})
             for subscription in gone:
-                self._unroute(streams.pop(subscription, None), symbol)
-            left = options_of(streams)
-            before = self._sent.get(symbol, {})
+                self._unroute(streams.pop(subscription, None), key)
+            left = options_of(streams)  # of all spellings, which may be one symbol to the server
             if not streams:
-                self._streams.pop(symbol, None)
-                self._spellings.remove(symbol)
-            if before and before != left:
-                item = item_to_unsubscribe(symbol, before, left)
-                if item != {"symbol": symbol}:  # the bare symbol would end all its streams
-                    items.append(item)
-                    self._sent[symbol] = left
+                self._streams.pop(key, None)
+                self._spellings.remove(key)
+            for symbol in dict.fromkeys(each.symbol for each in gone):
+                need = _options_of(symbol, streams)
+                before = self._sent.get(symbol, {})
+                if before and before != left:
+                    item = item_to_unsubscribe(symbol, before, left)
+                    if item != {"symbol": symbol}:  # the bare symbol would end all its streams
+                        items.append(item)
+                        self._sent[symbol] = need
+                if not need:
+                    self._sent.pop(symbol, None)
             if not left:
-                self._sent.pop(symbol, None)
-                self._unsubscribing[symbol] = self._session.count
+                self._unsubscribing[key] = self._session.count
         if items and self._session.is_open:
             self._session.send("unsubscribe", items)
 
@@ -302,7 +305,8 @@ class AriesMarket(AriesConnection[str]):
         in_capitals = {symbol.upper(): symbol for symbol in asked}  # as the server may spell them
         named = _named(refused.reason, tuple(asked)) or _named(refused.reason, tuple(in_capitals))
         for symbol in (in_capitals.get(each, each) for each in named or asked):
-            subscriptions += [each for each in self._streams.get(symbol, ()) if _needs(each, asked[symbol])]
+            users = self._streams.get(self._spellings.key(symbol), ())
+            subscriptions += [each for each in users if each.symbol == symbol and _needs(each, asked[symbol])]
             self._undo(symbol, asked[symbol])
         return Rejected(tuple(subscriptions), excerpt(refused.reason), refused.is_unknown_symbol)
 
@@ -333,14 +337,18 @@ class AriesMarket(AriesConnection[str]):
     def _ask(self, keys: Iterable[str]) -> int:
         items: list[dict[str, Any]] = []
         before: dict[str, RequestOptions] = {}
-        for symbol in keys:
-            need = options_of(self._streams[symbol])
-            have = self._sent.get(symbol, {})
-            new = {option: names for option, names in need.items() if option not in have or names != have[option]}
-            if new:
-                items.append(item_to_subscribe(symbol, {o: _added(o, n, have.get(o, ())) for o, n in new.items()}))
-                self._sent[symbol] = need
-                before[symbol] = {option: have.get(option, ()) for option in new}
+        changed: list[MarketStream] = []
+        for key in keys:
+            streams = self._streams[key]
+            for symbol in dict.fromkeys(each.symbol for each in streams):  # the server may know only one of them
+                need = _options_of(symbol, streams)
+                have = self._sent.get(symbol, {})
+                new = {option: names for option, names in need.items() if option not in have or names != have[option]}
+                if new:
+                    items.append(item_to_subscribe(symbol, {o: _added(o, n, have.get(o, ())) for o, n in new.items()}))
+                    self._sent[symbol] = need
+                    before[symbol] = {option: have.get(option, ()) for option in new}
+                    changed += streams.values()
         todo = iter(items)
         while batch := list(islice(todo, SYMBOLS_PER_REQUEST)):
             self._note_request(
@@ -350,9 +358,8 @@ class AriesMarket(AriesConnection[str]):
         ping_number = self._session.ping()
         if before:
             self._unanswered = ping_number
-        for symbol in before:
-            for part in chain.from_iterable(stream.parts for stream in self._streams[symbol].values()):
-                part.ping_number = ping_number
+        for part in chain.from_iterable(stream.parts for stream in changed):
+            part.ping_number = ping_number
         return ping_number
 
     def _route(self, stream: MarketStream, symbol: str) -> None:
@@ -397,6 +404,11 @@ class AriesMarket(AriesConnection[str]):
 def _time_of(data: Struct) -> int | UnsetType:
     ms: int | str | UnsetType = getattr(data, "tradeTimestamp", UNSET)
     return millis(ms) or UNSET if isinstance(ms, str) else ms
+
+
+def _options_of(symbol: str, subscriptions: Iterable[Subscription]) -> RequestOptions:
+    """Return the options of a subscribe request that cover those of the subscriptions that have this spelling."""
+    return options_of(each for each in subscriptions if each.symbol == symbol)
 
 
 def _added(option: str, names: tuple[str, ...], have: tuple[str, ...]) -> tuple[str, ...]:

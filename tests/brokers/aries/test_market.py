@@ -227,16 +227,16 @@ def test_symbol_in_the_spelling_of_the_server_is_the_one_asked_for(asked: str, s
     assert said(notices) == []
 
 
-def test_spellings_that_differ_in_capitals_alone_get_the_same_and_are_requested_once() -> None:
+def test_spellings_that_differ_in_capitals_alone_are_each_requested_and_get_the_same() -> None:
     kinds = (quotes, trades, book, venues)
     market = opened(*(kind("aapl") for kind in kinds))
     market.subscribe([kind("AAPL") for kind in kinds])
 
-    assert {item["symbol"] for message in sent(market, "subscribe") for item in message["payload"]} <= {"aapl"}
-    for spelled in ("AAPL", "aapl"):
+    assert [[item["symbol"] for item in message["payload"]] for message in sent(market, "subscribe")] == [["AAPL"]]
+    for bid_size, spelled in enumerate(("AAPL", "aapl"), 1):
         found, notices = market.receive(
             [
-                line(quote(symbol=spelled, **FULL)),
+                line(quote(symbol=spelled, **{**FULL, "bidSize": bid_size})),
                 line(sale(symbol=spelled, price="1", size="2")),
                 line(update("level2", {"orderBook": ["1:2:3"], "quotes": ["X:1:2:3:4"]}, symbol=spelled)),
             ],
@@ -251,7 +251,22 @@ def test_spellings_that_differ_in_capitals_alone_get_the_same_and_are_requested_
     assert [each.symbol for each, _, _ in left] == ["AAPL"]
     assert not sent(market, "unsubscribe")
     market.unsubscribe([kind("AAPL") for kind in kinds])
-    assert sent(market, "unsubscribe")[-1]["payload"] == ["aapl"]
+    assert sent(market, "unsubscribe")[-1]["payload"] == ["AAPL"]
+
+
+@pytest.mark.parametrize("first", ["AAPL", "aapl"])
+def test_spelling_that_is_refused_refuses_no_other(first: str) -> None:
+    other = {"AAPL": "aapl", "aapl": "AAPL"}[first]
+    market = opened()
+    market.subscribe([quotes("MSFT"), quotes(first), quotes(other)])
+
+    assert by_symbol(refused(market, "unknown symbol: aapl")) == [(("aapl",), "unknown symbol: aapl")]
+    market.unsubscribe([quotes("aapl")])
+    market.subscribe([quotes("aapl"), trades("AAPL")])
+    assert [item["symbol"] for item in sent(market, "subscribe")[-1]["payload"]] in (["AAPL", "aapl"], ["aapl", "AAPL"])
+    assert not sent(market, "unsubscribe")
+    found, _ = market.receive([line(quote(symbol="AAPL", **FULL))], RECEIVED)
+    assert {each.symbol for each, _, _ in found} == {"aapl", "AAPL"}
 
 
 def test_symbols_of_the_same_letters_are_not_taken_for_each_other() -> None:
