@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from secrets import token_hex
 from typing import cast
 from weakref import WeakValueDictionary
 
@@ -265,7 +266,7 @@ def _live_feed(
 
     if market is not None:
         url = market.url
-        source = source or _source_from(broker, market.refresh_token or Secret("simulated"), url=url)
+        source = source or _source_from(broker, market.refresh_token or Secret(token_hex(16)), url=url)
     if source is None:
         raise TokenError("there is no token", advice="Pass token=….")
     if isinstance(source, OAuthToken):

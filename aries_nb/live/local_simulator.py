@@ -273,7 +273,7 @@ class SimulatedClock(FeedClock):
     def play(self, speed: float | str | None = None) -> None:
         """Go on from this moment, `speed` times faster than real time, "max" for as fast as possible; None as before.
 
-        Raises UsageError for a speed that is not above 0.
+        A speed above 250 is "max", as computers do not hold it. Raises UsageError for a speed that is not above 0.
         """
         wanted = self.speed if speed is None else checked_speed(speed)
         self._market.command("play", speed="max" if wanted == MAX_SPEED else wanted)

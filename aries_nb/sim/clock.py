@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["MAX_SPEED", "NS", "TURNS_TOGETHER", "MarketClock"]
+__all__ = ["FASTEST", "MAX_SPEED", "NS", "TURNS_TOGETHER", "MarketClock"]
 
 MAX_SPEED = math.inf
+#: Above this there is no pace: no computer holds it, and a client's clock, which follows it, would be far ahead.
+FASTEST = 250.0
 NS = 1_000_000_000
 #: Lost time of more than this is not made up for: a burst that late is of no use to a client.
 LATE_NS = NS // 4
@@ -106,9 +108,9 @@ class MarketClock:
         self.is_playing = False
 
     def play(self, speed: float, steady: int) -> None:
-        """Go on at `speed` times the pace of real time, infinite for as fast as possible."""
+        """Go on at `speed` times the pace of real time; as fast as possible above `FASTEST`."""
         self._steer(steady)
-        self.goal, self.speed, self.is_playing = None, speed, True
+        self.goal, self.speed, self.is_playing = None, speed if speed <= FASTEST else MAX_SPEED, True
         self._anchor = steady, self.turns
 
     def seek(self, instant: int, steady: int) -> None:

@@ -63,6 +63,20 @@ def test_closing_the_feed_ends_the_process_and_the_next_connect_starts_another()
         assert url != second.url
 
 
+def test_words_of_the_market_are_not_masked_and_it_stands_at_once_after_any_speed() -> None:
+    with anb.connect("sim", rough="stream_refusals", seed=1) as feed:
+        with pytest.raises(anb.SubscriptionRefusedError, match=r"entitlement \(simulated: stream_refusals\)"):
+            feed.trades("MSFT")
+
+        feed.clock.play(speed=1e5)
+        time.sleep(0.2)
+        began = time.monotonic()
+        feed.clock.pause()
+
+        assert time.monotonic() - began < 5
+        assert feed.clock.speed == float("inf")
+
+
 def test_the_same_seed_is_the_same_feed_and_another_is_another() -> None:
     with anb.connect("sim", seed=3) as three, anb.connect("sim", seed=4) as four:
         assert three is anb.connect("sim", seed=3)

@@ -35,6 +35,15 @@ def test_turns_are_due_by_the_pace(clock: MarketClock) -> None:
     assert make(clock, 0.31) == 20
 
 
+def test_speed_that_no_computer_holds_is_as_fast_as_possible(clock: MarketClock) -> None:
+    clock.play(250, 0)
+    held = clock.speed
+    clock.play(251, 0)
+
+    assert (held, clock.speed) == (250, MAX_SPEED)
+    assert clock.has_no_pace
+
+
 def test_a_turn_that_comes_late_is_made_up_for_and_nothing_is_left_out(clock: MarketClock) -> None:
     made = make(clock, 0.2)
     clock.settle(round(0.2 * NS), 0)
