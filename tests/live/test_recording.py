@@ -77,18 +77,24 @@ def test_a_recording_begun_late_has_all_from_the_beginning(
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
-def test_a_symbol_that_was_refused_is_none_that_was_recorded(
+def test_a_symbol_that_was_refused_and_bars_not_asked_for_are_none_that_were_recorded(
     market: Callable[..., Feed], path: Path, broker: str
 ) -> None:
     with market(broker, record=path) as feed:
         with pytest.raises(anb.UnknownSymbolError):
             feed.quotes("NOPE")
+        trades = feed.trades(SYMBOLS[broker][0], fields=["price", "size"])
         feed.quotes(*SYMBOLS[broker]).wait(rows=5, timeout=10)
+        trades.close()
     with anb.replay(path) as past:
         past.clock.pause()
         for _ in range(2):
             with pytest.raises(anb.UsageError, match=f"quotes of NOPE were not recorded.*{SYMBOLS[broker][0]}"):
                 past.quotes("NOPE")
+            for symbol in SYMBOLS[broker]:
+                advice = rf'feed\.trades\("{symbol}"\)\.bars\("1min"\)'
+                with pytest.raises(anb.UsageError, match=rf"bars of {symbol} were not recorded \(.*\)\..*{advice}"):
+                    past.bars(symbol, "1min")
             past.clock.seek(past.clock.end)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from aries_nb.errors import FeedError
+from aries_nb.errors import FeedError, UsageError
 from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
@@ -573,9 +573,15 @@ class _BarUpdater:
 def updated_bars(link: Link, gaps: GapLog, history: BarHistory, *, interval: str, span_ns: int) -> BarUpdates:
     """Return what keeps bars current from now on, with a history of `span_ns` ns; blocks until that has arrived.
 
-    Raises FeedError, ConnectError or TokenError where it could not be requested.
+    Raises FeedError, ConnectError or TokenError where it could not be requested, UsageError in a replay without them.
     """
-    upkeep = _BarUpdater(link, gaps, history)
+    try:
+        upkeep = _BarUpdater(link, gaps, history)
+    except UsageError as error:
+        if not link.arrivals.is_replay or type(error) is not UsageError:
+            raise
+        advice = f'Make them of trades that were: feed.trades("{history.symbol}").bars("{interval}").'
+        raise UsageError(f"bars of {history.symbol} were not recorded", where=error.where, advice=advice) from None
     try:
         upkeep.begin(span_ns, f"{interval} bars of {history.symbol}", is_awaited=not link.is_on_a_loop)
     except BaseException:
