@@ -13,6 +13,7 @@ from tests.bench import table
 RUN = Path(__file__).with_name("run.py")
 
 
+@pytest.mark.timeout(600)  # two dozen processes, one after the other, which have a part of a processor
 def test_every_row_that_needs_no_browser_is_measured() -> None:
     run = subprocess.run([sys.executable, RUN, "--smoke"], capture_output=True, text=True)
 

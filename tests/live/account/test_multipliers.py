@@ -31,13 +31,12 @@ def test_a_fill_keeps_the_multiplier_of_a_position_that_is_closed() -> None:
         server.open("D1", Decimal(1_000_000), [])
         with connected("aries", server.url) as feed:
             account = feed.account("D1")
-            account.positions.wait(changes=0)
-            account.fills.wait(fills=0)
-            eventually(lambda: account.orders._source.is_answered and account.positions._source.is_answered)
+            held_now, fills = account.positions, account.fills
+            eventually(lambda: account.orders._source.is_answered and held_now._source.is_answered)
 
             server.tell("account", "D1", {"name": "account.order", **ORDER, "updatedAt": iso(1_772_463_845 * 10**9)})
-            account.fills.wait(fills=1)
-            assert account.fills.df[["multiplier", "amount"]].isna().all(axis=None)
+            fills.wait(fills=1)
+            assert fills.df[["multiplier", "amount"]].isna().all(axis=None)
             server.tell("account", "D1", {"name": "account.position", **held})
             eventually(lambda: len(account.positions) == 1)
             server.tell("account", "D1", {"name": "account.position", **CRATE, "quantity": "0", "averagePrice": "0"})
