@@ -156,9 +156,9 @@ def test_it_can_be_closed_before_it_is_open(open_session: Open) -> None:
 
 def test_it_can_be_closed_from_the_networks_own_thread(serve: Serve, open_session: Open) -> None:
     session = open_session(serve().url)
-    session.watch(session.close)
-
     session.wait_open(5)
+
+    on_network(session.close).result(5)
 
     eventually(lambda: session.state == "closed")
 
