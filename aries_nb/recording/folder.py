@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.recording.format import FORMAT
-from aries_nb.recording.remote import Place, RemotePath, RemoteSource
+from aries_nb.recording.remote import OpenFile, Place, RemoteFile, RemotePath
 
 if sys.platform == "win32":
     import msvcrt
@@ -39,7 +39,7 @@ else:
 __all__ = [
     "DELETED",
     "JSON",
-    "FileSource",
+    "LocalFile",
     "Lock",
     "RecordingHeader",
     "checked",
@@ -66,7 +66,6 @@ MOST_JSON_BYTES = 4 << 20
 MOST_FILES = 100_000
 MOST_TEXT = 200
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-WINDOW_BYTES = 65_536
 # No link is followed, and a pipe is not waited for; Windows has neither.
 SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -238,11 +237,8 @@ def segment_name(number: int) -> str:
     return f"{number:06}.arrows"
 
 
-class FileSource:
-    """A regular file, read at any place; its size is that at the time of opening. Used by one thread at a time.
-
-    Raises OSError if the file cannot be opened, also for a link, a pipe or a device.
-    """
+class LocalFile(OpenFile):
+    """A regular file. Raises OSError if it cannot be opened, also for a link, a pipe or a device."""
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | SAFE)
@@ -250,38 +246,12 @@ class FileSource:
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "this is no regular file")
-        self._file = open(descriptor, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
-        self.size = status.st_size
-        self._window, self._start = b"", 0
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return `count` bytes from `offset` on, fewer at the end. Raises OSError."""
-        count = min(count, self.size - offset)
-        if offset < 0 or count <= 0:
-            return b""
-        place = offset - self._start
-        if place >= 0 and place + count <= len(self._window):
-            return self._window[place : place + count]
-        self._file.seek(offset)
-        data = self._file.read(max(count, WINDOW_BYTES)) or b""
-        if count <= WINDOW_BYTES:
-            self._window, self._start = data, offset
-        return data[:count]
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        self._file.close()
-
-    def __enter__(self) -> FileSource:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+        super().__init__(open(descriptor, "rb", buffering=0), status.st_size)  # noqa: SIM115 - closed by `close`
 
 
-def source_of(path: Place) -> FileSource | RemoteSource:
+def source_of(path: Place) -> OpenFile:
     """Open a file to be read at any place. Raises OSError."""
-    return RemoteSource(path) if isinstance(path, RemotePath) else FileSource(path)
+    return RemoteFile(path) if isinstance(path, RemotePath) else LocalFile(path)
 
 
 class Lock:

@@ -10,11 +10,11 @@ import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from aries_nb.errors import UsageError
 
-__all__ = ["Place", "RemotePath", "RemoteSource", "arrow_place", "place_of"]
+__all__ = ["OpenFile", "Place", "RemoteFile", "RemotePath", "arrow_place", "place_of"]
 
 WINDOW_BYTES = 65_536
 
@@ -90,15 +90,15 @@ class RemotePath:
 Place: TypeAlias = Path | RemotePath
 
 
-class RemoteSource:
-    """A remote file, read at any place; as `FileSource`. Used by one thread at a time; a context manager."""
+class OpenFile:
+    """An open file, read at any place; its size is that at the time of opening. A context manager.
 
-    def __init__(self, path: RemotePath) -> None:
-        with _as_os_errors():
-            if path.filesystem.isdir(path.path):
-                raise OSError(errno.EISDIR, "this is a folder")
-            self._file = path.filesystem.open(path.path, "rb", cache_type="none")
-            self.size = int(self._file.seek(0, 2))
+    Used by one thread at a time. `file` reads from its position on, and returns less than is asked for only at its end.
+    """
+
+    def __init__(self, file: Any, size: int) -> None:  # noqa: ANN401 - a file of an optional package, or of io
+        self._file = file
+        self.size = size
         self._window, self._start = b"", 0
 
     def read(self, offset: int, count: int) -> bytes:
@@ -111,7 +111,7 @@ class RemoteSource:
             return self._window[place : place + count]
         with _as_os_errors():
             self._file.seek(offset)
-            data = bytes(self._file.read(min(max(count, WINDOW_BYTES), self.size - offset)))
+            data = bytes(self._file.read(min(max(count, WINDOW_BYTES), self.size - offset)) or b"")
         if count <= WINDOW_BYTES:
             self._window, self._start = data, offset
         return data[:count]
@@ -120,11 +120,22 @@ class RemoteSource:
         """Close the file; a second call does nothing."""
         self._file.close()
 
-    def __enter__(self) -> RemoteSource:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class RemoteFile(OpenFile):
+    """The same of a remote file. Raises OSError if it cannot be opened."""
+
+    def __init__(self, path: RemotePath) -> None:
+        with _as_os_errors():
+            if path.filesystem.isdir(path.path):
+                raise OSError(errno.EISDIR, "this is a folder")
+            file = path.filesystem.open(path.path, "rb", cache_type="none")
+            super().__init__(file, int(file.seek(0, 2)))
 
 
 def place_of(path: str | Path, storage_options: Mapping[str, Any] | None = None) -> Place:

@@ -164,7 +164,7 @@ class RoomSession(SessionState):
         if not self._was_connected:
             return not_open_within(timeout, self._where)
         advice = "Let the other side call feed.serve(…), or check the room's name."
-        return ConnectError("nobody serves this room", where=f"{self._where}, after {timeout:g} s", advice=advice)
+        return ConnectError("this room has no publisher", where=f"{self._where}, after {timeout:g} s", advice=advice)
 
     def close(self) -> None:
         """End the session; idempotent."""
@@ -186,7 +186,7 @@ class RoomSession(SessionState):
     async def subscribe(self, routes: Sequence[Route]) -> dict[Subscription, Rejected]:
         """Fill the stores of these routes with the rows that the server keeps, and all that come.
 
-        Waits up to 5 s for those that are there. Returns the subscriptions that nobody serves, with the reason.
+        Waits up to 5 s for those that are there. Returns the subscriptions that are not served, with the reason.
         """
         self.add(routes)
         refused: dict[Subscription, Rejected] = {}
@@ -290,7 +290,7 @@ class RoomSession(SessionState):
                 self._take_catalog(message.data)
 
             await client.subscribe(self._address.catalog, cb=catalog)
-            with suppress(NotFoundError, TimeoutError):  # nobody has served it yet
+            with suppress(NotFoundError, TimeoutError):  # not served yet
                 await self._ask_catalog(stream)
             await client.subscribe(self._address.beats, cb=beat)
             while not self._is_closed:

@@ -49,7 +49,7 @@ class ServedBars(Protocol):
 
 
 Store: TypeAlias = RollingFrame | OrderBook | Table | ServedBars
-# Of each store the random id under which its rows are numbered, whoever publishes them.
+# Of each store the random id under which its rows are numbered, by any publisher.
 Lives: TypeAlias = MutableMapping[Store, str]
 
 

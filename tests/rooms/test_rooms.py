@@ -118,7 +118,7 @@ def test_what_nobody_serves_is_refused_with_what_there_is(server, feed, enter):
 
 
 def test_a_room_that_nobody_serves_is_an_error(server, enter):
-    with pytest.raises(ConnectError, match="nobody serves this room"):
+    with pytest.raises(ConnectError, match="this room has no publisher"):
         enter(server.room("empty"), timeout=1.5)
 
 

@@ -66,7 +66,7 @@ BOARD = "() => [...document.querySelectorAll('.jp-OutputArea-output table')].map
 
 
 def answer(room: Feed, quotes: anb.LiveFrame, port: int) -> None:
-    """Tell whoever listens at a port of this machine, for each line that comes from there, what a feed shows now."""
+    """Answer each line that comes to a port of this machine with what a feed shows now."""
     line = socket.create_connection(("127.0.0.1", port))
 
     def answers() -> None:

@@ -25,7 +25,7 @@ def bar_options(interval: str) -> tuple[tuple[str, str], ...]:
 class CopiedBars:
     """The bars of a publisher: each with its `source` and `complete`, as far back as the publisher has them.
 
-    `interval` is the length of a bar. A `BarUpdates`. Raises UnknownSymbolError where nobody serves them.
+    `interval` is the length of a bar. A `BarUpdates`. Raises UnknownSymbolError where they are not served.
     """
 
     def __init__(self, link: Link, gaps: GapLog, symbol: str, interval: str) -> None:

@@ -250,7 +250,7 @@ def tried(
     for is_missing in (True, False):
         try:
             trial = trial_rows(columns, symbols, is_missing=is_missing)
-            # Warnings about rows that nobody has. Those of Python are for all threads: for no longer than the trial.
+            # Warnings about made-up rows. Those of Python are for all threads: for no longer than the trial.
             with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore", category=RuntimeWarning):
                 made = checked_rows(trial, assigned)
             types = {name: type_of(made[name]) for name in assigned}
