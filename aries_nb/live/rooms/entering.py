@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import NoReturn
@@ -176,4 +177,5 @@ class RoomClock(FeedClock):
 
     def _repr_html_(self) -> str:
         how = "that of the publisher" if self.is_following else "alone"
-        return f"<p>Market time <b>{settings.clock(self.now_ns())}</b>, {how}<br><small>{ADVICE}</small></p>"
+        advice = re.sub("`(.+?)`", r"<code>\1</code>", ADVICE)
+        return f"<p>Market time <b>{settings.clock(self.now_ns())}</b>, {how}<br><small>{advice}</small></p>"
