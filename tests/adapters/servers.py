@@ -57,12 +57,12 @@ class FakeServer(ABC):
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(30)
         self._loop.close()
 
     def drop(self) -> None:
@@ -79,7 +79,7 @@ class FakeServer(ABC):
             for connection in self._open:
                 await connection.send(frame)
 
-        asyncio.run_coroutine_threadsafe(send(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(send(), self._loop).result(30)
 
     def freeze(self) -> None:
         """Read and send nothing on any connection, pongs included, as a server that hangs."""

@@ -14,6 +14,7 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.widgets.painter import Painter
 from tests.bench.chart_frame import serialising_comms
 from tests.bench.results import Budget, Effort, Outcome
+from tests.bench.rounds import ratio as median_ratio
 
 __all__ = ["measure"]
 
@@ -88,7 +89,7 @@ def measure(effort: Effort) -> Outcome:
                 painter.stop()
                 for each in held:
                     each.close()
-    shares = [median(each[True]) / median(each[False]) for each in (rates, frames)]
+    shares = [median_ratio(each[True], each[False]) for each in (rates, frames)]
     beside = f"with {max(counts)} derived frames to without, at {RATE:,} messages/s"
     return Outcome(
         [

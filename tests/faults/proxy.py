@@ -82,7 +82,7 @@ class FaultProxy:
 
     def __enter__(self) -> FaultProxy:
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:

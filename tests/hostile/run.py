@@ -46,7 +46,7 @@ class Victim:
         self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        assert line, f"the client has died: {self._process.wait(5)}"
+        assert line, f"the client has died: {self._process.wait(30)}"
         answer: dict[str, Any] = json.loads(line)
         return answer
 

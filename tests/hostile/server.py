@@ -171,12 +171,12 @@ class HostileServer:
 
     def __enter__(self) -> HostileServer:
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(30)
         self._loop.close()
 
     async def _serve(self) -> None:

@@ -48,7 +48,7 @@ def open_alor() -> Iterator[Callable[..., Feed]]:
                 broker, sim.url, source, at_close=lambda closed: None, connection_limit=connection_limit, rule=rule
             )
             stack.enter_context(feed)
-            feed.wait_open(10)
+            feed.wait_open(30)
             return feed
 
         yield begin

@@ -44,7 +44,7 @@ def open_feed() -> Iterator[Callable[..., Feed]]:
         def begin(sim: Simulator, *, rule: BackoffRule = QUICK) -> Feed:
             source = fixed_token("a token")
             feed = stack.enter_context(Feed(BROKERS["aries"], sim.url, source, at_close=lambda closed: None, rule=rule))
-            feed.wait_open(10)
+            feed.wait_open(30)
             return feed
 
         yield begin

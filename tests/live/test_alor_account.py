@@ -92,7 +92,7 @@ def test_a_portfolio_may_be_named_with_its_exchange(feed: Feed) -> None:
 def test_portfolios_of_the_token_are_the_accounts_and_one_must_be_named(sim: Simulator) -> None:
     token = sim._call(lambda: sim._server.tokens.issue(time.time()))
     with Feed(BROKERS["alor"], sim.url, fixed_token(token), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         assert feed.accounts == ("D00001", "D00002", "7500001", "E00001")
         with pytest.raises(UsageError, match=r"more than one account.*D00001, D00002, 7500001, E00001"):
@@ -106,7 +106,7 @@ def test_portfolios_of_the_token_are_the_accounts_and_one_must_be_named(sim: Sim
 def test_only_portfolio_of_a_token_needs_no_name(sim: Simulator) -> None:
     token = sim._call(lambda: sim._server.tokens.issue(time.time(), ["D00002"]))
     with Feed(BROKERS["alor"], sim.url, fixed_token(token), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         assert feed.account().name == "D00002"
 
@@ -236,7 +236,7 @@ def test_fill_that_a_late_list_tells_from_before_moves_nothing(account: Account,
     equity, fills = account.equity.wait(), account.fills
     before = Fill(1, "D00001", "NKE", "buy", Decimal(5), Decimal(60), "1", Decimal("0.1"), is_listed=True)
 
-    on_network(lambda: fills._log.extend([(before, time.time_ns())])).result(5)
+    on_network(lambda: fills._log.extend([(before, time.time_ns())])).result(30)
     trade("KO", "buy", 7)
     eventually(lambda: "KO" in equity.explained.index)
 

@@ -104,7 +104,7 @@ def test_broker_that_does_not_stream_them_says_what_else_there_is() -> None:
         Simulator() as market,
         Feed(BROKERS["aries"], market.url, fixed_token("a token"), at_close=lambda closed: None) as feed,
     ):
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         with pytest.raises(UsageError, match=r"feed\.reference\.instrument"):
             feed.instruments("AAPL")

@@ -206,7 +206,7 @@ def test_a_frame_that_is_given_up_on_the_networks_thread_makes_room_when_its_con
 
     for number in range(20):
         another = feed.quotes(MANY[number], rows=10)
-        on_network(another.close).result(5)
+        on_network(another.close).result(30)
         with suppress(UsageError):  # the connection before is on its way out still
             feed.quotes(MANY[-1], rows=10).close()
         eventually(lambda: feed._link._pool._connection_limit.in_use == 1)

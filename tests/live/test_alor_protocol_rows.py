@@ -175,7 +175,7 @@ def tapped(sim: Simulator) -> Iterator[tuple[Feed, tuple[Talk, Talk]]]:
     broker = BROKERS["alor"]
     broker = replace(broker, market=talks[0].tap(broker.market), accounts=talks[1].tap(broker.accounts))
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None, rule=QUICK) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         yield feed, talks
 
 

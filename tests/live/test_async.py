@@ -41,7 +41,7 @@ class SlowFeed:
         self.is_closed = threading.Event()
 
     def close(self) -> None:
-        assert self.turn.wait(10), "the event loop stood still"
+        assert self.turn.wait(30), "the event loop stood still"
         self.is_closed.set()
 
 
@@ -51,7 +51,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> SlowFeed:
 
     def connect(broker: str, **arguments: Any) -> SlowFeed:
         assert (broker, arguments) == ("sim", {"seed": 5})
-        assert feed.turn.wait(10), "the event loop stood still"
+        assert feed.turn.wait(30), "the event loop stood still"
         feed.turn.clear()
         return feed
 
@@ -152,7 +152,7 @@ def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
 
     with SlowServer(broker).server as server:
         feed = anb.Feed(BROKERS[broker], server.url, fixed_token("a token"), at_close=lambda closed: None)
-        feed.wait_open(10)
+        feed.wait_open(30)
         monkeypatch.setattr("aries_nb.live.connect", lambda _: feed)
         took = asyncio.run(asyncio.wait_for(main(feed), 30))
 
@@ -190,7 +190,7 @@ def slow_broker(broker: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowCo
         server.quote("A", 6, 6, 6)
         token = fixed_token("a token")
         feed = anb.Feed(BROKERS[broker], server.url, token, at_close=lambda closed: None)
-        feed.wait_open(10)
+        feed.wait_open(30)
         monkeypatch.setattr("aries_nb.live.connect", lambda _: feed)
         yield server
 

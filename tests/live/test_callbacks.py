@@ -84,7 +84,7 @@ def test_an_undone_callback_is_not_called_again(feed: anb.Feed) -> None:
     undo()
     other = threading.Event()
     quotes.on_update(lambda _: other.set())
-    other.wait(5)
+    other.wait(30)
     count = len(calls)
     quotes.wait(rows=quotes.received + 50)
 
@@ -160,7 +160,7 @@ def test_rows_that_left_the_window_before_a_slow_callback_came_are_told(
 
     def slow(rows: pd.DataFrame) -> None:
         sizes.append(len(rows))
-        may_go_on.wait(5)
+        may_go_on.wait(30)
 
     quotes.on_update(slow)
     eventually(lambda: sizes)
@@ -372,7 +372,7 @@ def test_the_thread_of_a_worker_ends_with_the_callbacks_that_made_it() -> None:
     assert thread is not None
 
     callbacks.close()
-    thread.join(5)
+    thread.join(30)
     late = callbacks.worker()
     late.add(lambda: None)
 

@@ -163,7 +163,7 @@ def test_a_broker_without_the_endpoint_says_so(sim: Simulator) -> None:
     broker = replace(BROKERS["aries"], sources={})
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         with pytest.raises(UsageError, match=r"aries has no endpoint 'charts'.*It has: market"):
             feed.quotes("AAPL", endpoint="charts")
@@ -174,7 +174,7 @@ def test_an_endpoint_that_cannot_be_reached_leaves_the_feed_as_it_was(sim: Simul
     broker = replace(BROKERS["aries"], sources={"charts": replace(charts, path="/v1/nowhere/ws")})
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         with pytest.raises(ConnectError, match="/v1/nowhere/ws"):
             feed.quotes("AAPL", endpoint="charts")

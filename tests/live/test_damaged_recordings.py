@@ -38,7 +38,7 @@ def market(broker: str) -> Iterator[Opener]:
 
         def opened(**options: Any) -> Feed:
             feed = Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda _: None, **options)
-            feed.wait_open(10)
+            feed.wait_open(30)
             return stack.enter_context(feed)
 
         yield opened

@@ -77,7 +77,7 @@ def test_a_symbol_that_is_clicked_on_moves_all_views(desk: Desk, market: Any) ->
     before = dict(desk.views)
 
     before["side"][0]._on_message(None, {"pick": symbols[1]}, [])  # type: ignore[arg-type]
-    eventually(lambda: desk.symbol == symbols[1], seconds=10)
+    eventually(lambda: desk.symbol == symbols[1])
 
     shown = titles(desk)
     assert all(symbols[1] in shown[place] for place in ("chart", "ladder", "tape"))

@@ -37,7 +37,7 @@ class Reference:
 
     def trades(self, *_: object, **__: object) -> pd.DataFrame:
         self.asked += 1
-        self.may_answer.wait(10)
+        self.may_answer.wait(30)
         if self.error is not None:
             raise self.error
         index = pd.DatetimeIndex(pd.to_datetime([NOW + 2 * MS, NOW + 3 * MS], utc=True))
@@ -70,7 +70,7 @@ def broken(refill: GapFill, *tapes: RollingFrame) -> GapLog:
             tape.publish()
         gaps.closed(ended=NOW + 9 * MS, resumed=[Resumed("trades", "A", is_filled=False, count=2)])
 
-    on_network(on_the_networks_thread).result(5)
+    on_network(on_the_networks_thread).result(30)
     return ledger
 
 
@@ -125,7 +125,7 @@ def test_an_answer_that_comes_too_late_is_not_put_in(
     eventually(lambda: len(tape) == 2)
     reference.may_answer.set()
     eventually(lambda: not refill._asked)
-    on_network(lambda: None).result(5)
+    on_network(lambda: None).result(30)
 
     assert tape.frame()["price"].tolist() == [4.0, 5.0]
     assert not is_filled(ledger)

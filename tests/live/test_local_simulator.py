@@ -184,7 +184,7 @@ sys.stdin.read()
         was_running = is_running(market)
 
         parent.send_signal(signal.SIGKILL)
-        parent.wait(5)
+        parent.wait(30)
 
         assert was_running
         eventually(lambda: not is_running(market))

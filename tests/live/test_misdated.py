@@ -41,7 +41,7 @@ def put(frame: LiveFrame, ts: int) -> None:
         tape.buffer.mark(frame._link.clock.now_ns())
         tape.publish()
 
-    on_network(add).result(5)
+    on_network(add).result(30)
 
 
 @BOTH

@@ -125,7 +125,7 @@ def everything() -> Iterator[Everything]:
         Simulator(options) as sim,
         Feed(tapped, sim.url, fixed_token("a token"), at_close=lambda closed: None, rule=rule) as feed,
     ):
-        feed.wait_open(10)
+        feed.wait_open(30)
         sim._call(lambda: setattr(sim._server.accounts._newsroom, "_wait", 0.0))  # a headline is due now
         yield Everything(sim, feed, talks)
 
@@ -378,5 +378,5 @@ def test_a_login_asks_for_codes_and_tokens_and_never_for_a_password(
     assert "password" not in caplog.text
     assert first != second
     with Feed(BROKERS["aries"], sim.url, login, at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         assert feed.accounts == ("ACC-1", "ACC-2")

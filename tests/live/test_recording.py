@@ -41,7 +41,7 @@ def market(request: pytest.FixtureRequest) -> Iterator[Callable[..., Feed]]:
                 urls[broker] = stack.enter_context(Simulator(of)).url
             made = Feed(BROKERS[broker], urls[broker], fixed_token(TOKEN), at_close=lambda _: None, **options)
             feed = stack.enter_context(made)
-            feed.wait_open(10)
+            feed.wait_open(30)
             return feed
 
         yield begin
@@ -276,7 +276,7 @@ def test_trades_that_came_over_http_are_in_replays_sealed_rows_and_after_a_resta
 
         def opened(**options: Any) -> Feed:
             made = Feed(BROKERS["alor"], sim.url, fixed_token(TOKEN), at_close=lambda _: None, **options)
-            made.wait_open(10)
+            made.wait_open(30)
             return made
 
         with opened(record=path, rule=BackoffRule(0.4, 0.4, 0.4)) as feed:

@@ -102,7 +102,7 @@ def feed(broker: Aries | Alor) -> Iterator[Feed]:
     name = "aries" if isinstance(broker, Aries) else "alor"
     source = fixed_token("eyJhbGciOiJIUzI1NiJ9.e30.a-token-of-the-test")
     with Feed(BROKERS[name], broker.server.url, source, at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         yield feed
 
 

@@ -60,7 +60,7 @@ def witness(sim: Simulator) -> Witness:
 @pytest.fixture
 def feed(sim: Simulator, source: Source, witness: Witness) -> Iterator[Feed]:
     with Feed(BROKERS["aries"], sim.url, source, at_close=lambda closed: None, rule=QUICK) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         yield feed
 
 

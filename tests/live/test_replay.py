@@ -77,7 +77,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         Simulator(options) as market,
         _feed(broker, market.url, record=path, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
     ):
-        feed.wait_open(10)
+        feed.wait_open(30)
         live = asked(feed, broker)
         eventually(lambda: len(live["trades"].df) > 300)
         market.drop_connections()
@@ -198,7 +198,7 @@ def test_a_seek_to_the_end_stops_there(replay: Feed) -> None:
 def test_a_bar_asks_the_networks_thread_and_waits_for_nothing(replay: Feed) -> None:
     bar, clock = bar_of(replay), replay.clock
     go_on, done = threading.Event(), []
-    held = on_network(lambda: go_on.wait(10))
+    held = on_network(lambda: go_on.wait(30))
     middle = (clock.start + (clock.end - clock.start) / 2).as_unit("ns").value
     for what, value in (("play", 0), ("speed", 5), ("pause", 0), ("seek", middle + 1_000), ("seek", middle)):
         bar._playback_source.move(PlaybackMove(what, value), lambda what=what: done.append(what))
@@ -242,7 +242,7 @@ def test_of_many_seeks_only_the_newest_is_carried_out(replay: Feed) -> None:
     begun: list[int] = []
     replay._playback.arrivals.restarted.add(lambda: begun.append(1))
     go_on = threading.Event()
-    on_network(lambda: go_on.wait(10))
+    on_network(lambda: go_on.wait(30))
     wanted = [(clock.start + (clock.end - clock.start) * part / 10).as_unit("ns").value for part in (8, 2, 5, 3)]
     for instant in wanted:
         source.move(PlaybackMove("seek", instant), lambda: None)
@@ -256,7 +256,7 @@ def test_steps_of_a_bar_add_up(replay: Feed) -> None:
     clock, source = replay.clock, bar_of(replay)._playback_source
     clock.seek(clock.start)
     go_on = threading.Event()
-    on_network(lambda: go_on.wait(10))
+    on_network(lambda: go_on.wait(30))
     for _ in range(3):
         source.move(PlaybackMove("step", 50_000_000), lambda: None)
     go_on.set()

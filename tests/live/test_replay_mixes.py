@@ -97,7 +97,7 @@ def check(of: Recorded, seed: int, moves: int) -> None:
                 ]
             )()
         past._playback.seek(of.until).result(60)
-        eventually(lambda: accounts_of.is_computed(live[1]) and shown(past, live) == of.hashes, seconds=10)
+        eventually(lambda: accounts_of.is_computed(live[1]) and shown(past, live) == of.hashes)
 
 
 @pytest.mark.parametrize("is_rough", [False, True], ids=["calm", "rough"])

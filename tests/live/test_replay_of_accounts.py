@@ -73,7 +73,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     options = SimOptions(rate=500) if broker == "aries" else AlorOptions(rate=500)
     rule = BackoffRule(first=0.01, cap=0.05)
     with Simulator(options) as market, opened(broker, market.url, record=path, rule=rule) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         live = asked(feed, broker)
         live["equity"].wait(moments=5)
         market.drop_connections()

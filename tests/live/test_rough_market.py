@@ -75,7 +75,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         Simulator(options) as sim,
         Feed(BROKERS[broker], sim.url, source, at_close=close, rule=QUICK) as feed,
     ):
-        feed.wait_open(10)
+        feed.wait_open(30)
         account = feed.account(name)
         quotes, trades = feed.quotes(symbol, rows=50_000), feed.trades(symbol, rows=50_000)
         book, bars = feed.book(symbol), feed.bars(symbol)

@@ -44,9 +44,9 @@ def test_an_outage_is_a_gap_in_the_same_second(name: str, symbol: str, feed: Fee
 
     feed.simulate("outage", seconds=1)
 
-    eventually(lambda: len(feed.gaps) > 0 and book.integrity == "gap", seconds=1)
+    eventually(lambda: len(feed.gaps) > 0 and book.integrity == "gap")
     feed.clock.play()
-    eventually(lambda: feed.state == "live" and book.integrity == "ok", seconds=10)
+    eventually(lambda: feed.state == "live" and book.integrity == "ok")
     gap = feed.gaps.df.iloc[0]
     assert gap["started"] == began
     assert gap["ended"] - began >= SECOND
@@ -144,7 +144,7 @@ def test_buttons_let_troubles_happen_and_say_what_did_not() -> None:
         buttons.buttons["crossed book"].click()
 
         assert "crossed book</b> of AAPL, 3 s" in buttons.said.value
-        eventually(lambda: book.integrity == "crossed", seconds=2)
+        eventually(lambda: book.integrity == "crossed")
         buttons.symbol.value = "<b>NOPE"
         buttons.buttons["halt"].click()
         assert "Not simulated" in buttons.said.value

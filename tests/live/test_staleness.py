@@ -38,7 +38,7 @@ def feed_on(sim: Simulator, **options: BackoffRule) -> Feed:
 @pytest.fixture
 def feed(sim: Simulator) -> Iterator[Feed]:
     with feed_on(sim, rule=BackoffRule(first=0.01, cap=0.05, cap_after_live=0.05)) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         yield feed
 
 
@@ -65,7 +65,7 @@ def test_rows_of_a_live_stream_are_not_stale(feed: Feed) -> None:
 
 def test_without_a_connection_every_row_is_stale(sim: Simulator) -> None:
     with feed_on(sim, rule=SLOW) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         quotes = feed.quotes(*SYMBOLS)
         quotes.wait(rows=200)
 
@@ -138,7 +138,7 @@ def test_out_of_the_hours_of_its_exchange_silence_is_no_fault(sim: Simulator) ->
     next_year = pd.Timestamp.now("America/New_York").normalize() + pd.DateOffset(years=1, month=3, day=1, weekday=1)
     tuesday, saturday = (next_year + pd.Timedelta(days=days, hours=12) for days in (0, 4))
     with Feed(BROKERS["aries"], sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
         quotes = feed.quotes(*SYMBOLS)
         quotes.wait(rows=200)
 

@@ -128,7 +128,7 @@ def test_a_broker_without_venues_says_so(sim: Simulator) -> None:
     broker = replace(BROKERS["aries"], market=replace(market, columns=columns))
 
     with Feed(broker, sim.url, fixed_token("a token"), at_close=lambda closed: None) as feed:
-        feed.wait_open(10)
+        feed.wait_open(30)
 
         with pytest.raises(UsageError, match="has no quotes by venue of AAPL"):
             _ = feed.book("AAPL").venues

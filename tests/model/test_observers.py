@@ -51,7 +51,7 @@ def of_jobs() -> Watched:
     def change() -> None:
         done = threading.Event()
         callbacks.add(done.set)  # jobs run in the order in which they came
-        assert done.wait(10)
+        assert done.wait(30)
         callbacks.close()
 
     return callbacks.add, change
@@ -80,7 +80,7 @@ def test_four_threads_that_add_and_remove_leave_nothing_behind(
     begin, is_over = threading.Barrier(THREADS), time.monotonic() + 20
 
     def add_and_remove(number: int) -> None:
-        begin.wait(10)
+        begin.wait(30)
         for _ in range(TIMES):
             watch(lambda: calls.append(number))()
             if time.monotonic() > is_over:

@@ -55,7 +55,7 @@ class Cable(RudeListener):
         async def run() -> None:
             change()
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._meet_stream, "127.0.0.1", 0, ssl=self._tls)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def eventually(holds: Callable[[], object], what: str = "", *, seconds: float = 15.0) -> None:
+def eventually(holds: Callable[[], object], what: str = "", *, seconds: float = 60.0) -> None:
     """Return as soon as `holds()` is true; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
 TURNS = 0.01  # enough of the loop's turns, seconds
+PATIENCE = 60  # seconds for a thread of this process that gets no turn
 
 
 class RudeServer:
@@ -28,6 +30,7 @@ class RudeServer:
         self.tokens: list[str] = []
         self.port = 0
         self._meetings: list[asyncio.Task[None]] = []
+        self._accepted: list[ServerConnection] = []
         self._behave = behave
         self._tls = tls
         self._loop = asyncio.new_event_loop()
@@ -41,12 +44,12 @@ class RudeServer:
 
     def __enter__(self) -> RudeServer:
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     async def log_in(self, connection: ServerConnection) -> None:
@@ -72,7 +75,10 @@ class RudeServer:
         server.close()
         for task in self._meetings:
             task.cancel()
-        await asyncio.wait_for(server.wait_closed(), 5)
+        for connection in self._accepted:  # whose client has not said yet what it wants, and may be long in coming
+            if connection.state is State.CONNECTING and hasattr(connection, "transport"):
+                connection.transport.abort()
+        await asyncio.wait_for(server.wait_closed(), PATIENCE / 2)
         await asyncio.sleep(TURNS)  # and what was closed lets go of its socket
 
     async def _listen(self) -> Any:
@@ -80,12 +86,17 @@ class RudeServer:
             self._meet,
             "127.0.0.1",
             0,
+            create_connection=self._accept,
             ssl=self._tls,
             ping_interval=None,
             compression=None,
             max_size=None,
             close_timeout=0.2,
         )
+
+    def _accept(self, *arguments: Any, **options: Any) -> ServerConnection:
+        self._accepted.append(ServerConnection(*arguments, **options))
+        return self._accepted[-1]
 
     async def _meet(self, *connection: Any) -> None:
         self.times.append(time.monotonic())

@@ -17,7 +17,7 @@ async def where() -> threading.Thread:
 def test_the_process_has_one_loop_on_a_named_daemon_thread() -> None:
     first, second = Background.shared(), Background.shared()
 
-    thread = first.submit(where()).result(5)
+    thread = first.submit(where()).result(30)
 
     assert first is second
     assert (thread.name, thread.daemon) == ("aries-nb-network", True)
@@ -29,7 +29,7 @@ def test_it_knows_its_own_thread() -> None:
     async def inside() -> bool:
         return background.is_current()
 
-    assert background.submit(inside()).result(5)
+    assert background.submit(inside()).result(30)
     assert not background.is_current()
 
 
@@ -70,4 +70,4 @@ def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> No
     with pytest.raises(CancelledError):
         future.result(10)
     release.set()
-    assert ended.wait(10)
+    assert ended.wait(30)

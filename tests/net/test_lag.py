@@ -342,7 +342,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 def trades_of(session: Session) -> RollingFrame:
     tape = RollingFrame((Column("price"), Column("trade_id", "integer")), ["AAPL"], limit=100_000)
-    session.subscribe([Route(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(5)
+    session.subscribe([Route(Subscription("trades", "AAPL", FIELDS), tape, 0)]).result(30)
     eventually(lambda: len(tape.frame()) > 5)
     return tape
 
@@ -357,7 +357,7 @@ def test_after_it_a_connection_that_lives_has_lost_nothing_and_says_so(
 ) -> None:
     seen: list[str] = []
     session = open_session(serve(rate=500).url)
-    session.wait_open(5)
+    session.wait_open(30)
     tape = trades_of(session)
     session.watch(lambda: seen.append(session.state))
 
@@ -381,7 +381,7 @@ def test_after_it_a_dead_connection_is_not_believed_for_a_moment(
     monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 0.2)
     with Cable(int(serve(rate=500).url.rpartition(":")[2])) as cable:
         session = open_session(cable.url)
-        session.wait_open(5)
+        session.wait_open(30)
         trades_of(session)
         cable.pull()
 

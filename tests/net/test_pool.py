@@ -43,7 +43,7 @@ def loads(pool: SessionPool) -> list[int]:
 def ask(pool: SessionPool, streams: list[Route]) -> dict[str, str]:
     refused: dict[str, str] = {}
     for answer in pool.subscribe(streams):
-        refused |= answer.result(5)
+        refused |= answer.result(30)
     return refused
 
 
@@ -64,7 +64,7 @@ def open_pool() -> Iterator[Open]:
             rule=QUICK,
         )
         pools.append(pool)
-        pool.sessions[0].wait_open(5)
+        pool.sessions[0].wait_open(30)
         return pool
 
     yield begin
@@ -131,7 +131,7 @@ def test_no_pool_opens_a_connection_beyond_the_shared_limit(serve: Serve, open_p
                 continue
             most_seen[0] = max(most_seen[0], sim.statistics().connections_open)
             for done in pool.unsubscribe(streams):
-                done.result(5)
+                done.result(30)
 
     threads = [threading.Thread(target=ask_and_give_up, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -155,7 +155,7 @@ def test_a_connection_without_streams_is_closed_and_given_back(serve: Serve, ope
     ask(pool, second)
 
     for done in pool.unsubscribe(second):
-        done.result(5)
+        done.result(30)
 
     assert loads(pool) == [2]
     assert connection_limit.in_use == 1
@@ -200,7 +200,7 @@ def test_streams_that_the_garbage_collector_gives_up_in_the_middle_of_a_call_lea
         pool.unsubscribe([dropped])
         yield wanted
 
-    refused = [answer.result(5) for answer in pool.subscribe(streams())]
+    refused = [answer.result(30) for answer in pool.subscribe(streams())]
 
     assert refused == [{}]
     assert [session.intake.subscriptions for session in pool.sessions] == [[kept.subscription], [wanted.subscription]]

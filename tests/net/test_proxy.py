@@ -144,7 +144,7 @@ def test_sockets_and_http_go_through_it(
     monkeypatch.setenv(variable, proxy.url.replace("http", scheme))
 
     session = open_session(SOCKETS)
-    session.wait_open(5)
+    session.wait_open(30)
     client = HttpClient(PAGES, fixed_token("a token"))
     body = client.get("/v1/market/status")
     client.close()
@@ -175,7 +175,7 @@ def test_only_the_proxy_is_sent_its_password(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
 
     session = open_session(SOCKETS)
-    session.wait_open(5)
+    session.wait_open(30)
     client = HttpClient(PAGES, fixed_token("a token"))
     client.get("/v1/market/status")
     client.close()
@@ -193,7 +193,7 @@ def test_a_quiet_session_is_kept_open_by_pings(
     proxy = begin(ForwardProxy({HOST: secured.port}, idle_seconds=1.0))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     session = open_session(SOCKETS)
-    session.wait_open(5)
+    session.wait_open(30)
     heard = session.intake.frames
 
     eventually(lambda: session.intake.frames >= heard + FRESH_PONGS)
@@ -207,7 +207,7 @@ def test_without_them_it_would_be_cut_and_comes_back(
     proxy = begin(ForwardProxy({HOST: secured.port}, idle_seconds=0.5))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     session = open_session(SOCKETS)
-    session.wait_open(5)
+    session.wait_open(30)
 
     eventually(lambda: proxy.cuts and session.reconnects and session.state == "live")
 
@@ -220,11 +220,11 @@ def test_a_session_is_closed_quickly_though_the_proxy_hangs(
     proxy = begin(ForwardProxy({HOST: secured.port}))
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     session = open_session(SOCKETS)
-    session.wait_open(5)
+    session.wait_open(30)
     proxy.pull()
     began = time.monotonic()
 
-    session.close().result(5)
+    session.close().result(30)
 
     assert session.state == "closed"
     assert time.monotonic() - began < 2.5
@@ -362,7 +362,7 @@ def test_a_bundle_that_is_set_for_requests_is_believed(
     monkeypatch.setenv("HTTPS_PROXY", begin(ForwardProxy({HOST: secured.port})).url)
     session = open_session(SOCKETS)
 
-    session.wait_open(5)
+    session.wait_open(30)
 
     assert session.state == "live"
 

@@ -42,7 +42,7 @@ def test_the_token_is_in_no_log_record(
     sim = serve(session_seconds=0.4, token=TOKEN)
     session = open_session(sim.url, TOKEN)
 
-    session.wait_open(5)
+    session.wait_open(30)
     eventually(lambda: session.renewals >= 1)
     sim.drop_connections()
     eventually(lambda: session.reconnects == 1 and session.state == "live")
@@ -90,7 +90,7 @@ def test_whatever_echoes_the_token_is_kept_without_it(words: str, open_session: 
 
     with RudeServer(echo) as server:
         session = open_session(server.url, TOKEN)
-        session.wait_open(5)
+        session.wait_open(30)
         eventually(lambda: session.reconnects >= 1)
         session.close()
 
@@ -113,7 +113,7 @@ def test_a_late_echo_of_a_token_that_was_renewed_since_is_redacted(open_session:
 
     with RudeServer(echo) as server:
         session = open_session(server.url, token_from(lambda: next(tokens)))
-        session.wait_open(5)
+        session.wait_open(30)
         eventually(lambda: session.last_error)
 
         assert session.last_error == "late: ***"

@@ -48,8 +48,8 @@ def live() -> Iterator[Open]:
             endpoint = BROKERS[name].market
             url = sim.url + endpoint.path
             session = Session(url, endpoint.make(), fixed_token("any"), GapLog().stream("test"), rule=QUICK)
-            stack.callback(lambda: session.close().result(5))
-            session.wait_open(10)
+            stack.callback(lambda: session.close().result(30))
+            session.wait_open(30)
             return session
 
         yield begin
@@ -68,7 +68,7 @@ class LoopTurns:
         self.work: Counter[int] = Counter()
         self.number = 0
         self.is_over = False
-        on_network(self._turn).result(5)
+        on_network(self._turn).result(30)
 
     def note(self, count: int) -> None:
         self.work[self.number] += count
@@ -135,7 +135,7 @@ def test_loop_runs_on_after_so_many_frames_also_after_a_break(live: Open, turns:
         await whole(socket, lambda: Noted(outgoing()))
 
     session._send_queue.send = send  # type: ignore[method-assign]
-    on_network(lambda: session._socket.transport.abort()).result(5)  # type: ignore[union-attr]
+    on_network(lambda: session._socket.transport.abort()).result(30)  # type: ignore[union-attr]
     eventually(lambda: session.state == "live" and session.reconnects == 1, 20)
 
     assert sum(turns.work.values()) > MANY
@@ -166,10 +166,10 @@ def test_loop_runs_on_while_a_day_of_orders_is_decoded(turns: LoopTurns, monkeyp
     table = Table(columns, ["A"], key=["order_id"])
     with RudeServer(behave) as server:
         session = Session(server.url, BROKERS["aries"].accounts.make(), fixed_token("any"), GapLog().stream("test"))
-        session.wait_open(10)
+        session.wait_open(30)
         session.subscribe([Route(Subscription("orders", "A", ("order_id",)), table, 0)]).result(20)
         count = len(table)
-        session.close().result(5)
+        session.close().result(30)
 
     assert (count, sum(turns.work.values())) == (MANY, MANY)  # all of them once the server's answer counts as processed
     assert max(turns.work.values()) == ROWS_A_CALL
@@ -222,6 +222,6 @@ def test_closed_in_the_middle_nobody_waits(name: str, live: Open) -> None:
     session = live(name)
 
     answer = session.subscribe(routes())
-    session.close().result(5)
+    session.close().result(30)
 
-    answer.result(5)
+    answer.result(30)

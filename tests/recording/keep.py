@@ -97,7 +97,7 @@ def _made(broker: str, path: Path) -> dict[str, Any]:
         Simulator(options) as market,
         opened(broker, market.url, record=path, rule=BackoffRule(first=0.3, cap=0.5)) as feed,
     ):
-        feed.wait_open(10)
+        feed.wait_open(30)
         live = asked(feed, broker)
         live["equity"].wait(moments=5)
         time.sleep(4)

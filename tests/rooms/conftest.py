@@ -46,7 +46,7 @@ def make_feed(stack: ExitStack) -> Callable[..., Feed]:
         sim = stack.enter_context(Simulator(options))
         feed = Feed(BROKERS[broker], sim.url, fixed_token("a token"), at_close=lambda closed: None)
         stack.callback(feed.close)
-        feed.wait_open(10)
+        feed.wait_open(30)
         return feed
 
     return made

@@ -254,9 +254,9 @@ def test_the_thread_starts_with_the_first_view_and_ends_with_the_last(source):
 
     board.watch(painter)
     thread = next(thread for thread in threading.enumerate() if thread.name == "aries-nb-painter")
-    assert drawn.wait(5)
+    assert drawn.wait(30)
     board.close()
-    thread.join(5)
+    thread.join(30)
 
     assert not thread.is_alive()
     assert not painter.statistics().is_running

@@ -55,7 +55,7 @@ class Scripted(ABC):
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def quote(self, symbol: str, bid: object, ask: object, last: object) -> None:
         with self._guard:

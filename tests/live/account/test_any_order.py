@@ -313,10 +313,10 @@ def check(account: anb.Account, scenario: Scenario) -> None:
         return is_whole and (is_known or has_split)
 
     try:
-        eventually(lambda: signed() == wanted, f"fills {wanted}", seconds=5)
-        eventually(is_right, f"equity {value}, without a price {missing}", seconds=5)
+        eventually(lambda: signed() == wanted, f"fills {wanted}")
+        eventually(is_right, f"equity {value}, without a price {missing}")
         if not missing:
-            eventually(is_explained, "all is explained", seconds=5)
+            eventually(is_explained, "all is explained")
     except AssertionError as error:
         error.add_note(
             f"shown: {shown()}, {equity.reasons}, fills {signed()}\n{equity.explained}\n{account.positions.df}"

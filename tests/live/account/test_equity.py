@@ -210,7 +210,7 @@ def test_a_fill_without_a_price_is_named_and_later_totals_are_known(
     now = time.time_ns()
 
     unknown = Fill(now, "ACC-1", "AAPL", "buy", Decimal(1), Decimal("NaN"), "ORD-0")
-    on_network(lambda: fills._log.extend([(unknown, now)])).result(5)
+    on_network(lambda: fills._log.extend([(unknown, now)])).result(30)
     eventually(lambda: equity.unpriced == ("AAPL",))
     trade("MSFT", "buy", 7)
     eventually(lambda: "MSFT" in equity.moment().fills["symbol"].to_list())

@@ -167,7 +167,7 @@ def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
         assert [each.ledger.gaps for each in frames] == [0] * 4
 
         feed.simulate("outage", seconds=1.5)
-        eventually(lambda: any(gap.ended is not None for gap in quotes._gap_selection.all()), seconds=20)
+        eventually(lambda: any(gap.ended is not None for gap in quotes._gap_selection.all()))
         quotes.wait(rows=quotes.received + 50, timeout=20)
 
         gaps = sum(not gap.filled for gap in quotes._gap_selection.all())
@@ -206,9 +206,9 @@ def test_others_and_closing_and_showing_do_not_wait_for_a_function_that_hangs(fe
     seen: list[pd.DataFrame] = []
     is_hanging.set()
     try:
-        eventually(lambda: "slow: computing for" in repr(frame), seconds=5)
+        eventually(lambda: "slow: computing for" in repr(frame))
         other.on_update(seen.append)
-        eventually(lambda: len(seen) > 3, seconds=5)
+        eventually(lambda: len(seen) > 3)
         begun = time.monotonic()
         frame.close()
         assert not frame.is_open

@@ -45,14 +45,14 @@ def test_a_function_that_never_returns_delays_only_what_is_computed_from_it() ->
 
     try:
         wake()
-        eventually(lambda: (wake(), all(each.done > 2 for each in others))[1], seconds=10)
+        eventually(lambda: (wake(), all(each.done > 2 for each in others))[1])
         assert hanging.job.running_seconds > 0.2
         assert [each.done for each in waiting] == [0] * 6
         assert len(deriving()) <= max(before, 1) + 1
     finally:
         end.set()
-    eventually(lambda: all(each.done for each in every), seconds=10)
-    eventually(lambda: len(deriving()) == 1, seconds=10)
+    eventually(lambda: all(each.done for each in every))
+    eventually(lambda: len(deriving()) == 1)
 
 
 def test_slow_functions_have_pauses_of_their_own() -> None:
@@ -62,9 +62,9 @@ def test_slow_functions_have_pauses_of_their_own() -> None:
         for each in (*slow, quick):
             each.job.wake()
 
-    eventually(lambda: (wake(), all(each.job.is_slow for each in slow))[1], seconds=20)
+    eventually(lambda: (wake(), all(each.job.is_slow for each in slow))[1])
     quick.done, begun = 0, time.monotonic()
-    eventually(lambda: (wake(), quick.done >= 10)[1], seconds=20)
+    eventually(lambda: (wake(), quick.done >= 10)[1])
 
     assert time.monotonic() - begun < 3
     assert sum(each.done for each in slow) < 4 * 2 + 4 * 4

@@ -367,7 +367,7 @@ def test_a_connection_that_does_not_answer_is_not_waited_for_twice(feed: Feed, m
 
     with RudeServer(ignore_requests) as server:
         link = Link(BROKERS["aries"].market, server.url, fixed_token("a token"), GapLog().stream("market"))
-        link.wait_open(10)
+        link.wait_open(30)
 
         options = Options(feed._http, BROKERS["aries"], "MSFT", link=link)
 
