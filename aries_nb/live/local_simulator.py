@@ -346,11 +346,11 @@ class Simulation:
 
         `trouble` is one of "outage", "delay", "burst", "crossed book", "halt", "market halt", "missing sides",
         "stub quotes", "late prints", "corrected prints", "cancelled prints", "times ahead", "times in seconds" and
-        "extreme sizes". `symbol` names one, None is for all; the first three and "market halt" are always for all.
+        "extreme sizes". `symbol` names one, None is for all; the first three and "market halt" are for all alone.
 
         While the market stands, the trouble holds, and goes on with it. Raises UsageError for a feed without an
-        embedded simulated market, for an unknown trouble or symbol, and for seconds that are not above 0; ClosedError
-        when the market has ended.
+        embedded simulated market, for an unknown trouble or symbol, for a symbol where the trouble is for all alone,
+        and for seconds that are not above 0; ClosedError when the market has ended.
         """
         market = self._existing()
         if trouble is None:

@@ -142,14 +142,23 @@ class MarketFeed(ABC, Generic[ChannelT]):
     def simulate(self, name: str, seconds: float, now: float, *, symbol: str = "") -> None:
         """Let a trouble of `SIMULATED` last `seconds` from `now` (Unix s) on, for one symbol, "" for all.
 
-        Raises UsageError for an unknown trouble or symbol, and for a number of seconds that is not above 0.
+        Raises UsageError for an unknown trouble or symbol, for a symbol where the trouble is of the whole market alone,
+        and for a number of seconds that is not above 0.
         """
-        trouble = trouble_named(name)
-        if symbol and not self._is_synthetic(symbol):
-            raise UsageError(f"unknown symbol {symbol[:100]}", advice="Name one of the market, or none for all.")
+        trouble = trouble_named(name, symbol)
+        self._check_listed(symbol)
         self.roughness.schedule.add(trouble, now, seconds, symbol)
         for channel in self._synthetic_channels():
             channel.rough = channel.rough or self._rough(":".join(channel.key))
+
+    def check_planned(self) -> None:
+        """Raise UsageError where a trouble is planned for a symbol that the synthetic market does not have."""
+        for symbol in self.roughness.schedule.symbols:
+            self._check_listed(symbol)
+
+    def _check_listed(self, symbol: str) -> None:
+        if symbol and not self._is_synthetic(symbol):
+            raise UsageError(f"unknown symbol {symbol[:100]}", advice="Name one of the market, or none for all.")
 
     @abstractmethod
     def _is_synthetic(self, symbol: str) -> bool:

@@ -123,6 +123,7 @@ class Server(ABC, Generic[ClientT]):
     def __init__(self, options: ServerOptions, feed: MarketFeed[Any], history: History) -> None:
         self.clock = MarketClock(round(history.start * NS), round(options.flush_seconds * NS))
         self.clients: list[ClientT] = []
+        feed.check_planned()
         self.feed = feed
         self.options = options
         self._history = history
@@ -232,7 +233,7 @@ class Server(ABC, Generic[ClientT]):
     def simulate(self, name: str, seconds: float, symbol: str = "") -> None:
         """Let a trouble happen from now on, for `seconds` of market time, to one symbol, "" for all.
 
-        Raises UsageError for an unknown trouble or symbol, and for a number of seconds that is not above 0.
+        Raises UsageError as `MarketFeed.simulate` does.
         """
         self.feed.simulate(name, seconds, self.clock.now, symbol=symbol)
         self._interrupt()

@@ -91,7 +91,7 @@ class ServerOptions:
     def _plan(self, schedule: Schedule, start: float) -> None:
         for text in self.troubles:
             plan = read_plan(text)
-            schedule.add(trouble_named(plan.name), start, plan.seconds, plan.symbol, after=plan.after)
+            schedule.add(trouble_named(plan.name, plan.symbol), start, plan.seconds, plan.symbol, after=plan.after)
 
     def _check(self, name: str, low: float, high: float) -> None:
         value, where = getattr(self, name), f"{type(self).__name__}.{name}"

@@ -117,6 +117,9 @@ def test_what_cannot_be_simulated_is_refused(feed: Feed) -> None:
             feed.simulate(**wrong)  # type: ignore[arg-type]
     with pytest.raises(anb.UsageError, match="unknown symbol NOPE"):
         feed.simulate("halt", symbol="NOPE")
+    for of_all in ("outage", "delay", "bursts", "market halt"):
+        with pytest.raises(anb.UsageError, match=r"whole market, not to SBER alone.*Leave out the symbol, or.*crossed"):
+            feed.simulate(of_all, symbol="SBER")
     for seconds in (0, -1, float("nan"), float("inf"), "5", True):
         with pytest.raises(anb.UsageError, match="seconds="):
             feed.simulate("halt", seconds=seconds)  # type: ignore[arg-type]
@@ -145,6 +148,8 @@ def test_buttons_let_troubles_happen_and_say_what_did_not() -> None:
 
         assert "crossed book</b> of AAPL, 3 s" in buttons.said.value
         eventually(lambda: book.integrity == "crossed")
+        buttons.buttons["outage"].click()
+        assert "Not simulated: outage happens to the whole market, not to AAPL alone" in buttons.said.value
         buttons.symbol.value = "<b>NOPE"
         buttons.buttons["halt"].click()
         assert "Not simulated" in buttons.said.value

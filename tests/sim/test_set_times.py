@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aries_nb.errors import UsageError
+from aries_nb.sim import AlorOptions, SimOptions
+from aries_nb.sim.simulator import make_server
 from tests.sim.rough import NOW, AlorSample, AriesSample
 
 PLAN = ("crossed book at 2s for 2s", "halt at 5s for 2s", "late prints at 8s for 2s", "burst at 11s for 1s")
@@ -75,10 +77,21 @@ def test_trouble_of_one_symbol_is_of_a_symbol_that_is_listed(broker, symbol):
 
     with pytest.raises(UsageError, match="unknown symbol NOPE"):
         sample.feed.simulate("halt", 1.0, NOW, symbol="NOPE")
+    for of_all in ("outage", "delay", "burst", "market halt"):
+        with pytest.raises(UsageError, match=rf"{of_all} happens to the whole market, not to {symbol} alone"):
+            sample.feed.simulate(of_all, 1.0, NOW, symbol=symbol)
     with pytest.raises(UsageError, match="Use one of: outage"):
         sample.feed.simulate("weather", 1.0, NOW)
     with pytest.raises(UsageError, match="number above 0"):
         sample.feed.simulate("halt", 0.0, NOW)
+
+
+@pytest.mark.parametrize("options", [SimOptions, AlorOptions])
+def test_plan_for_one_symbol_is_of_a_trouble_and_a_symbol_that_the_market_has(options):
+    with pytest.raises(UsageError, match="outage happens to the whole market, not to AAPL alone"):
+        options(troubles=("outage of AAPL at 10s",))
+    with pytest.raises(UsageError, match="unknown symbol NOPE"):
+        make_server(options(troubles=("halt of AAPL at 5s", "halt of NOPE at 10s")))
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])

@@ -60,6 +60,11 @@ class Schedule:
         #: Whether a trouble was ever planned.
         self.is_used = False
 
+    @property
+    def symbols(self) -> set[str]:
+        """The symbols, without their exchanges, for which troubles are planned; "" among them for all."""
+        return {each.symbol for each in self._planned}
+
     def add(self, trouble: str, now: float, seconds: float, symbol: str = "", *, after: float = 0.0) -> None:
         """Let a trouble last `seconds`, `after` s from `now` (Unix s) on, for one symbol, "" for all.
 

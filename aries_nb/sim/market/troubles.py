@@ -98,6 +98,8 @@ TROUBLES: dict[Trouble, str] = {
 assert tuple(TROUBLES) == get_args(Trouble)
 #: Those of the connection, which happen to the whole market. "all" is without them.
 OF_CONNECTIONS: frozenset[Trouble] = frozenset(("outages", "stalls", "bursts"))
+#: Those that happen to the whole market alone, never to one symbol.
+OF_MARKET: frozenset[Trouble] = OF_CONNECTIONS | {"market_halts"}
 #: Those that can be had at once and at set times, by the name of one of them.
 SIMULATED: dict[str, Trouble] = {
     "outage": "outages",
@@ -145,14 +147,19 @@ def read_troubles(given: bool | str | Iterable[str]) -> frozenset[Trouble]:  # n
     return frozenset(name for name in TROUBLES if name in chosen or ("all" in chosen and name not in OF_CONNECTIONS))
 
 
-def trouble_named(name: str) -> Trouble:
+def trouble_named(name: str, symbol: str = "") -> Trouble:
     """Return the trouble of `SIMULATED` that a user names, such as "crossed book", "crossed_books" or "Halt".
 
-    Raises UsageError, with the list, for another name.
+    `symbol` is the one that it is to happen to, "" for all. Raises UsageError, with the list, for another name, and for
+    a symbol where the trouble happens to the whole market alone.
     """
     said = name.strip().lower().replace("_", " ").replace("-", " ")
     for each, trouble in SIMULATED.items():
         if said in (each, f"{each}s", trouble.replace("_", " ")):
+            if symbol and trouble in OF_MARKET:
+                of_symbols = ", ".join(other for other, its in SIMULATED.items() if its not in OF_MARKET)
+                what = f"{each} happens to the whole market, not to {symbol[:100]} alone"
+                raise UsageError(what, advice=f"Leave out the symbol, or use one of: {of_symbols}.")
             return trouble
     raise UsageError(f"unknown trouble {name[:100]}", advice=f"Use one of: {', '.join(SIMULATED)}.")
 
