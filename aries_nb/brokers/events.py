@@ -42,7 +42,8 @@ class Levels(NamedTuple):
     """Event: levels of an order book, as (price, size) pairs for each side; a size of 0 removes a level.
 
     `ts` is the exchange time in ns since the epoch; None or 0 means the time of receipt. `is_snapshot`: these are all
-    levels of the book, and every other level is removed.
+    levels of the book, and every other level is removed. A book begins with its first snapshot on a connection: levels
+    before it are counted as `rowless`, and not shown.
     """
 
     symbol: str

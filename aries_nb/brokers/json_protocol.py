@@ -87,8 +87,7 @@ class JsonProtocol(ABC):
         self._users: dict[StreamKey, dict[Subscription, None]] = {}
         self._running: set[StreamKey] = set()  # asked for on this connection, and not refused
         self._newest: dict[StreamKey, tuple[int, dict[str, Value]]] = {}  # of quotes, on this connection
-        self._books: dict[str, _Book] = {}
-        self._lost_books: set[str] = set()  # changes of which were missed
+        self._books: dict[str, _Book] = {}  # each from its first snapshot on
         self._joined: list[Subscription] = []  # to running streams; they get the newest values with the next frame
         self._out: list[str | bytes | Ping] = []
         self._notices: list[Notice] = []
@@ -157,7 +156,6 @@ class JsonProtocol(ABC):
         self._running.clear()
         self._newest.clear()
         self._books.clear()
-        self._lost_books.clear()
         self._pings.clear()
         self._unanswered.clear()
         self._login_sent = None
@@ -176,7 +174,6 @@ class JsonProtocol(ABC):
         self._pings.clear()
         self._unanswered.clear()
         self._books.clear()
-        self._lost_books = {symbol for kind, symbol in self._running if kind == "book"}
 
     def authenticate(self, token: str, now: float) -> None:
         """Queue the message from `login`, which opens the session with `token` or renews an open one.
@@ -363,6 +360,9 @@ class JsonProtocol(ABC):
         key = update.kind, update.symbol
         users = self._users.get(key)
         if not users:
+            if update.kind not in self.COLUMNS:
+                what = f"`read` yields the kind {update.kind!r}, which is not in COLUMNS"
+                raise UsageError(what, advice=f"Use {', '.join(self.COLUMNS)}.")
             notices.append(Unrequested())
             return
         types = self.COLUMNS[update.kind]
@@ -389,9 +389,7 @@ class JsonProtocol(ABC):
         except Exception:  # the sides are the adapter's objects
             notices += [Counted(user, "unreadable") for user in users]
             raise
-        if levels.is_snapshot:
-            self._lost_books.discard(levels.symbol)
-        elif levels.symbol in self._lost_books:
+        if not levels.is_snapshot and levels.symbol not in self._books:
             notices += [Counted(user, "rowless") for user in users]
             return
         book = self._books.setdefault(levels.symbol, _Book())

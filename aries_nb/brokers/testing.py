@@ -31,6 +31,7 @@ from aries_nb.model import (
     Record,
     SessionLost,
     SessionOpened,
+    Side,
     Subscription,
     Unreadable,
     Unrequested,
@@ -181,6 +182,8 @@ class AdapterContract(ABC):
             for name, value in zip(subscription.fields, values, strict=True):
                 wanted = expected.get(name, MISSING[types[name]])
                 assert _equal(value, wanted), f"{kind}: {name} is {value!r}, not {wanted!r}"
+                is_side = kind == "trades" and name == "side" and value != MISSING["text"]
+                assert not is_side or value in get_args(Side), f"a side is {', '.join(get_args(Side))}, not {value!r}"
 
     def test_a_stream_is_asked_for_once_and_told_to_each_subscription(self) -> None:
         """Test: two subscriptions of one stream share it, and each gets records with its own columns.

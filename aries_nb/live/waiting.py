@@ -146,6 +146,5 @@ def _deadline(timeout: object) -> float | None:
 
 
 def _too_late(timeout: float | None, what: str) -> WaitTimeoutError:
-    return WaitTimeoutError(
-        f"{what} did not come within {timeout:g} s", advice="Look at the feed's status card, or wait longer."
-    )
+    advice = "Look at the feed's status card, at feed.unreadable for messages that were not understood, or wait longer."
+    return WaitTimeoutError(f"{what} did not come within {timeout:g} s", advice=advice)

@@ -155,6 +155,24 @@ def test_contract_fails_for_an_adapter_that_breaks_it(protocol: type, test: str)
         getattr(Broken(), test)()
 
 
+def test_contract_fails_for_a_side_in_the_words_of_the_broker() -> None:
+    class Sides(alpaca.AlpacaMarket):
+        COLUMNS: ClassVar[Any] = {"trades": {"price": "number", "side": "text"}}
+
+        def read(self, message):
+            for event in super().read(message):
+                yield event._replace(values={"price": 1, "side": "B"}) if getattr(event, "kind", "") else event
+
+    class Broken(TestAlpaca):
+        endpoint = Endpoint("/", Sides)
+
+        def update(self, kind: Kind, symbol: str) -> tuple[bytes, Mapping[str, Value]]:
+            return super().update(kind, symbol)[0], {"price": 1.0, "side": "B"}
+
+    with pytest.raises(AssertionError, match="a side is buy, sell, unknown, not 'B'"):
+        Broken().test_updates_become_records()
+
+
 def test_an_instance_in_the_place_of_the_class_is_refused() -> None:
     with pytest.raises(UsageError, match="pass its class"):
         Endpoint("/v2", alpaca.AlpacaMarket())

@@ -28,6 +28,7 @@ from aries_nb.model import (
     Subscription,
     TokenWanted,
     Unreadable,
+    Unrequested,
 )
 
 if TYPE_CHECKING:
@@ -187,6 +188,16 @@ def test_text_can_be_encoded() -> None:
     assert records[0][2][1].encode() == b"half ?"  # type: ignore[union-attr]
 
 
+def test_an_update_of_a_kind_that_there_is_not_is_unreadable_with_the_kinds_there_are() -> None:
+    protocol = opened(Plain(), quotes("AAPL"))
+
+    _, notices = tell(protocol, ["update", "quote", "AAPL", {"bid_price": 99}], ["update", "trades", "AAPL", {}])
+
+    (unreadable,) = of(Unreadable, notices)
+    assert "yields the kind 'quote', which is not in COLUMNS. Use quotes, trades, book." in unreadable.reason
+    assert len(of(Unrequested, notices)) == 1
+
+
 # Books.
 
 
@@ -235,6 +246,19 @@ def test_a_book_that_is_too_deep_loses_its_worst_levels_and_says_so() -> None:
     assert (kept[-0.5], kept[0.5]) == ((7, 0), (0, 7))
     assert (-1 in kept, 1 in kept) == (True, True)
     assert (-10_000 in kept, 10_000 in kept) == (False, False)
+
+
+def test_a_book_begins_with_its_first_snapshot_on_each_connection() -> None:
+    protocol = opened(Plain(), book("AAPL"))
+
+    for _ in range(2):
+        changes, notices = tell(protocol, ["levels", "AAPL", [[98, 1]], [], False])
+        whole, _ = tell(protocol, ["levels", "AAPL", [[97, 1]], [[102, 1]], True])
+        more, _ = tell(protocol, ["levels", "AAPL", [[96, 1]], [], False])
+
+        assert (changes, of(Counted, notices)) == ([], [Counted(book("AAPL"), "rowless")])
+        assert levels_of([*whole, *more]) == {97: (1, 0), 102: (0, 1), 96: (1, 0)}
+        opened(protocol)
 
 
 def test_after_missed_messages_partial_quotes_and_books_begin_anew() -> None:
