@@ -149,7 +149,7 @@ def test_buttons_let_troubles_happen_and_say_what_did_not() -> None:
         assert "crossed book</b> of AAPL, 3 s" in buttons.said.value
         eventually(lambda: book.integrity == "crossed")
         buttons.buttons["outage"].click()
-        assert "Not simulated: outage happens to the whole market, not to AAPL alone" in buttons.said.value
+        assert "refused: outage happens to the whole market, not to AAPL alone" in buttons.said.value
         buttons.symbol.value = "<b>NOPE"
         buttons.buttons["halt"].click()
         assert "Not simulated" in buttons.said.value

@@ -36,7 +36,9 @@ def test_wait_counts_rows_that_have_left_the_window(feed: anb.Feed) -> None:
 def test_wait_runs_out_of_time_with_a_word_on_what_it_waited_for(feed: anb.Feed) -> None:
     quotes, book = feed.quotes("AAPL"), feed.book("AAPL")
 
-    with pytest.raises(anb.WaitTimeoutError, match=r"1000000000 rows of quotes AAPL did not come within 0\.05 s.*feed\.unreadable"):
+    with pytest.raises(
+        anb.WaitTimeoutError, match=r"1000000000 rows of quotes AAPL did not come within 0\.05 s.*feed\.unreadable"
+    ):
         quotes.wait(rows=10**9, timeout=0.05)
     with pytest.raises(anb.WaitTimeoutError, match=r"1000000000 updates of AAPL's book did not come within 0\.05 s"):
         book.wait(updates=10**9, timeout=0.05)
