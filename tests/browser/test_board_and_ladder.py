@@ -159,6 +159,29 @@ def test_only_the_digits_that_changed_flash_and_not_those_of_a_restless_cell(pag
         assert page.evaluate(ROWS)[0][6] == "▼267.91"
 
 
+WASHES = """() => [...document.querySelectorAll("[data-flash]")].map((node) => {
+  const { backgroundColor, backgroundImage, textDecorationLine } = getComputedStyle(node);
+  return [backgroundColor, backgroundImage, textDecorationLine].join();
+})"""
+STILL = "rgba(0, 0, 0, 0),none,none"
+
+
+@pytest.mark.parametrize("view", [lambda: Board(Boards(symbols=("AAPL", "MSFT"))), lambda: Ladder(Books())])
+def test_nothing_flashes_with_reduced_motion(page, view):
+    with closing(view()) as shown:
+        start(page, shown)
+        page.evaluate("""() => document.querySelectorAll("td, .anb-cell, .anb-digits").forEach(
+          (node, place) => (node.dataset.flash = ["up", "down", "note"][place % 3]))""")
+        moving = page.evaluate(WASHES)
+        page.emulate_media(reduced_motion="reduce")
+        calm = page.evaluate(WASHES)
+        page.emulate_media(reduced_motion="no-preference")
+
+        assert len(moving) > 8
+        assert STILL not in moving
+        assert set(calm) == {STILL}
+
+
 def test_a_board_of_five_hundred_symbols_has_elements_for_those_in_sight(page):
     source = Boards(symbols=tuple(f"S{number}" for number in range(500)))
     with closing(Board(source)) as board:

@@ -11,6 +11,7 @@ from aries_nb.model.settings import settings
 from aries_nb.widgets import LightCandles, LightChart, LightEquity, LightLines
 from aries_nb.widgets.charts.light import MOST_POINTS
 from aries_nb.widgets.light_view import LightWidget, light_script, packed
+from aries_nb.widgets.widget_model import static_text
 from tests.widgets.charts.test_chart import SECOND, filled
 
 NAN = math.nan
@@ -253,9 +254,11 @@ def test_a_sheet_is_one_widget_with_a_chart_for_each_part(source):
 
 def test_the_script_of_all_light_charts_is_small(chart):
     page = gzip.decompress(light_script()).decode()
+    library = static_text("uplot/uPlot.iife.min.js", "uplot/uPlot.min.css")
 
     assert "uPlot (v1.6.32)" in page
-    assert len(page) - 51_081 < 60_000
+    assert len(page.encode()) - len(library.encode()) <= 60_000
+    assert len(light_script()) <= 42_000
     assert len(chart.widget.get_state()["_esm"]) < 12_000
     assert "http" not in page.replace("https://github.com/leeoniya/uPlot", "")
 
