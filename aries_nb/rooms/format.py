@@ -211,6 +211,8 @@ class Beat(Struct, frozen=True):
     """Of each group the publisher's `MessageCounts`."""
     seq: Number = 0
     """The number of a message in the server's stream of rows: `rows` counts the rows of all until then."""
+    made: Text = ""
+    """When the server made that stream: one that it made anew counts its messages anew."""
     error: Annotated[str, Meta(max_length=1_000)] = ""
 
 
@@ -234,6 +236,8 @@ class _Head(Struct, frozen=True):
     """Of a state: whether it is from before an interruption."""
     count: Number = 0
     """Of a state: how many updates led to it, since the frame was made."""
+    beat: Number = 0
+    """The number of the newest sign of life when it was sent: that one, and those before, say nothing newer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +269,8 @@ class Batch:
                 runs[-1].append(batch)
             else:
                 runs.append([batch])
-        return [cls(run[0].head, _one([batch.table for batch in run])) for run in runs]
+        heads = [msgspec.structs.replace(run[0].head, beat=run[-1].head.beat) for run in runs]
+        return [cls(head, _one([batch.table for batch in run])) for head, run in zip(heads, runs, strict=True)]
 
     def since(self, first: int) -> Batch:
         """Return the rows from number `first` on."""

@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from random import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
 
 from aries_nb.errors import ConnectError, FeedError, UsageError
 from aries_nb.model import Kind, State, StatusReport, Subscription
@@ -86,6 +88,17 @@ class Offer(NamedTuple):
     options: Sequence[Listing] = ()
 
 
+class _StreamState(msgspec.Struct):
+    last_seq: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _StreamAnswer(msgspec.Struct):
+    """The server's answer to what a stream is."""
+
+    created: Annotated[str, msgspec.Meta(max_length=200)]
+    state: _StreamState
+
+
 class RoomPublisher:
     """Publishes a feed to a room until `close`. `offer` is called on the network's thread for what there is.
 
@@ -120,7 +133,7 @@ class RoomPublisher:
         self._beat = 0
         self._cataloged: object = None  # what the newest catalog was made of
         self._told = 0, 0.0  # market time and pace of the last sign of life
-        self._seq = 0  # of the newest message of the stream of rows, when it was last asked for
+        self._seq, self._made = 0, ""  # of the stream of rows: its newest message, and when the server made it
         self._first: Future[None] = Future()
         self._is_closed = False
         self._task: asyncio.Task[Any] | None = None
@@ -224,7 +237,7 @@ class RoomPublisher:
             stream = client.jetstream(timeout=ANSWER_SECONDS)
             await self._make_streams(stream)
             self._catalog = None
-            await self._check_streams(stream)
+            await self._check_streams(client)
             for tap in self._taps.values():
                 tap.is_placed = False
             beat_at, looked_at = 0.0, elapsed()
@@ -246,7 +259,7 @@ class RoomPublisher:
                     self.state = "live"
                 if elapsed() - looked_at >= LOOK_SECONDS:
                     looked_at = elapsed()
-                    await self._check_streams(stream)
+                    await self._check_streams(client)
                 await asyncio.sleep(TICK_SECONDS)
         except (Error, OSError, TimeoutError) as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
@@ -277,16 +290,16 @@ class RoomPublisher:
             except BadRequestError:  # it is there with another window
                 await stream.update_stream(config)
 
-    async def _check_streams(self, stream: JetStreamContext) -> None:
+    async def _check_streams(self, client: Client) -> None:
         """Raise ConnectionLostError where a stream was removed: they are made again, and filled from the frames."""
-        from nats.js.errors import NotFoundError
-
-        try:
-            await stream.stream_info(self.address.state_stream)
-            rows = await stream.stream_info(self.address.row_stream)
-        except NotFoundError:
-            raise ConnectionLostError("a stream of the room was removed at the server") from None
-        self._seq = rows.state.last_seq
+        for name in (self.address.state_stream, self.address.row_stream):
+            # Asked in plain words: nats-py leaves out when a stream was made.
+            answer = await client.request(f"$JS.API.STREAM.INFO.{name}", timeout=ANSWER_SECONDS)
+            try:
+                found = msgspec.json.decode(answer.data, type=_StreamAnswer)
+            except msgspec.MsgspecError:
+                raise ConnectionLostError("a stream of the room was removed at the server") from None
+        self._seq, self._made = found.state.last_seq, found.created
 
     async def _find_place(self, stream: JetStreamContext, tap: Tap) -> None:
         """Find out which rows are at the server: what was on its way when a connection broke may be lost."""
@@ -317,7 +330,7 @@ class RoomPublisher:
 
     async def _send(self, client: Client, tap: Tap) -> None:
         subject = self.address.states(tap.id) if tap.is_state else self.address.rows(tap.id)
-        before = tap.next
+        before, tap.beat = tap.next, self._beat
         for place, message in enumerate(tap.messages()):
             await client.publish(subject, message)
             self.octets += len(message)
@@ -351,6 +364,7 @@ class RoomPublisher:
             {tap.id: (tap.life, tap.next, tap.is_anew) for tap in taps if not tap.is_state},
             counts={tap.id: tuple(tap.counts) for tap in taps if tap.counts is not None},
             seq=self._seq,
+            made=self._made,
             error=offer.error[:500],
         )
         await client.publish(self.address.beats, encode(beat))

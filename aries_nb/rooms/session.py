@@ -140,6 +140,7 @@ class RoomSession(SessionState):
         self._was_connected = False
         self.beat: Beat | None = None
         self._beat_at = 0.0
+        self._stream_made = ""  # when the server made its stream of rows
         self._offsets: dict[str, int] = {}  # of arrival numbers, by publisher
         self._highest = 0
         self._copied: dict[tuple[str, int], int] = {}  # gaps of the publisher: their numbers here
@@ -354,15 +355,20 @@ class RoomSession(SessionState):
         if self.is_following and isinstance(self._clock, RoomTime):
             self._clock.follow(Course(beat.now, steady_ns(), beat.pace))
         before, self.beat, self._beat_at = self.beat, beat, elapsed()
+        if beat.made != self._stream_made:  # the server lost what it had, and counts anew
+            is_first, self._stream_made = not self._stream_made, beat.made
+            for stream in () if is_first else self.streams:
+                stream.seq = 0
+                stream.ask()
         for stream in self.streams:
-            life, first, is_anew = beat.rows.get(stream.group.id, ("", 0, False))
+            if stream.is_newer_than(beat):
+                continue
+            life, first, is_anew = stream.said_by(beat)
             if is_anew and stream.life not in {"", life} and stream.is_caught_up:
                 self._begin_anew(stream)
                 stream.life, stream.next = life, first
-            if beat.seq < stream.seq:  # the server lost what it had, and counts anew
-                stream.seq = 0
-            elif stream.is_caught_up and not stream.is_asking and self._is_complete(stream, beat):
-                stream.seq = beat.seq
+            if stream.is_caught_up and not stream.is_asking and stream.is_complete(beat):
+                stream.seq = max(stream.seq, beat.seq)
         if before is None or before.state != beat.state:
             self._observers.notify()
         if beat.state == "live":
@@ -443,6 +449,7 @@ class RoomSession(SessionState):
         if not batch.rows:
             return
         stream.next = batch.head.first + batch.rows
+        stream.epoch, stream.beat = head.epoch, head.beat
         stream.received = batch.received[1]
         stream.late_since = None
         offset = self._offsets.setdefault(head.epoch, self._highest)
@@ -507,22 +514,20 @@ class RoomSession(SessionState):
         if self.beat is None or self.catalog is None or self.catalog.epoch != self.beat.epoch:
             return
         for stream in self.streams:
-            sent = self._sent(stream, self.beat)
-            is_late = not stream.is_book and (sent > (stream.next or 0) or not stream.is_caught_up)
-            is_late = is_late and not stream.is_asking
-            if not is_late:
+            if stream.is_asking or not stream.is_late(self.beat):
                 stream.late_since = None
             elif stream.late_since is None:
                 stream.late_since = elapsed()
             elif elapsed() - stream.late_since > LATE_SECONDS:
-                self._ask_again(stream, sent)
+                self._ask_again(stream, self.beat)
 
-    def _ask_again(self, stream: RoomStream, sent: int) -> None:
+    def _ask_again(self, stream: RoomStream, beat: Beat) -> None:
         """Ask for rows that the publisher has sent and that did not come; at the second time they are lost."""
-        have = stream.next or 0
+        have = stream.life, stream.next or 0
         if stream.asked_at == have and stream.next is not None and stream.is_caught_up:
-            stream.next = sent
-            self._miss(stream, f"{sent - have:,} rows of {stream} did not come")
+            stream.life, stream.next, _ = stream.said_by(beat)
+            count = f"{stream.next - have[1]:,} rows" if stream.life == have[0] else "rows"
+            self._miss(stream, f"{count} of {stream} did not come")
             if stream.group.is_list:
                 stream.forget()
                 stream.routes[0].sink.interrupted()
@@ -549,24 +554,13 @@ class RoomSession(SessionState):
             return
         if beat.epoch != catalog.epoch or elapsed() - self._beat_at > SILENT_SECONDS:
             return
-        if all(self._is_complete(stream, beat) for stream in self.streams):
+        for stream in self.streams:
+            if stream.is_of_another_frame(beat):  # its first rows may have been missed
+                stream.has_hole = True
+        if all(stream.is_complete(beat) for stream in self.streams):
             self._complete()
             if not self._first.done():
                 self._first.set_result(None)
-
-    def _is_complete(self, stream: RoomStream, beat: Beat) -> bool:
-        if not stream.is_caught_up or stream.is_book or stream.next is None:
-            return stream.is_caught_up
-        life, sent, _ = beat.rows.get(stream.group.id, ("", 0, False))
-        if life != stream.life:  # of another frame of the publisher: its first rows may have been missed
-            stream.has_hole = True
-            return not sent
-        return stream.next >= sent
-
-    def _sent(self, stream: RoomStream, beat: Beat) -> int:
-        """Return the number of rows that the publisher has sent of a group, as those that came are numbered."""
-        life, sent, _ = beat.rows.get(stream.group.id, ("", 0, False))
-        return sent if life == stream.life else 0
 
     def _complete(self) -> None:
         for stream in self.streams:

@@ -14,7 +14,7 @@ from aries_nb.model.clock import elapsed
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.format import Batch, Group
+from aries_nb.rooms.format import Batch, Beat, Group
 from aries_nb.store import RollingFrame
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ ANSWER_SECONDS = 5.0
 PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
 BATCH, BATCH_BYTES = 5_000, 8 << 20  # asked for at once
 TOGETHER = 50  # messages that are taken together
+MOST_CAME = 1_000  # messages that come live while the server is asked; of more, it is asked again
 MOST_LIST_BYTES = 64 << 20  # of a whole list
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
@@ -62,15 +63,16 @@ class RoomStream:
     """The rows of one group for the routes of one store. Used on the network's thread.
 
     `next` is the number of the next row, None before the first, and `life` the frame of the publisher that they come
-    from. Up to message `seq` of the server's stream all are read.
+    from. Up to message `seq` of the server's stream all are read. `epoch` and `beat` are the publisher of the newest
+    rows, and its newest sign of life when it sent them: subjects keep no order among each other.
     """
 
     def __init__(self, group: Group, routes: Sequence[Route], address: RoomAddress, owner: StreamOwner) -> None:
         self.group, self.routes = group, routes
         self._address, self._owner = address, owner
         self.next: int | None = None
-        self.life = ""
-        self.seq = 0
+        self.life = self.epoch = ""
+        self.seq = self.beat = 0
         self.is_caught_up = False
         self.caught_up = asyncio.Event()
         """Set once it has been caught up."""
@@ -81,17 +83,17 @@ class RoomStream:
         self.received = 0
         """When the publisher received the newest row, in ns since the epoch."""
         self.late_since: float | None = None
-        self.asked_at: int | None = None  # `next` when late rows were asked for
+        self.asked_at: tuple[str, int] | None = None  # `life` and `next` when late rows were asked for
         self.prices: set[float] = set()  # of a book
         self.updates = 0
         self.parts: list[Batch] = []  # of a list that goes on
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
-        self.is_asking = False
-        self._has_more = False  # came live while it asked
+        self._has_more = False  # to be asked for
+        self._came: list[bytes] = []  # live, while it asked
         self._client: Client | None = None
         self._subscription: Any = None  # to what comes live
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None  # that asks
 
     @property
     def is_book(self) -> bool:
@@ -103,6 +105,40 @@ class RoomStream:
         """Whether it takes what comes on the present connection."""
         return self._subscription is not None
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether the server is being asked for what was not read."""
+        return self._task is not None and not self._task.done()
+
+    def said_by(self, beat: Beat) -> tuple[str, int, bool]:
+        """Return the `life`, `first` and `is_anew` of the next batch; blank ones where it is not served."""
+        return beat.rows.get(self.group.id, ("", 0, False))
+
+    def is_newer_than(self, beat: Beat) -> bool:
+        """Whether rows were taken that the publisher sent after a sign of life."""
+        return beat.epoch == self.epoch and beat.number <= self.beat
+
+    def is_of_another_frame(self, beat: Beat) -> bool:
+        """Whether the rows that were taken are not of the frame that the publisher has now."""
+        is_known = self.is_caught_up and not self.is_book and not self.is_held and self.next is not None
+        return is_known and not self.is_newer_than(beat) and self.said_by(beat)[0] != self.life
+
+    def is_complete(self, beat: Beat) -> bool:
+        """Whether all rows were taken that the publisher had sent, as far as is known."""
+        if not self.is_caught_up or self.is_book or self.is_held or self.next is None or self.is_newer_than(beat):
+            return self.is_caught_up
+        life, sent, _ = self.said_by(beat)
+        return self.next >= sent if life == self.life else not sent
+
+    def is_late(self, beat: Beat) -> bool:
+        """Whether rows that the publisher has sent have not come, or the server has not answered."""
+        if not self.is_caught_up or self.is_book or self.is_held or self.is_newer_than(beat):
+            return not self.is_caught_up
+        life, sent, is_anew = self.said_by(beat)
+        if life == self.life or not self.life:
+            return life == self.life and sent > (self.next or 0)
+        return sent > 0 and not is_anew
+
     def __str__(self) -> str:
         symbols = self.group.symbols
         return f"{self.group.kind} of {', '.join(symbols[:3])}{' …' * (len(symbols) > 3)}"
@@ -110,6 +146,10 @@ class RoomStream:
     def interrupted(self) -> None:
         """Note that the connection broke."""
         self.is_caught_up, self._subscription, self._client = False, None, None
+        if self._task is not None:
+            self._task.cancel()  # it would wait for an answer on the broken connection
+        self._task = None
+        self._came.clear()
         if self.group.is_list:  # the whole list says which rows are current
             self.forget()
 
@@ -145,16 +185,23 @@ class RoomStream:
         """Ask the server for what was not read, unless that goes on already."""
         self._has_more = True
         if not self.is_asking and self._client is not None:
-            self.is_asking, self.late_since = True, None
-            task = asyncio.get_running_loop().create_task(self._asking(self._client))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.late_since = None
+            self._task = asyncio.get_running_loop().create_task(self._asking(self._client))
 
     async def _come(self, message: Msg) -> None:
-        if self.is_asking and not self.is_book:
-            self._has_more = True  # in its place, behind what is asked for
-        else:
+        if not self.is_asking or self.is_book:
             self._owner.taken(self, message.data, is_live=True)
+        elif len(self._came) < MOST_CAME:
+            self._came.append(message.data)  # its place is behind what is asked for
+        else:
+            self._has_more = True
+
+    def _take_came(self) -> None:
+        """Take what came live while the server was asked: to ask for it as well might never end."""
+        came, self._came = self._came, []
+        for data in came:
+            if self.routes:
+                self._owner.taken(self, data, is_live=True)
 
     async def _asking(self, client: Client) -> None:
         from nats.errors import Error
@@ -166,17 +213,16 @@ class RoomStream:
                     await self._ask_newest(client)
                 else:
                     await self._ask_rows(client)
+                    self._take_came()
         except (Error, OSError, TimeoutError, ConnectionLostError) as error:  # it is tried again
             self._owner.problem(str(error) or type(error).__name__)
             self.late_since = elapsed()
+            self._came.clear()
             return
-        finally:
-            self.is_asking = False
-        if client is self._client:
-            self.is_caught_up = True
-            self._set_past(is_past=False)
-            self._owner.caught_up(self)
-            self.caught_up.set()
+        self.is_caught_up = True
+        self._set_past(is_past=False)
+        self._owner.caught_up(self)
+        self.caught_up.set()
 
     async def _ask_newest(self, client: Client) -> None:
         from nats.js.errors import NotFoundError
@@ -234,11 +280,14 @@ class RoomStream:
     def changes_of(self, batch: Batch, received: int) -> Changes | None:
         """Return what a batch changes in a list; None where changes before it are missing. A whole list heals that."""
         head = batch.head
+        is_ours = (head.epoch, head.life) == (self.epoch, self.life)
+        if head.is_anew and is_ours and self.next is not None and head.first < self.next:
+            return Changes()  # it came twice
         if head.is_same and head.life == self.life and head.first == self.next and not self.parts:
             self.next = head.first + batch.rows  # the whole list once more
             return Changes()
         if head.is_anew:
-            self.life, self.next, self.parts = head.life, head.first, []
+            self.epoch, self.life, self.next, self.parts = head.epoch, head.life, head.first, []
         elif head.life != self.life or self.next is None:
             return Changes()  # the whole list is still to come
         elif head.first > self.next:

@@ -87,6 +87,7 @@ class Tap(ABC):
         self.is_placed = False  # whether it is known which rows the server has
         self.next = 0
         self.is_anew = False  # because a replay began anew
+        self.beat = 0  # the number of the publisher's newest sign of life
         self._begin(lives.get(store))
 
     def _begin(self, life: str | None = None) -> None:
@@ -132,7 +133,7 @@ class _Rows(Tap):
         table, end = arrow_rows(store, self.next)
         first = end - table.num_rows  # rows before it have left the frame: readers miss them
         found = [
-            self.writer.encode(table.slice(at, MOST_ROWS), first + at, is_anew=self.is_anew and not at)
+            self.writer.encode(table.slice(at, MOST_ROWS), first + at, is_anew=self.is_anew and not at, beat=self.beat)
             for at in range(0, table.num_rows, MOST_ROWS)
         ]
         if found:

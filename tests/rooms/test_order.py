@@ -1,0 +1,156 @@
+"""What a reader makes of rows and signs of life in any order: those of different subjects have none. No server."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aries_nb.model import Column, Subscription
+from aries_nb.net.background import on_network
+from aries_nb.net.intake import Route
+from aries_nb.rooms.address import RoomAddress
+from aries_nb.rooms.format import BatchWriter, Beat, Catalog, Group, encode
+from aries_nb.rooms.pool import RoomPool
+from aries_nb.rooms.session import RoomSession
+from aries_nb.rooms.stream import RoomStream
+from aries_nb.store import GapLog, RollingFrame
+from tests.rooms.test_format import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GROUP = Group("quotes", ("AAPL", "MSFT", "TSLA"), (("bid_price", "number"),))
+EPOCH, OTHER = "0" * 16, "f" * 16
+FIRST, SECOND, THIRD = "1" * 16, "2" * 16, "3" * 16  # lives of the publisher's frame
+
+
+class Room:
+    """A reader of one group that is connected and has asked for what the server keeps, of which there is none."""
+
+    def __init__(self) -> None:
+        self.pool = RoomPool(RoomAddress.of("nats://127.0.0.1/room42"), None)
+        self.session, self.log = self.pool.session, GapLog()
+        self.pool.report_to(self.log.stream("market"))
+        self.frame = RollingFrame((Column("bid_price"),), GROUP.symbols)
+        routes = [
+            Route(Subscription("quotes", name, ("bid_price",)), self.frame, code)
+            for code, name in enumerate(GROUP.symbols)
+        ]
+        self.session.add(routes)
+        self.stream = RoomStream(GROUP, routes, RoomAddress.of("nats://127.0.0.1/room42"), self.session)
+        self.stream.is_caught_up = True
+        self.session.streams.append(self.stream)
+        self.session._take_catalog(encode(Catalog(1, EPOCH, 1, "aries", (GROUP,))))
+
+    def rows(self, first: int, count: int, life: str, *, beat: int, is_anew: bool = False) -> None:
+        data = BatchWriter(GROUP, EPOCH, life).encode(table(count), first, is_anew=is_anew, beat=beat)
+        self.session.taken(self.stream, data, is_live=True)
+
+    def beat(self, number: int, life: str, first: int, *, is_anew: bool = False) -> None:
+        rows = {GROUP.id: (life, first, is_anew)}
+        self.session._take_beat(encode(Beat(EPOCH, number, 1, "live", 10**18, 0.0, rows)))
+
+
+@pytest.fixture
+def room(monkeypatch) -> Room:
+    async def nothing(_self: RoomSession) -> None:
+        pass
+
+    monkeypatch.setattr(RoomSession, "_run", nothing)
+    return on_network(Room).result(10)
+
+
+def in_order(steps: Sequence[tuple], room: Room) -> None:
+    """Take messages on the network's thread."""
+
+    def take() -> None:
+        for name, arguments, more in steps:
+            getattr(room, name)(*arguments, **more)
+
+    on_network(take).result(10)
+
+
+# A publisher that goes back twice: the second time to where the recording has no rows at first.
+BEATS = [
+    ("beat", (1, FIRST, 3), {}),
+    ("beat", (2, SECOND, 4), {"is_anew": True}),
+    ("beat", (3, SECOND, 6), {}),
+    ("beat", (4, THIRD, 7), {"is_anew": True}),
+    ("beat", (5, THIRD, 12), {}),
+]
+ROWS = [
+    ("rows", (0, 3, FIRST), {"beat": 0}),
+    ("rows", (4, 2, SECOND), {"beat": 2, "is_anew": True}),
+    ("rows", (7, 5, THIRD), {"beat": 4, "is_anew": True}),
+]
+
+
+def merged(places: Sequence[int]) -> list[tuple]:
+    """Rows among signs of life: each before that of its place."""
+    steps: list[tuple] = []
+    for number in range(len(BEATS) + 1):
+        steps += [rows for place, rows in zip(places, ROWS, strict=True) if place == number]
+        steps += BEATS[number : number + 1]
+    return steps
+
+
+@pytest.mark.parametrize("places", [*itertools.combinations_with_replacement(range(6), 3)], ids=str)
+def test_a_replay_that_goes_back_twice_is_followed_in_any_order_of_subjects(room, places):
+    in_order(merged(places), room)
+
+    assert room.stream.life == THIRD
+    assert room.frame.version - room.frame.origin == 5
+    assert room.log.count == 0
+
+
+def test_rows_of_another_frame_that_do_not_come_are_asked_for_and_told(room, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(room.stream, "ask", lambda: asked.append("rows"))
+    in_order([ROWS[0], BEATS[0]], room)
+    in_order([("beat", (2, SECOND, 9), {})], room)
+
+    def look() -> None:
+        room.session._look()
+        assert room.stream.late_since is not None
+        room.stream.late_since -= 10
+        room.session._look()
+
+    on_network(look).result(10)
+    assert asked == ["rows"]
+    assert room.log.count == 0
+
+    room.stream.late_since = None
+    on_network(look).result(10)
+    assert asked == ["rows"] * 2
+    assert room.log.count > 0
+    assert (room.stream.life, room.stream.next) == (SECOND, 9)
+
+
+def test_a_reader_on_its_own_misses_nothing_of_a_replay_that_it_does_not_follow(room):
+    in_order([ROWS[0], BEATS[0]], room)
+    on_network(lambda: room.session.follow(is_following=False)).result(10)
+    in_order([BEATS[1], BEATS[2]], room)
+
+    on_network(room.session._look).result(10)
+
+    assert room.stream.is_held
+    assert room.stream.late_since is None
+    assert room.stream.is_complete(room.session.beat)
+    assert room.frame.version == 3
+
+
+def test_a_server_that_counts_anew_is_asked_from_its_first_message_on(room, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(room.stream, "ask", lambda: asked.append(room.stream.seq))
+    rows = {GROUP.id: (FIRST, 3, False)}
+
+    def take() -> None:
+        for number, (seq, made) in enumerate([(50, "a"), (50, "a"), (60, "a"), (4, "b")]):
+            room.stream.seq = max(room.stream.seq, 55)
+            room.session._take_beat(encode(Beat(EPOCH, number, 1, "live", 10**18, 0.0, rows, seq=seq, made=made)))
+
+    on_network(take).result(10)
+
+    assert asked == [0]
