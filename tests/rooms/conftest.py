@@ -38,13 +38,23 @@ def server(tmp_path: Path, stack: ExitStack) -> NatsServer:
 
 
 @pytest.fixture
-def make_feed(stack: ExitStack) -> Callable[..., Feed]:
-    """Make feeds, each of a simulated market of its own, of Aries or ALOR."""
+def make_market(stack: ExitStack) -> Callable[[str], Simulator]:
+    """Make simulated markets of Aries or ALOR."""
 
-    def made(broker: str = "aries") -> Feed:
+    def made(broker: str) -> Simulator:
         options = SimOptions(rate=500, flush_seconds=0.01) if broker == "aries" else AlorOptions(rate=500)
-        sim = stack.enter_context(Simulator(options))
-        feed = Feed(BROKERS[broker], sim.url, fixed_token("a token"), at_close=lambda closed: None)
+        return stack.enter_context(Simulator(options))
+
+    return made
+
+
+@pytest.fixture
+def make_feed(stack: ExitStack, make_market: Callable[[str], Simulator]) -> Callable[..., Feed]:
+    """Make feeds of Aries or ALOR, each of the market `sim`, None for one of its own."""
+
+    def made(broker: str = "aries", sim: Simulator | None = None) -> Feed:
+        url = (sim or make_market(broker)).url
+        feed = Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda closed: None)
         stack.callback(feed.close)
         feed.wait_open(30)
         return feed
