@@ -15,12 +15,13 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import Request, urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Locator, Page, Playwright
 
@@ -161,16 +162,17 @@ def serve(notebooks: Path, home: Path) -> Iterator[LabServer]:
     shutil.copytree(notebooks, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     token = secrets.token_hex(16)
     log = home / "server.log"
-    with log.open("w") as output:
+    # Kernels listen on files there: the system allows names of 107 characters.
+    with log.open("w") as output, TemporaryDirectory(prefix="anb-") as runtime:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *server_options(root)],
-            env=environment(home, token),
+            env=environment(home, token, runtime),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            yield LabServer(url=wait_for_url(process, home, log), token=token, root=root)
+            yield LabServer(url=wait_for_url(process, Path(runtime), log), token=token, root=root)
         finally:
             stop(process)
 
@@ -181,6 +183,7 @@ def server_options(root: Path) -> list[str]:
         "--allow-root",
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.port=0",  # any free one; the runtime file has its number
+        "--KernelManager.transport=ipc",  # a port that is free may be another's when the kernel binds it
         f"--ServerApp.root_dir={root}",
         "--LabApp.extension_manager=readonly",  # the other kind uses the network
         "--LabApp.expose_app_in_browser=True",
@@ -188,7 +191,7 @@ def server_options(root: Path) -> list[str]:
     ]
 
 
-def environment(home: Path, token: str) -> dict[str, str]:
+def environment(home: Path, token: str, runtime: str) -> dict[str, str]:
     """The environment of the server: this Python's packages and kernel, settings of its own."""
     config = home / "config"
     overrides = config / "labconfig" / "default_setting_overrides.json"
@@ -198,7 +201,7 @@ def environment(home: Path, token: str) -> dict[str, str]:
         "JUPYTER_TOKEN": token,
         "JUPYTER_CONFIG_DIR": config,
         "JUPYTER_DATA_DIR": home / "data",
-        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTER_RUNTIME_DIR": runtime,
         "JUPYTERLAB_SETTINGS_DIR": home / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
         "IPYTHONDIR": home / "ipython",
@@ -207,11 +210,11 @@ def environment(home: Path, token: str) -> dict[str, str]:
     return os.environ | {name: str(value) for name, value in own.items()}
 
 
-def wait_for_url(process: subprocess.Popen[bytes], home: Path, log: Path) -> str:
+def wait_for_url(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
     """The server's address, once it answers. Only the runtime file has the port."""
     until = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < until:
-        for path in (home / "runtime").glob("jpserver-*.json"):
+        for path in runtime.glob("jpserver-*.json"):
             with suppress(ValueError, OSError):  # half written, or not listening yet
                 url: str = json.loads(path.read_text())["url"]
                 with urlopen(f"{url}api", timeout=5):

@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from tests.kernel.test_kernel import CELL_SECONDS
+from tests.kernels import manager_of
 from tests.net.patience import eventually
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
@@ -75,8 +75,7 @@ class Kernel:
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
         self._environment = {**os.environ, "TMPDIR": str(self.temporary), "IPYTHONDIR": str(folder / "ipython")}
-        specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-        self._manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        self._manager = manager_of(KernelManager)
         self.begin()
 
     def begin(self) -> None:

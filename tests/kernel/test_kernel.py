@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
+
+from tests.kernels import manager_of
 
 CELL_SECONDS = 90
 
@@ -58,8 +59,7 @@ print(anb.run(answer()))
 def kernel(tmp_path, monkeypatch):
     """A client of a kernel of this Python."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-    manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs)
+    manager = manager_of(KernelManager)
     manager.start_kernel()
     client = manager.client()
     client.start_channels()

@@ -7,11 +7,11 @@ import re
 
 import nbformat
 import pytest
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from aries_nb.sim import SimOptions, Simulator
+from tests.kernels import manager_of
 
 CELL_SECONDS = 60
 WIDGETS = "application/vnd.jupyter.widget-state+json"
@@ -55,9 +55,7 @@ def saved(tmp_path_factory):
     """The notebook after a run in a kernel that has the token in its environment."""
     folder = tmp_path_factory.mktemp("saved")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(unindented(cell)) for cell in CELLS])
-    kernels = AsyncKernelManager(
-        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-    )
+    kernels = manager_of(AsyncKernelManager)
     options = SimOptions(rate=200, token=TOKEN, session_seconds=2.0, warn_seconds=1.0)
     with Simulator(options) as sim:
         client = NotebookClient(notebook, km=kernels, timeout=CELL_SECONDS, allow_errors=True, store_widget_state=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 import aries_nb as anb
@@ -17,6 +18,7 @@ from aries_nb.live import Feed
 from aries_nb.live.recordings.capture import capture
 from aries_nb.model.journal import Event
 from aries_nb.recording import RecordingReader
+from tests.kernels import manager_of
 from tests.live.test_recording import TOKEN, market
 from tests.live.test_replay import SYMBOLS, asked, sha256
 from tests.net.patience import eventually
@@ -65,7 +67,9 @@ def test_the_notebook_opens_and_runs(market: Callable[..., Feed], tmp_path: Path
 
     notebook = nbformat.read(feed.capture(tmp_path / "why it's.ipynb"), as_version=4)
     nbformat.validate(notebook)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    kernels = manager_of(AsyncKernelManager)
+    client = NotebookClient(notebook, km=kernels, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(cleanup_kc=True)
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     text = "\n".join(cell.source for cell in code)

@@ -12,7 +12,6 @@ from textwrap import indent
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
@@ -20,6 +19,7 @@ from traitlets.config import Config
 
 from aries_nb.sim import read_troubles
 from tests.browser.brokers import written_for
+from tests.kernels import manager_of
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -112,13 +112,9 @@ def answer(path, copy):
 
 def run(path):
     """Run a notebook; an error in a cell stays in its outputs, a kernel that dies or hangs is raised."""
-    # No kernel of the user's: without directories only the one of this Python is left.
-    kernels = AsyncKernelManager(
-        kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-    )
     client = NotebookClient(
         nbformat.read(path, as_version=4),
-        km=kernels,
+        km=manager_of(AsyncKernelManager),
         timeout=CELL_SECONDS,
         allow_errors=True,  # each test looks for its own
         # As in a file saved without widget state: the reader sees the other formats of each output.

@@ -27,13 +27,13 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[2])
 
 import numpy as np
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from aries_nb.live import Feed, LiveFrame
 from aries_nb.model import TRADE_COLUMNS
 from aries_nb.sim import AlorOptions, Simulator
 from aries_nb.sim.alor.prints import NUMBERS_EACH, Print, Prints
+from tests.kernels import manager_of
 
 ROOT = Path(__file__).parents[2]
 RATE = 3_000
@@ -168,8 +168,7 @@ def show(one: Outcome, *, has_head: bool) -> None:
 @contextmanager
 def notebook() -> Iterator[Callable[..., str]]:
     """A kernel of this Python; yields a function that runs a cell and returns its printed text."""
-    specs = KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
-    manager = KernelManager(kernel_name="python3", kernel_spec_manager=specs, transport="ipc")
+    manager = manager_of(KernelManager)
     with tempfile.TemporaryDirectory() as folder:
         manager.start_kernel(cwd=str(ROOT), env=os.environ | {"IPYTHONDIR": folder, "PYTHONPATH": str(ROOT)})
         client = manager.client()

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 import pytest
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 from packaging.metadata import Metadata
 
 from aries_nb.widgets.anywidget_view import panel_class
+from tests.kernels import manager_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def kernel(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A client of a kernel of that Python, in a folder without the project's sources."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    manager = KernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    manager = manager_of(KernelManager)
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     manager._kernel_spec = KernelSpec(argv=command, display_name="bare", language="python")
     manager.start_kernel(cwd=str(tmp_path))
