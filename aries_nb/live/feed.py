@@ -555,8 +555,8 @@ class Feed(FeedViews, FeedMoments):
         self.close()
 
     def __repr__(self) -> str:
-        now = self.stats()
-        return f"<feed {self.name} at {self.url}: {now.state}, {now.messages:,} messages, {now.gaps} gaps>"
+        now = self.stats()  # an interruption may have several entries in `gaps`
+        return f"<feed {self.name} at {self.url}: {now.state}, {now.messages:,} messages, interruptions: {now.gaps}>"
 
     def _frame(
         self,

@@ -190,6 +190,8 @@ class Catalog(Struct, frozen=True):
     reported: Number = 0
     """The number of all reports."""
     options: Annotated[tuple[Listing, ...], Meta(max_length=200)] = ()
+    made: Text = ""
+    """When the server made its stream of rows: one that it made anew counts its messages anew."""
 
 
 class Beat(Struct, frozen=True):
@@ -211,8 +213,6 @@ class Beat(Struct, frozen=True):
     """Of each group the publisher's `MessageCounts`."""
     seq: Number = 0
     """The number of a message in the server's stream of rows: `rows` counts the rows of all until then."""
-    made: Text = ""
-    """When the server made that stream: one that it made anew counts its messages anew."""
     error: Annotated[str, Meta(max_length=1_000)] = ""
 
 

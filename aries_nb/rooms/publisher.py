@@ -342,14 +342,14 @@ class RoomPublisher:
     async def _give_sign(self, client: Client, stream: JetStreamContext, offer: Offer) -> None:
         groups = tuple(tap.group for tap in self._taps.values())
         gaps = tuple(offer.gaps[-NEWEST_GAPS:])
-        made_of = groups, gaps, tuple(offer.accounts), offer.reported, tuple(offer.options)
+        made_of = groups, gaps, tuple(offer.accounts), offer.reported, tuple(offer.options), self._made
         if self._catalog is None or self._cataloged != made_of:
             self._cataloged = made_of
             number = 1 if self._catalog is None else self._catalog.number + 1
             reports = tuple(StatusLine(*report[:2], dict(report[2])) for report in offer.reports[-NEWEST_REPORTS:])
             self._catalog = Catalog(
                 FORMAT, self.epoch, number, self._feed, groups, tuple(map(GapLine.of, gaps)),
-                tuple(offer.accounts), reports, offer.reported, tuple(offer.options),
+                tuple(offer.accounts), reports, offer.reported, tuple(offer.options), self._made,
             )  # fmt: skip
             await stream.publish(self.address.catalog, encode(self._catalog), timeout=ANSWER_SECONDS)
         self._beat += 1
@@ -364,7 +364,6 @@ class RoomPublisher:
             {tap.id: (tap.life, tap.next, tap.is_anew) for tap in taps if not tap.is_state},
             counts={tap.id: tuple(tap.counts) for tap in taps if tap.counts is not None},
             seq=self._seq,
-            made=self._made,
             error=offer.error[:500],
         )
         await client.publish(self.address.beats, encode(beat))

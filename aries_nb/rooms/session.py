@@ -291,8 +291,12 @@ class RoomSession(SessionState):
                 self._take_catalog(message.data)
 
             await client.subscribe(self._address.catalog, cb=catalog)
-            with suppress(NotFoundError, TimeoutError):  # not served yet
+            try:
                 await self._ask_catalog(stream)
+            except NotFoundError:  # not served yet, or the server lost what it had
+                self._count_anew("")
+            except TimeoutError:
+                pass
             await client.subscribe(self._address.beats, cb=beat)
             while not self._is_closed:
                 for each in self.streams:
@@ -324,6 +328,8 @@ class RoomSession(SessionState):
         except RoomDataError as error:
             self._unreadable(error, data)
             return
+        if catalog.made != self._stream_made:
+            self._count_anew(catalog.made)
         before, self.catalog = self.catalog, catalog
         self._take_reports(catalog, before)
         self.rejected = {
@@ -338,6 +344,13 @@ class RoomSession(SessionState):
                 key = catalog.epoch, line.number
                 self._copied[key] = self.log.log.copied(line.gap, self._copied.get(key))
         self._observers.notify()
+
+    def _count_anew(self, made: str) -> None:
+        """Ask for all that the server keeps: it made its stream of rows anew, and counts from its first message on."""
+        is_first, self._stream_made = not self._stream_made, made
+        for stream in () if is_first else self.streams:
+            stream.seq = 0
+            stream.ask()
 
     def _take_reports(self, catalog: Catalog, before: Catalog | None) -> None:
         is_known = before is not None and (before.epoch, before.reported) == (catalog.epoch, catalog.reported)
@@ -355,11 +368,6 @@ class RoomSession(SessionState):
         if self.is_following and isinstance(self._clock, RoomTime):
             self._clock.follow(Course(beat.now, steady_ns(), beat.pace))
         before, self.beat, self._beat_at = self.beat, beat, elapsed()
-        if beat.made != self._stream_made:  # the server lost what it had, and counts anew
-            is_first, self._stream_made = not self._stream_made, beat.made
-            for stream in () if is_first else self.streams:
-                stream.seq = 0
-                stream.ask()
         for stream in self.streams:
             if stream.is_newer_than(beat):
                 continue
@@ -542,8 +550,9 @@ class RoomSession(SessionState):
         now = self._clock.now_ns()
         ended = now if ended is None else ended
         self._sink.opened(started=min(stream.received or now, ended), reason=reason, cause="room")
+        streams = self.streams if len(self.streams) > 1 else ()  # of the only one, one entry says it
         resumed = [
-            Resumed(each.kind, each.symbol, other is not stream) for other in self.streams for each, *_ in other.routes
+            Resumed(each.kind, each.symbol, other is not stream) for other in streams for each, *_ in other.routes
         ]
         self._sink.closed(ended=ended, resumed=resumed)
 
@@ -563,11 +572,12 @@ class RoomSession(SessionState):
                 self._first.set_result(None)
 
     def _complete(self) -> None:
+        whole = [stream for stream in self.streams if not stream.is_book and not stream.has_hole]
         for stream in self.streams:
-            if not stream.is_book:
+            if not stream.is_book and whole:  # else one entry says that of all streams rows are missing
                 for each, _, code in stream.routes:
                     count = stream.resumed[code]
-                    self._gap_tracker.resumed(Resumed(each.kind, each.symbol, not stream.has_hole, count))
+                    self._gap_tracker.resumed(Resumed(each.kind, each.symbol, stream in whole, count))
             stream.has_hole = False
             stream.resumed.clear()
         self.publish()

@@ -18,6 +18,7 @@ __all__ = ["Gap", "GapLog", "StreamGaps", "gaps_frame"]
 
 MAX_GAPS = 10_000
 _BEYOND_HISTORY = "; the broker's past does not reach back so far"
+_OF_ROOMS: frozenset[Cause] = frozenset({"room", "publisher gone"})  # where no broker is asked
 _COLUMNS = (
     Column("stream", "text"),
     Column("symbol", "text"),
@@ -325,7 +326,7 @@ def _parts(gap: Gap, resumed: Sequence[Resumed]) -> list[Gap]:
         stream = f"{gap.stream} {kind}"
         missing = {each.symbol: each.count for each in resumed if each.kind == kind and not each.is_filled}
         filled = [each.count for each in resumed if each.kind == kind and each.is_filled]
-        reason = gap.reason + _BEYOND_HISTORY
+        reason = gap.reason + _BEYOND_HISTORY * (gap.cause not in _OF_ROOMS)
         if len(missing) > MAX_LINES:
             parts.append(replace(gap, stream=stream, reason=f"{reason} for {len(missing):,} symbols"))
             continue

@@ -144,13 +144,12 @@ def test_a_reader_on_its_own_misses_nothing_of_a_replay_that_it_does_not_follow(
 def test_a_server_that_counts_anew_is_asked_from_its_first_message_on(room, monkeypatch):
     asked: list[int] = []
     monkeypatch.setattr(room.stream, "ask", lambda: asked.append(room.stream.seq))
-    rows = {GROUP.id: (FIRST, 3, False)}
 
     def take() -> None:
-        for number, (seq, made) in enumerate([(50, "a"), (50, "a"), (60, "a"), (4, "b")]):
-            room.stream.seq = max(room.stream.seq, 55)
-            room.session._take_beat(encode(Beat(EPOCH, number, 1, "live", 10**18, 0.0, rows, seq=seq, made=made)))
+        for number, made in enumerate(["a", "a", "b", "b", ""]):
+            room.stream.seq = 55
+            room.session._take_catalog(encode(Catalog(1, EPOCH, number, "aries", (GROUP,), made=made)))
 
     on_network(take).result(10)
 
-    assert asked == [0]
+    assert asked == [0, 0]
