@@ -31,6 +31,7 @@ FIRST_CAPACITY = 1_024
 NONE = -1
 NEVER = np.iinfo("int64").max
 ALL = slice(None)
+NOTHING: Times = np.empty(0, "int64")
 _DTYPES = {"number": "float64", "text": "int32"}  # of a joined column; texts are codes, and others int64
 
 
@@ -98,7 +99,11 @@ class AsOfJoin:
         self._texts: dict[str, Sequence[str]] = {}
         self._newest_number = NONE
         self._newest_ts: dict[int, int] = {}  # of the right rows by code
-        self._left = [_Sorted({"key": "int64", "number": "int64", "match": "int64"}) for _ in self.symbols]
+        # Of the left rows, by symbol. They are sorted when a right row comes that may belong to one of them: until then
+        # their numbers are noted as ranges, each of one slab (first, end, its base), and of each symbol the newest key.
+        self._left = [_Sorted({"key": "int64", "number": "int64"}) for _ in self.symbols]
+        self._unsorted: list[tuple[int, int, int]] = []
+        self._newest_key = [-NEVER] * len(self.symbols)
         self._own = _OwnNumbers()
         self._void_left: set[int] = set()
         self._slabs: list[Slab] = []
@@ -111,19 +116,21 @@ class AsOfJoin:
     def advance(self, new: Sequence[Sequence[NewRows]]) -> DerivedRows | None:
         """Return the rows that new rows of the sources make, with those that are made again because of them."""
         left, right = new[0], new[1] if len(new) > 1 else ()
-        touched = self._take_right(right)
-        self._find_gaps()
-        again = self._to_make_again(touched) if self._by == "ts" else np.empty(0, "int64")
         for piece in left:
             if not any(piece.slab is slab for slab in self._slabs):
                 self._slabs = [*self._slabs[-1:], piece.slab]
                 self._forget_left()
+        touched = self._take_right(right)
+        self._find_gaps()
+        again = self._to_make_again(touched) if self._by == "ts" else NOTHING
         parts = [np.arange(piece.first, piece.first + len(piece)) for piece in left]
-        fresh = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, "int64"), *parts])
+        fresh = parts[0] if len(parts) == 1 else np.concatenate([NOTHING, *parts])
         outdated = self._own.of(again)
-        made = self._made(np.concatenate([again, fresh]) if len(again) else fresh, fresh_from=len(again))
+        made = self._made(np.concatenate([again, fresh]) if len(again) else fresh)
         self._own.replace(again, self._count)
         self._own.extend(fresh, self._count + len(again))
+        if self._by == "ts":
+            self._note_left(left)
         self._count += len(made)
         pairs, void = self._void(left)
         own = self._count - len(made) + np.arange(len(again))
@@ -142,9 +149,9 @@ class AsOfJoin:
             rows = {"key": key, "ts": fixed.ts[at], "received": fixed.received[at], "number": at}
             known.add(rows | {str(place): values[at] for place, values in enumerate(fixed.values)})
 
-    def _take_right(self, pieces: Sequence[NewRows]) -> dict[int, list[int]]:
-        """Remember right rows; return by code the keys at which the newest row may have become another."""
-        touched: dict[int, list[int]] = {}
+    def _take_right(self, pieces: Sequence[NewRows]) -> dict[int, list[Times]]:
+        """Remember right rows; return by code the keys from which on the newest row has become another."""
+        touched: dict[int, list[Times]] = {}
         pairs = [pair for piece in pieces for pair in piece.pairs]
         again = [by for _, by in pairs]
         for piece in pieces:
@@ -170,14 +177,16 @@ class AsOfJoin:
                         at = at[(piece.ts[at] >= newest[:-1]) | ~np.isin(piece.first + at, again)]
                 if len(at):
                     known.add({name: column[at] for name, column in columns.items()})
-                    touched.setdefault(code, []).extend(columns["key"][at].tolist())
+                    touched.setdefault(code, []).append(columns["key"][at])
             if len(piece):
                 self._newest_number = piece.first + len(piece) - 1
             if len(piece.void) and self._by == "ts":
                 for code, known in self._known.items():
                     gone = np.isin(known["number"], piece.void)
                     if gone.any():
-                        touched.setdefault(code, []).extend(known["key"][gone].tolist())
+                        key = known["key"]
+                        is_last = np.append(key[1:] != key[:-1], True)  # of several with one key that which counts
+                        touched.setdefault(code, []).append(key[gone & is_last])
                         known.keep(~gone)
         if pieces and sum(map(len, self._known.values())) > 2 * self._most:
             for known in self._known.values():
@@ -223,36 +232,39 @@ class AsOfJoin:
 
     # The left rows.
 
-    def _to_make_again(self, touched: Mapping[int, Sequence[int]]) -> Times:
-        """Return the numbers of left rows to which another right row belongs now."""
-        found = [np.empty(0, "int64")]
-        for symbol, code in enumerate(self._codes.tolist()):
-            left, keys = self._left[symbol], np.unique(touched.get(code, ()))
-            if not len(keys) or not len(left):
-                continue
-            known = self._known[code]["key"]
-            behind = np.append(known, np.iinfo("int64").max)[np.searchsorted(known, keys, side="right")]
-            first, last = (np.searchsorted(left["key"], each, side="left") for each in (keys, behind))
-            at = np.unique(np.concatenate([np.arange(*each) for each in zip(first, last, strict=True)]))
-            if not len(at):
-                continue
-            numbers = left["number"][at]
-            at = at[(numbers >= self._slabs[0].base) & ~np.isin(numbers, list(self._void_left))]
-            if not len(at):
-                continue
-            matched = self._numbers_of(code, self._match(code, left["key"][at], left["key"][at]))
-            is_other = matched != left["match"][at]
-            left["match"][at] = matched
-            found.append(left["number"][at][is_other])
-        return np.sort(np.concatenate(found))
+    def _note_left(self, pieces: Sequence[NewRows]) -> None:
+        """Note the numbers of new left rows."""
+        for piece in pieces:
+            first, end, base = piece.first, piece.first + len(piece), piece.slab.base
+            if self._unsorted and self._unsorted[-1][1:] == (first, base):
+                first = self._unsorted.pop()[0]
+            self._unsorted.append((first, end, base))
 
-    def _numbers_of(self, code: int, places: NDArray[np.intp]) -> Times:
-        numbers = self._known[code]["number"]
-        if not len(numbers):
-            return np.full(len(places), NONE)
-        found: Times = numbers[places]
-        found[places < 0] = NONE
-        return found
+    def _sort_left(self) -> None:
+        """Sort the left rows by symbol and key."""
+        for first, end, _ in self._unsorted:
+            slab = self._slabs[-1] if first >= self._slabs[-1].base else self._slabs[0]
+            codes, keys = (column[first - slab.base : end - slab.base] for column in (slab.codes, slab.ts))
+            for symbol in np.flatnonzero(np.bincount(codes)).tolist():
+                at = np.flatnonzero(codes == symbol)
+                self._left[symbol].add({"key": keys[at], "number": first + at})
+        self._unsorted = []
+
+    def _to_make_again(self, touched: Mapping[int, Sequence[Times]]) -> Times:
+        """Return the numbers of left rows to which another right row belongs now."""
+        found = [NOTHING]
+        for symbol, code in enumerate(self._codes.tolist()):
+            keys = np.concatenate([NOTHING, *touched.get(code, ())])
+            keys = np.unique(keys[keys <= self._newest_key[symbol]])
+            if not len(keys):
+                continue
+            self._sort_left()
+            left, known = self._left[symbol], self._known[code]["key"]
+            behind = np.append(known, NEVER)[np.searchsorted(known, keys, side="right")]
+            first, last = (np.searchsorted(left["key"], each, side="left") for each in (keys, behind))
+            numbers = left["number"][np.concatenate([np.arange(*each) for each in zip(first, last, strict=True)])]
+            found.append(numbers[~np.isin(numbers, list(self._void_left))])
+        return np.unique(np.concatenate(found))
 
     def _gathered(
         self,
@@ -273,8 +285,8 @@ class AsOfJoin:
         result[~is_last], result[is_last] = older, take(last, numbers[is_last] - last.base)
         return result
 
-    def _made(self, numbers: Times, *, fresh_from: int) -> DerivedRows:
-        """Return the rows for left rows, those from the place `fresh_from` on for the first time."""
+    def _made(self, numbers: Times) -> DerivedRows:
+        """Return the rows for left rows."""
         if not len(numbers):
             return DerivedRows(numbers, numbers, numbers, np.empty(0, "int32"), [])
         is_row = _are_in_a_row(numbers)
@@ -295,11 +307,7 @@ class AsOfJoin:
             code, at = int(self._codes[symbol]), np.flatnonzero(codes == symbol)
             own_keys = keys[at]
             places = self._match(code, own_keys, times, at) if code >= 0 else np.full(len(at), NONE)
-            if self._by == "ts":
-                fresh = slice(None) if not fresh_from else at >= fresh_from
-                match = self._numbers_of(code, places) if code >= 0 else places
-                rows = {"key": own_keys, "number": numbers[at], "match": match}
-                self._left[symbol].add({name: column[fresh] for name, column in rows.items()})
+            self._newest_key[symbol] = max(self._newest_key[symbol], int(own_keys.max()))
             missing = at[places < 0]
             if len(missing):
                 for (_, kind), own in zip(added, joined, strict=True):
@@ -332,6 +340,7 @@ class AsOfJoin:
         oldest = self._slabs[0].base
         self._own.forget(oldest)
         self._void_left = {number for number in self._void_left if number >= oldest}
+        self._unsorted = [(max(first, oldest), end, base) for first, end, base in self._unsorted if end > oldest]
         for left in self._left:
             left.keep(left["number"] >= oldest)
 

@@ -113,10 +113,49 @@ def test_by_exchange_time_a_row_that_comes_later_belongs_to_it() -> None:
     assert market.frame.message_counts().corrected == 1
 
 
+def test_by_exchange_time_a_row_that_goes_makes_those_again_that_it_was_joined_to() -> None:
+    trades, prints = RollingFrame(TRADE_COLUMNS, ["A"]), RollingFrame(TRADE_COLUMNS, ["A"])
+    price = JoinedColumn(TRADE_COLUMNS[0], "print")
+    machine = AsOfJoin(TRADE_COLUMNS, ["A"], [price], [0], by="ts")
+    readers = [RowReader(trades), RowReader(prints)]
+
+    def add(frame: RollingFrame, number: int, price: float, size: float = 1.0) -> None:
+        frame.buffer.add(0, NOW * 1_000, (price, size, "buy", number, "X", "live"))
+        frame.buffer.mark(NOW * 1_000)
+        frame.publish()
+
+    def again() -> list[float] | None:
+        rows = machine.advance([reader.take() for reader in readers])
+        return None if rows is None else list(rows.columns[-1])
+
+    add(trades, 1, 10.0)
+    for number in (1, 2, 3):
+        add(prints, number, float(number))
+    assert again() == [3]
+    add(prints, 1, 0.0, size=0.0)  # cancels the first, which is joined to nothing
+    assert again() is None
+    add(prints, 3, 0.0, size=0.0)
+    assert again() == [2]
+
+
 def test_a_row_of_equal_time_counts_and_of_several_the_last() -> None:
     market = Market("ts").add(trade(), quote(1), quote(2)).join()
 
     assert bids(market) == [2]
+
+
+def test_by_exchange_time_each_row_is_made_of_its_own_while_the_memory_of_the_left_frame_turns_over() -> None:
+    market = Market("ts", limit=3)
+    market.frame = ComputedFrame(market.machine.columns, SYMBOLS, limit=20_000)
+    trades = [trade(price=float(number), after=0.001) for number in range(1, 8_201)]  # three times the memory, nearly
+    market.add(quote(0), *trades[:6_000]).join()
+    market.add(*trades[6_000:8_180]).join()
+    # A quote that belongs to trades in the first memory, in the same turn as the third one begins.
+    market.add(quote(7, late=8.0), *trades[8_180:]).join()
+
+    frame = market.joined()
+    assert frame["price"].tolist() == list(range(1, 8_201))
+    assert set(frame["bid_price"][5_000:]) == {7}
 
 
 def test_from_a_gap_on_nothing_is_known_until_the_next_row() -> None:
