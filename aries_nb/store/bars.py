@@ -59,9 +59,28 @@ class BarSeries:
         self._corrected: set[int] = set()  # bars that a late or corrected trade changed after their end
         self._guard = threading.Lock()  # guards `_bars`, `_starts`, `_joined`, `_corrected` and `_incomplete`
         self.version = 0
+        self._frozen: tuple[int, BarSeries | None] = (-1, None)
 
     def __len__(self) -> int:
         return len(self._bars)
+
+    def frozen(self) -> BarSeries:
+        """Return the bars as they are now, which never change; the same object until one does."""
+        version, found = self._frozen
+        if found is None or version != self.version:
+            found = BarSeries(self._start_of, limit=self._limit)
+            with self._guard:
+                version = self.version
+                vars(found).update(
+                    _bars=self._bars.copy(),
+                    _starts=self._starts.copy(),
+                    _incomplete=self._incomplete,
+                    _is_interrupted=self._is_interrupted,
+                    _joined=self._joined.copy(),
+                    _corrected=self._corrected.copy(),
+                )
+            self._frozen = version, found
+        return found
 
     def restart(self) -> None:
         """Have no bars again, because a replay begins anew."""

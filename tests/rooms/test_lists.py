@@ -34,8 +34,13 @@ def test_bars_are_the_publishers(server, market: Feed, enter):
     room = enter(server.room())
     theirs = room.bars("AAPL", "1min").wait()
 
+    before = room.snapshot()
+    known = before[theirs].df
     market.clock.step("70s")
     assert_same(bars, theirs)
+    assert room.snapshot()[theirs].df.equals(bars.df)
+    assert before[theirs].df.equals(known)
+    assert len(known) < len(bars)
     assert {*theirs.df["source"]} >= {"history", "live"}
     assert theirs._source.newest(5).close.tolist() == bars.df["close"].tolist()[-5:]
     assert "trades" not in room._endpoints.endpoint("market").columns

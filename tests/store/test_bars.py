@@ -186,6 +186,21 @@ def test_the_oldest_bars_leave_when_there_are_too_many() -> None:
     assert series.frame(99)["open"].tolist() == [2.0, 3.0]
 
 
+def test_frozen_bars_never_change_and_are_made_once() -> None:
+    series = BarSeries(start_of)
+    series.mark_incomplete(0, 9)
+    series.trades([(1, 1.0, 1.0), (11, 2.0, 1.0)])
+    frozen, before = series.frozen(), series.frame(99)
+
+    again = series.frozen()
+    series.trades([(5, 9.0, 1.0), (12, 9.0, 1.0), (31, 9.0, 1.0)], now=99)
+    series.history(bars_of([(1, 3.0, 3.0)]), final_before=10)
+
+    assert again is frozen is not series.frozen()
+    pd.testing.assert_frame_equal(frozen.frame(99), before)
+    pd.testing.assert_frame_equal(series.frozen().frame(99), series.frame(99))
+
+
 def test_the_newest_bars_are_those_of_the_whole_frame() -> None:
     series = BarSeries(start_of)
     series.trades([(1, 1.0, 1.0), (41, 4.0, 2.0), (21, 2.0, 1.0)])

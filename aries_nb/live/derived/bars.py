@@ -13,15 +13,18 @@ from aries_nb.errors import ClosedError, UsageError
 from aries_nb.live.arguments import checked_count, checked_span_us, finite_number
 from aries_nb.live.callbacks import News
 from aries_nb.live.derived.worker import Job
+from aries_nb.live.gaps import GapSelection
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.bars import TABLE_COLUMNS, TABLE_ROWS, LiveBars
 from aries_nb.live.market.frame_views import FrameViews
+from aries_nb.live.moments.series import BarsSnapshot
 from aries_nb.model import BarsData, Column, GapSpan, Observers, TableData
 from aries_nb.model.settings import Engine, check_plotly
 from aries_nb.net.background import Background
 from aries_nb.store.derived.tick_bars import BarRule, Interruption, TickBars, prints_of
 
 if TYPE_CHECKING:
+    from aries_nb.live.moments.parts import FrameSnapshot, Moment
     from aries_nb.widgets import BarCandles, Blotter
 
 __all__ = ["DerivedBars", "bar_rule"]
@@ -179,12 +182,25 @@ class DerivedBars(LiveBars):
         return self._link.clock.now_ns() // 1_000
 
     def _interruptions(self) -> list[Interruption]:
-        codes = {symbol: code for code, symbol in enumerate(self.symbols)}
-        return [
-            Interruption(gap.started // 1_000, None if gap.ended is None else gap.ended // 1_000, codes.get(gap.symbol))
-            for gap in self._of._gap_selection.all()
-            if not gap.filled
-        ]
+        return _unfilled(self._of._gap_selection, self.symbols)
+
+    def _captured(self, moment: Moment) -> None:  # noqa: ARG002 - bars are made on other threads: `_captured_with`
+        return None
+
+    def _copied(self) -> TickBars:
+        with self._guard:
+            return self._bars.copy()
+
+    def _captured_with(self, bars: TickBars, trades: FrameSnapshot) -> BarsSnapshot:
+        """Return the bars of a moment: `bars` of shortly before, with the `trades` that had come by then."""
+        symbols, now = self.symbols, trades.moment.now // 1_000
+        gaps = self._of._gap_selection.over(trades.moment.gaps)
+
+        def made() -> pd.DataFrame:  # it must not refer to this object: a snapshot keeps no stream open
+            bars.take(prints_of(trades.frozen, bars.position))
+            return bars.frame(symbols, now, _unfilled(gaps, symbols))
+
+        return BarsSnapshot(self._name, symbols, trades.moment, made)
 
     def _advance(self) -> None:
         with self._guard:
@@ -192,6 +208,15 @@ class DerivedBars(LiveBars):
             is_changed |= self._bars.settle(self._now(), self._interruptions())
         if is_changed:
             self._changes.notify()
+
+
+def _unfilled(gaps: GapSelection, symbols: Sequence[str]) -> list[Interruption]:
+    codes = {symbol: code for code, symbol in enumerate(symbols)}
+    return [
+        Interruption(gap.started // 1_000, None if gap.ended is None else gap.ended // 1_000, codes.get(gap.symbol))
+        for gap in gaps.all()
+        if not gap.filled
+    ]
 
 
 class _DerivedBarsSource:

@@ -20,6 +20,7 @@ from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.bar_history import DAY, BarHistory
 from aries_nb.live.market.current_bar import CurrentBar, Trades, counted, trades_in
+from aries_nb.live.moments.series import BarsSnapshot
 from aries_nb.live.notebook import LoadProgress
 from aries_nb.model import (
     CANCELLED,
@@ -40,6 +41,7 @@ from aries_nb.store import Gap, GapLog
 from aries_nb.store.bars import BarSeries
 
 if TYPE_CHECKING:
+    from aries_nb.live.moments.parts import Moment
     from aries_nb.widgets import BarCandles, Blotter
 
 __all__ = ["BarUpdates", "BarsSource", "LiveBars", "updated_bars"]
@@ -149,6 +151,11 @@ class LiveBars(LiveObject):
     def _give_up(self, reason: str) -> None:
         self._upkeep.give_up(reason)
 
+    def _captured(self, moment: Moment) -> BarsSnapshot | None:
+        if moment.until is not None:
+            return None  # what they were in the past is not kept
+        return BarsSnapshot(self._name, (self.symbol,), moment, self._upkeep.frozen())
+
     @property
     def _is_refused(self) -> bool:
         return not len(self) and (self._upkeep.error is not None or self._link.is_refused(self._upkeep.trades))
@@ -218,6 +225,9 @@ class BarUpdates(Protocol):
 
     def bars(self, *, newest: int | None = None) -> pd.DataFrame:
         """Return the newest bars, None for all, as `LiveBars.df` does."""
+
+    def frozen(self) -> Callable[[], pd.DataFrame]:
+        """Return a function that returns what `bars` returns now. The network's thread."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that overlap incomplete bars."""
@@ -359,6 +369,10 @@ class _BarUpdater:
     def bars(self, *, newest: int | None = None) -> pd.DataFrame:
         """Return all bars as `LiveBars.df` does, or the newest ones, with those complete that had ended at `at`."""
         return self.series.frame(self.at - GRACE_NS, newest=newest)
+
+    def frozen(self) -> Callable[[], pd.DataFrame]:
+        """Return a function that returns what `bars` returns now. The network's thread."""
+        return partial(self.series.frozen().frame, self.at - GRACE_NS)
 
     def close(self) -> None:
         """Unsubscribe from the trades and end the updates; idempotent."""

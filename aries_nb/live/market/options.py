@@ -31,12 +31,13 @@ from aries_nb.live.connection import Link
 from aries_nb.live.derived.frame import DerivedFrame
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.moments.series import CHAIN_FIELDS, ChainSnapshot, nearest_strike, spot_of, with_latest
 from aries_nb.model import QUOTE_COLUMNS, BoardData, RecordSink
-from aries_nb.model.prices import is_price, middle
 from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.net.http_client import HttpClient
 
 if TYPE_CHECKING:
+    from aries_nb.live.moments.parts import Moment
     from aries_nb.model import Numbers
     from aries_nb.widgets.charts.options import StrikeChart
     from aries_nb.widgets.panels.chain import Chain
@@ -47,8 +48,6 @@ log = logging.getLogger("aries_nb")
 
 T = TypeVar("T")
 
-GREEKS = ("implied_volatility", "delta", "gamma", "theta", "vega", "rho")
-FIELDS = (*(column.name for column in QUOTE_COLUMNS), *GREEKS)
 CHAIN_ROWS = 20_000  # of all contracts together; the newest row of each is kept in any case
 SPOT_ROWS = 1_000
 ASK_SECONDS = 5.0  # the longest wait for a reply on the market connection
@@ -119,7 +118,7 @@ class Options(BoundToProcess):
         every = None if self._arrivals is None else self._arrivals.subscriptions
         if every is None:
             return contracts
-        fields = set(FIELDS)
+        fields = set(CHAIN_FIELDS)
         known = {each.symbol for each in every if each.kind == "quotes" and fields <= set(each.fields)}
         found = contracts[contracts.index.isin(known)]
         if not len(found):
@@ -186,7 +185,7 @@ class OptionChain(LiveObject):
         around = _around(listed["strike"], self._spot, strikes)
         chosen = listed if link.arrivals.subscriptions is not None else listed[listed["strike"].isin(around)]
         self._refused: dict[str, str] = {}  # when the chain was made
-        self.quotes = self._without_refused(list(chosen.index), lambda names: frame(names, FIELDS, CHAIN_ROWS))
+        self.quotes = self._without_refused(list(chosen.index), lambda names: frame(names, CHAIN_FIELDS, CHAIN_ROWS))
         self._contracts = chosen.loc[list(self.quotes.symbols)]
         name = f"options of {self.symbol} on {expiry}"
         # The frames end their own streams when they are garbage-collected: `quotes` can be kept without the chain.
@@ -202,7 +201,7 @@ class OptionChain(LiveObject):
         Missing values before the first update.
         """
         self._use()
-        return self._contracts.join(self.quotes.latest[[*FIELDS, "ts", "received"]])
+        return with_latest(self._contracts, self.quotes.latest)
 
     @property
     def chain(self) -> pd.DataFrame:
@@ -226,16 +225,12 @@ class OptionChain(LiveObject):
         if self._underlying is None:
             return math.nan
         data = self._underlying._source.board()
-        now = dict(zip(data.columns, data.numbers[0].tolist(), strict=True))
-        prices = (now["last_price"], middle(now["bid_price"], now["ask_price"]))
-        return next((price for price in prices if is_price(price)), math.nan)
+        return spot_of(dict(zip(data.columns, data.numbers[0].tolist(), strict=True)))
 
     @property
     def at_the_money(self) -> float:
         """The strike of this chain that is nearest to `spot`; NaN where `spot` is unknown."""
-        strikes = self._contracts["strike"].to_numpy()
-        spot = self.spot
-        return float(strikes[np.argmin(np.abs(strikes - spot))]) if np.isfinite(spot) else math.nan
+        return nearest_strike(self._contracts, self.spot)
 
     def __len__(self) -> int:
         return len(self._contracts)
@@ -291,6 +286,11 @@ class OptionChain(LiveObject):
     @property
     def _parts(self) -> tuple[LiveObject, ...]:
         return (self.quotes,) if self._underlying is None else (self.quotes, self._underlying)
+
+    def _captured(self, moment: Moment) -> ChainSnapshot:
+        quotes = self.quotes._captured(moment)  # noqa: SLF001 - of live objects
+        underlying = None if self._underlying is None else self._underlying._captured(moment)  # noqa: SLF001
+        return ChainSnapshot(self._name, moment, self._contracts, quotes, underlying, expiry=self.expiry)
 
     def _references_to(self, part: LiveObject) -> int:
         return 1 if part is self.quotes else 1 + len(self._sources)

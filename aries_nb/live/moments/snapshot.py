@@ -14,11 +14,15 @@ from aries_nb.errors import BoundToProcess, UsageError
 from aries_nb.live.account.marks import PRICES
 from aries_nb.live.arguments import checked_symbol
 from aries_nb.live.connection import Link
+from aries_nb.live.derived.bars import DerivedBars
 from aries_nb.live.live_object import LiveObject
+from aries_nb.live.market.bars import LiveBars
 from aries_nb.live.market.frame import LiveFrame
+from aries_nb.live.market.options import OptionChain
 from aries_nb.live.moments.account import AccountSnapshot
 from aries_nb.live.moments.clock import past_instant
 from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, exact_clocks, not_held
+from aries_nb.live.moments.series import BarsSnapshot, ChainSnapshot
 from aries_nb.live.moments.tables import FillsSnapshot, TableSnapshot
 from aries_nb.live.statistics import ledger_frame
 from aries_nb.net.background import Background, on_network
@@ -43,12 +47,13 @@ class _Captured(NamedTuple):
 
 
 class Snapshot(BoundToProcess):
-    """All open frames, books, tables and gaps of a feed as they were at one moment; it never changes. Any thread.
+    """All that a feed has open, and its gaps, as they were at one moment; it never changes. Any thread.
 
     `now[quotes]` has `df`, `latest`, `tail`, `last`, `gaps` and `ledger` of a frame, `now.book("AAPL")` those of an
-    order book, `now.account("ACC-1")` equity and tables of an account. What the feed shows goes on: nothing is
-    switched. It has frames, also those that are computed from others, books and tables, but no bars and option chains.
-    Memory that it refers to is freed with it.
+    order book, `now[bars]` and `now[chain]` the bars and the contracts, `now.account("ACC-1")` equity and tables of an
+    account. Frames and bars that are computed from others are of the same moment. What the feed shows goes on: nothing
+    is switched. Of a moment in the past it has no bars: what they were is not kept. Memory that it refers to is freed
+    with it.
     """
 
     def __init__(self, name: str, captured: _Captured) -> None:
@@ -58,7 +63,8 @@ class Snapshot(BoundToProcess):
         self._ledger = captured.ledger
         # Weak: a snapshot keeps no stream open.
         self._parts: WeakKeyDictionary[LiveObject, Part] = WeakKeyDictionary(captured.parts)
-        self._every = list(captured.parts.values())
+        own = [part.quotes for part in captured.parts.values() if isinstance(part, ChainSnapshot)]  # of their chain
+        self._every = [part for part in captured.parts.values() if not any(part is each for each in own)]
 
     @property
     def ts(self) -> pd.Timestamp:
@@ -94,22 +100,32 @@ class Snapshot(BoundToProcess):
     def __getitem__(self, live: LiveBook) -> BookSnapshot: ...
 
     @overload
+    def __getitem__(self, live: LiveBars) -> BarsSnapshot: ...
+
+    @overload
+    def __getitem__(self, live: OptionChain) -> ChainSnapshot: ...
+
+    @overload
     def __getitem__(self, live: LiveTable) -> TableSnapshot: ...
 
     @overload
     def __getitem__(self, live: LiveFills) -> FillsSnapshot: ...
 
     def __getitem__(self, live: LiveObject) -> Part:
-        """Return what a live frame, book or table was.
+        """Return what a live frame, book, table, option chain, or bars were.
 
-        Raises UsageError for what was not open, or is not held so far back.
+        Raises UsageError for what was not open, or is not held so far back, as bars of the past are not.
         """
         part = self._parts.get(live) if isinstance(live, LiveObject) else None
         if part is None:
             has = ", ".join(dict.fromkeys(map(repr, self._every))) or "nothing"
+            if isinstance(live, LiveBars) and self._moment.until is not None:
+                advice = "Make them of `then[trades].df`, or replay a recording."
+                raise UsageError(f"what {live!r} were in the past is not kept", advice=advice)
             if isinstance(live, LiveObject) and type(live)._captured is LiveObject._captured:  # noqa: SLF001
                 advice = f"Compute it from their data, such as `now[trades].df`. It has: {has}."
-                raise UsageError(f"snapshots have frames, books and tables, not {live!r}", advice=advice)
+                what = f"snapshots have frames, bars, books, option chains and tables, not {live!r}"
+                raise UsageError(what, advice=advice)
             raise UsageError(f"{live!r} is not in this snapshot", advice=f"It has: {has}.")
         part.check()
         return part
@@ -147,8 +163,9 @@ class Snapshot(BoundToProcess):
     def diff(self, earlier: Snapshot) -> pd.DataFrame:
         """Return what differs from another snapshot, one row each: of what, key, field, before, after, change.
 
-        Of frames the newest values of each symbol and the number of rows, of books the size at each price, of tables
-        each field of each row, of accounts equity and cash. `before` is of the other snapshot, missing (None) where it
+        Of frames and option chains the newest values of each symbol and the number of rows, of bars the newest of each
+        symbol and their number, of books the size at each price, of tables each field of each row, of accounts equity
+        and cash. `before` is of the other snapshot, missing (None) where it
         had no such value, and `after` of this one; `change` is their difference, NaN where they are no numbers. What
         either does not hold is left out.
         """
@@ -172,9 +189,16 @@ class Snapshot(BoundToProcess):
         return found | {f"account {name}": values for name in names if (values := self.account(name).values())}
 
     def __repr__(self) -> str:
-        kinds = {"frame": FrameSnapshot, "book": BookSnapshot, "table": TableSnapshot}
+        kinds = {
+            ("frame", "frames"): FrameSnapshot,
+            ("series of bars", "series of bars"): BarsSnapshot,
+            ("option chain", "option chains"): ChainSnapshot,
+            ("book", "books"): BookSnapshot,
+            ("table", "tables"): TableSnapshot,
+        }
         counts = {name: sum(isinstance(part, kind) for part in self._every) for name, kind in kinds.items()}
-        has = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count] or ["nothing open"]
+        has = [f"{count} {one if count == 1 else more}" for (one, more), count in counts.items() if count]
+        has = has or ["nothing open"]
         return f"<snapshot of {self._name}: {self.ts:%Y-%m-%d} {exact_clock(self._moment.now)}, {', '.join(has)}>"
 
 
@@ -233,7 +257,8 @@ class SnapshotMaker:
         waiting = list(found)
         while waiting:
             live = waiting.pop()
-            dependents = live._dependents if isinstance(live, LiveFrame) else ()  # noqa: SLF001
+            frame = live.quotes if isinstance(live, OptionChain) else live
+            dependents = frame._dependents if isinstance(frame, LiveFrame) else ()  # noqa: SLF001
             new = [each for each in dependents if each.is_open and each not in found]
             found |= dict.fromkeys(new)
             waiting += new
@@ -241,6 +266,8 @@ class SnapshotMaker:
 
     def _taken(self, until: int | None) -> Snapshot:
         links, objects = self._links(), self._open_objects()
+        bars = [] if until is not None else [live for live in objects if isinstance(live, DerivedBars)]
+        copies = {live: live._copied() for live in bars}  # noqa: SLF001 - of live objects
         for link in links:
             link.settle()
         work = partial(self._capture, until, links, objects)
@@ -249,6 +276,10 @@ class SnapshotMaker:
         for live in computed:  # they follow the network's thread, and are cut at the moment
             live._use()  # noqa: SLF001
             captured.parts[live] = live._captured(captured.moment, until=captured.moment.now)  # noqa: SLF001
+        for made, copy in copies.items():
+            trades = captured.parts.get(made._of)  # noqa: SLF001
+            if isinstance(trades, FrameSnapshot):
+                captured.parts[made] = made._captured_with(copy, trades)  # noqa: SLF001
         if until is not None:
             held = min((part.held_since for part in captured.parts.values()), default=None)
             if held is None:
@@ -266,6 +297,9 @@ class SnapshotMaker:
         moment = Moment(now, until, self._gaps.frozen(until))
         parts = {live: part for live in objects if (part := live._captured(moment)) is not None}  # noqa: SLF001
         own = [part for live, part in parts.items() if type(live) is LiveFrame and isinstance(part, FrameSnapshot)]
+        parts |= {
+            live.quotes: parts[live].quotes for live in objects if isinstance(live, OptionChain) and live in parts
+        }
         moment.quotes += [part for part in own if part.kind == "quotes" and not set(PRICES).difference(part.columns)]
         if until is None:
             lines = [line for link in links for line in link.ledgers()]

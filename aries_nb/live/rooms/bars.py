@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -50,6 +52,11 @@ class CopiedBars:
     def bars(self, *, newest: int | None = None) -> pd.DataFrame:
         """Return the newest bars, None for all, as `LiveBars.df` does."""
         return self.series.frame(newest)
+
+    def frozen(self) -> Callable[[], pd.DataFrame]:
+        """Return a function that returns what `bars` returns now."""
+        series = _CopiedSeries(self._table.frozen())
+        return lambda: series.frame(None)
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps of the room and the publisher since the first incomplete bar."""

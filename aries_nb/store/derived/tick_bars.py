@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -157,6 +158,18 @@ class TickBars:
         self._lost: list[Interruption] = []  # rows that left the window before they were taken
         self._newest_received = 0
         self.version += 1
+
+    def copy(self) -> TickBars:
+        """Return the same bars, to which trades can be added by themselves. Under the lock, as what reads."""
+        found = copy(self)
+        vars(found).update(
+            _bars={name: column.copy() for name, column in self._bars.items()},
+            _places=self._places.copy(),
+            _of=[places.copy() for places in self._of],
+            _begins=self._begins.copy(),
+            _lost=self._lost.copy(),
+        )
+        return found
 
     # Writing.
 

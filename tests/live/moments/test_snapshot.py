@@ -14,6 +14,8 @@ from aries_nb.errors import UsageError
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aries_nb.live import Feed
     from aries_nb.sim import Simulator
 
@@ -146,36 +148,116 @@ def test_days_are_named_where_they_differ(feed: Feed) -> None:
     assert book.is_open
 
 
-@pytest.mark.parametrize(("name", "symbol"), [("sim", "AAPL"), ("sim-alor", "SBER")])
-def test_present_of_a_paused_market_is_held_whole(name: str, symbol: str) -> None:
-    with anb.connect(name, rate=100, seed=11) as feed:
-        feed.quotes("MSFT" if name == "sim" else "GAZP").wait()
+@pytest.fixture(scope="module", params=["sim", "sim-alor"])
+def paused(request: pytest.FixtureRequest) -> Iterator[Feed]:
+    """A feed of either broker's simulated market, which stands."""
+    with anb.connect(request.param, rate=100, seed=11) as feed:
+        feed.quotes("MSFT" if request.param == "sim" else "GAZP").wait()
         feed.clock.pause()
-        late, book = feed.quotes(symbol).wait(), feed.book(symbol)
-        clock = feed._arrivals.clock
-        assert clock.now_ns() == clock.now_ns()  # it stands
-
-        for _ in range(5):
-            then = feed.at(feed.clock.now)
-            now = feed.snapshot()
-            assert len(then[late]) == len(now[late])
-            pd.testing.assert_frame_equal(then[book].df, now[book].df)
-            feed.timeline().seek(feed.clock.now)
-            assert len(late._view_source.rows(0).ts) == len(late)
-            feed.timeline().live()
-            feed.clock.step("7ms")
+        yield feed
 
 
-def test_bars_and_chains_are_not_in_snapshots_which_is_said(feed: Feed) -> None:
+def symbol_of(feed: Feed) -> str:
+    return "AAPL" if feed.name == "sim" else "SBER"
+
+
+def test_present_of_a_paused_market_is_held_whole(paused: Feed) -> None:
+    feed, symbol = paused, symbol_of(paused)
+    late, book = feed.quotes(symbol).wait(), feed.book(symbol)
+    clock = feed._arrivals.clock
+    assert clock.now_ns() == clock.now_ns()  # it stands
+
+    for _ in range(5):
+        then = feed.at(feed.clock.now)
+        now = feed.snapshot()
+        assert len(then[late]) == len(now[late])
+        pd.testing.assert_frame_equal(then[book].df, now[book].df)
+        feed.timeline().seek(feed.clock.now)
+        assert len(late._view_source.rows(0).ts) == len(late)
+        feed.timeline().live()
+        feed.clock.step("7ms")
+
+
+def test_bars_of_trades_are_made_of_the_trades_in_the_snapshot(feed: Feed) -> None:
+    trades = feed.trades("AAPL", "MSFT").wait(rows=50)
+    valued = trades.assign(value=lambda df: df.price * df["size"])
+    bars = {every: trades.bars(every) for every in ("1s", "1h")} | {7: trades.bars(ticks=7), 9: valued.bars(ticks=9)}
+    found = []
+
+    for _ in range(20):
+        now = feed.snapshot()
+        found.append((now, {each: now[live].df for each, live in bars.items() if each != "1h"}))
+    trades.wait(rows=trades.received + 100)
+
+    for now, before in found:
+        for every, live in bars.items():
+            df, rows = now[live].df, now[trades].df
+            assert df["trades"].sum() == len(rows)
+            assert df["volume"].sum() == pytest.approx(rows["size"].sum())
+            newest = rows[rows["symbol"] == df["symbol"].iloc[-1]]["price"].iloc[-1]
+            assert df["close"].iloc[-1] == newest
+            if every in before:
+                pd.testing.assert_frame_equal(df, before[every])
+    assert len(now[bars[7]]) < len(bars[7])
+    assert "4 series of bars" in repr(now)
+
+
+def test_bars_of_the_broker_are_as_they_were(paused: Feed) -> None:
+    symbol = symbol_of(paused)
+    bars = paused.bars(symbol, "1min", history="1h").wait()
+    paused.clock.step("3s")
+    expected = bars.df
+
+    now = paused.snapshot()
+    paused.clock.step("3s")
+    later = paused.snapshot()
+    changes = later.diff(now).set_index(["what", "key", "field"])["after"][f"1min bars of {symbol}"]
+
+    pd.testing.assert_frame_equal(now[bars].df, expected)
+    pd.testing.assert_frame_equal(later[bars].df, bars.df)
+    assert not bars.df.equals(expected)
+    assert changes[symbol, "volume"] == bars.df["volume"].iloc[-1]
+    assert later[bars].values()["", "bars"] == len(later[bars]) == len(bars)
+    assert later[bars].values()[symbol, "start"] == bars.df.index[-1]
+
+
+def test_option_chain_is_of_the_moment_also_in_the_past(paused: Feed) -> None:
+    if paused.name != "sim":
+        with pytest.raises(UsageError, match="this broker lists no options"):
+            paused.options("SBER")
+        return
+    chain = paused.options("MSFT", paused.options("MSFT").expiries[3], strikes=2)
+    doubled = chain.quotes.assign(twice=lambda df: 2 * df.bid_price)
+    paused.clock.step("3s")
+    df, spot, money = chain.df, chain.spot, chain.at_the_money
+
+    now = paused.snapshot()
+    paused.clock.step("3s")
+    later, then = paused.snapshot(), paused.at(now.ts)
+    changes = later.diff(now).set_index(["what", "key", "field"])["after"]
+    of_chain = changes[now[chain].name].drop(index=["rows", "spot"], level="field")
+
+    for snapshot in (now, then):
+        pd.testing.assert_frame_equal(snapshot[chain].df, df)
+        assert snapshot[chain].spot == spot
+        assert snapshot[chain].at_the_money == money
+        assert len(snapshot[chain.quotes]) == len(snapshot[doubled]) > 0
+    assert len(of_chain) > 0
+    assert all(after == later[chain].df.loc[place] for place, after in of_chain.items())
+    assert (changes.index.get_level_values("what") == chain.quotes._name).sum() == 0  # they are those of the chain
+    assert "1 option chain" in repr(now)
+
+
+def test_bars_of_the_past_are_not_kept_which_is_said(feed: Feed) -> None:
     trades = feed.trades("AAPL").wait(rows=5)
     of_trades, bars = trades.bars("1s"), feed.bars("AAPL", "1min")
-    computed = trades.assign(value=lambda df: df.price * df["size"])
+    then = feed.at(feed.clock.now)
 
-    for now in (feed.snapshot(), feed.at(feed.clock.now)):
-        assert len(now[computed]) == len(now[trades])
-        for live in (of_trades, bars):
-            with pytest.raises(UsageError, match=r"snapshots have frames, books and tables, not <.*now\[trades\]\.df"):
-                now[live]  # type: ignore[call-overload]
+    for live in (of_trades, bars):
+        with pytest.raises(UsageError, match=r"what <.* were in the past is not kept.*then\[trades\]\.df"):
+            then[live]
+    with pytest.raises(UsageError, match=r"snapshots have frames, bars, .* not <.*now\[trades\]\.df"):
+        feed.snapshot()[trades.alert("price > 1")]  # type: ignore[call-overload]
 
 
 def test_what_is_not_in_a_snapshot_is_said(feed: Feed) -> None:
@@ -193,12 +275,13 @@ def test_what_is_not_in_a_snapshot_is_said(feed: Feed) -> None:
 
 def test_snapshot_keeps_no_stream_open(feed: Feed) -> None:
     quotes = feed.quotes("AAPL").wait()
+    bars, of_the_broker = feed.trades("AAPL").wait().bars("1s"), feed.bars("AAPL", "1min").wait()
     now = feed.snapshot()
 
-    del quotes
+    del quotes, bars, of_the_broker
 
     eventually(lambda: feed.stats().streams == 0)
-    assert "1 frame" in repr(now)
+    assert "2 frames, 2 series of bars" in repr(now)
 
 
 def test_interruption_shows_in_a_snapshot_as_it_was_then(sim: Simulator, feed: Feed) -> None:

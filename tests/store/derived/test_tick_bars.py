@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aries_nb.model import TRADE_COLUMNS
@@ -183,6 +183,25 @@ def test_bars_are_those_of_a_plain_loop_however_the_trades_are_cut(
     np.testing.assert_array_equal(np.array(rows_of(found)), np.array(plain(trades, rule)))
     whole = frame_of(bars_of(trades, rule))
     pd.testing.assert_frame_equal(frame_of(found), whole)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
+@settings(max_examples=15)
+@given(trades=TRADES, cut=st.integers(0, 30))
+def test_a_copy_takes_trades_by_itself(rule: BarRule, trades: list[Trade], cut: int) -> None:
+    seconds = np.cumsum([trade.second for trade in trades]).tolist()
+    trades = [trade._replace(second=second) for trade, second in zip(trades, seconds, strict=True)]
+    market, bars = Market(), TickBars(rule, 2)
+    market.add(*trades[:cut])
+    bars.take(prints_of(market.frame, 0))
+    before = frame_of(bars)
+
+    copied = bars.copy()
+    market.add(*trades[cut:])
+    copied.take(prints_of(market.frame, copied.position))
+
+    pd.testing.assert_frame_equal(frame_of(bars), before)
+    pd.testing.assert_frame_equal(frame_of(copied), frame_of(bars_of(trades, rule)))
 
 
 def test_a_bar_of_time_has_the_trades_whose_exchange_time_is_in_it() -> None:
