@@ -1,8 +1,8 @@
 """Cost of an as-of join of a million trades with a million quotes, to numpy's searchsorted on the same arrays.
 
 Ours is a join machine that has the quotes and gets the trades. The plain way has the quotes by symbol, seeks the place
-of each trade among those of its symbol, and takes their columns. By exchange time a later quote may belong to any of the
-trades: these are sorted when the first such quote comes, which is not in it. CPU time of this thread, in turns.
+of each trade among those of its symbol, and takes their columns. By exchange time a later quote may belong to any of
+the trades: these are sorted when the first such quote comes, which is not in it. CPU time of this thread, in turns.
 """
 
 from __future__ import annotations
