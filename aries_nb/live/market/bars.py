@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from aries_nb.live.callbacks import Callbacks, News
 from aries_nb.live.connection import Link
 from aries_nb.live.live_object import LiveObject
 from aries_nb.live.market.bar_history import DAY, BarHistory
-from aries_nb.live.market.current_bar import CurrentBar, Trades, counted, trades_in
+from aries_nb.live.market.current_bar import CurrentBar, Trades, counted, nanoseconds, trades_in
 from aries_nb.live.moments.series import BarsSnapshot
 from aries_nb.live.notebook import LoadProgress
 from aries_nb.model import (
@@ -152,9 +152,8 @@ class LiveBars(LiveObject):
         self._upkeep.give_up(reason)
 
     def _captured(self, moment: Moment) -> BarsSnapshot | None:
-        if moment.until is not None:
-            return None  # what they were in the past is not kept
-        return BarsSnapshot(self._name, (self.symbol,), moment, self._upkeep.frozen())
+        is_past = moment.until is not None  # what they were then is not kept
+        return None if is_past else BarsSnapshot(self._name, (self.symbol,), moment, self._upkeep.frozen())
 
     @property
     def _is_refused(self) -> bool:
@@ -262,10 +261,9 @@ class BarsSource:
     def table(self) -> TableData:
         """Return the newest 20 bars as a table for a view, the newest first."""
         newest = self._upkeep.bars(newest=TABLE_ROWS).iloc[::-1]
-        starts = _nanoseconds(newest.index).tolist()
+        starts = nanoseconds(newest.index).tolist()
         rows = tuple((start, *row[1:-1]) for start, row in zip(starts, newest.itertuples(name=None), strict=True))
-        title = f"{self._bars.interval} bars of {self._bars.symbol}"
-        return TableData(title, TABLE_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)
+        return TableData(self._bars._name, TABLE_COLUMNS, rows, key=("start",), is_stale=not self._bars.is_live)  # noqa: SLF001
 
 
 class _Request(NamedTuple):
@@ -296,9 +294,8 @@ class _BarUpdater:
         self.at = self._begun = self._told_until = self._arrivals.now
         self._lasting: dict[int, Gap] = {}  # by number
         self._own_gaps: set[int] = set()  # that are of one object alone, this one
-        self._over = {
-            gap.number for gap in gaps.all() if gap.ended is not None
-        }  # the gaps that ended before the beginning or were handled
+        # The gaps that ended before the beginning or were handled.
+        self._over = {gap.number for gap in gaps.all() if gap.ended is not None}
         kinds = link.columns("trades")
         columns = [Column(name, kind) for name, kind in kinds.items() if name in TRADE_FIELDS]
         self._tape = link.tape("trades", (history.symbol,), columns, limit=HELD_TRADES, is_own=True)
@@ -515,7 +512,7 @@ class _BarUpdater:
         """
         frame, _ = self._tape.frame_since(0)  # in the order of arrival
         before = frame.index[frame["received"] <= pd.Timestamp(started, tz="UTC")]
-        return min(started - MARGIN_NS, int(_nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS
+        return min(started - MARGIN_NS, int(nanoseconds(before)[-1])) if len(before) else started - MARGIN_NS
 
     def _take_trades(self) -> None:
         expected = self._position
@@ -532,7 +529,7 @@ class _BarUpdater:
         if len(late.ts):  # the replies so far may count them
             self.series.mark_incomplete(int(late.ts.min()), int(late.ts.max()))
             self._running.restart(self._position)
-        self.series.trades(_listed(counted(trades.where(~is_correction))), self._arrivals.now - GRACE_NS)
+        self.series.trades(counted(trades.where(~is_correction)).listed(), self._arrivals.now - GRACE_NS)
         if is_correction.any():
             self._correct(self._tape.frame_since(expected)[0]["trade_id"][is_correction])
 
@@ -547,12 +544,11 @@ class _BarUpdater:
         """Count the trades of a bar anew in which any with these numbers were corrected or cancelled."""
         frame, _ = self._tape.frame_since(0)
         trades = trades_in(self._tape.counted_until(self._position))
-        times, listed = trades.ts.tolist(), list(_listed(trades))
-        begin = self._history.start_of
+        times, listed, begin = trades.ts.tolist(), list(trades.listed()), self._history.start_of
         touched = frame[frame["trade_id"].isin(numbers) & (frame.index <= frame["received"] + MOST_AHEAD)]
-        for start in sorted(set(map(begin, _nanoseconds(touched.index).tolist()))):
+        for start in sorted(set(map(begin, nanoseconds(touched.index).tolist()))):
             first, last = bisect_left(times, start), bisect_right(times, start, key=begin)
-            is_whole = not self._tape.evicted or int(_nanoseconds(frame.index[:1])[0]) < start
+            is_whole = not self._tape.evicted or int(nanoseconds(frame.index[:1])[0]) < start
             if not (is_whole and self.series.recount(start, listed[first:last], self._arrivals.now - GRACE_NS)):
                 self.series.mark_incomplete(start, start)
                 self._running.restart(self._position)
@@ -602,11 +598,3 @@ def updated_bars(link: Link, gaps: GapLog, history: BarHistory, *, interval: str
         upkeep.close()
         raise
     return upkeep
-
-
-def _listed(trades: Trades) -> Iterator[tuple[int, float, float]]:
-    return zip(trades.ts.tolist(), trades.prices.tolist(), trades.sizes.tolist(), strict=True)
-
-
-def _nanoseconds(times: pd.Index[Any]) -> NDArray[np.int64]:
-    return times.to_numpy(dtype="datetime64[ns]").astype("int64")

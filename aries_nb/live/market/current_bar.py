@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +23,7 @@ from aries_nb.model.clock import MOST_AHEAD_NS, Clock
 from aries_nb.store import RollingFrame
 from aries_nb.store.bars import BarSeries
 
-__all__ = ["BarJoin", "CurrentBar", "HistoryBar", "LiveTrades", "Trades", "counted", "trades_in"]
+__all__ = ["BarJoin", "CurrentBar", "HistoryBar", "LiveTrades", "Trades", "counted", "nanoseconds", "trades_in"]
 
 log = logging.getLogger("aries_nb")
 
@@ -61,16 +62,23 @@ class Trades(NamedTuple):
         """Return the trades for which `chosen` is true, or those at its positions, in their order."""
         return Trades(self.ts[chosen], self.received[chosen], self.prices[chosen], self.sizes[chosen])
 
+    def listed(self) -> Iterator[tuple[int, float, float]]:
+        """Iterate over the trades as exchange time, price, size."""
+        return zip(self.ts.tolist(), self.prices.tolist(), self.sizes.tolist(), strict=True)
+
 
 def trades_in(frame: pd.DataFrame) -> Trades:
     """Return the rows of a frame of trades that count in bars: those with a price and a plausible time.
 
     A time is plausible up to five minutes after the receipt. A missing size counts as 0; a print of size 0 is no trade.
     """
-    ts, received = (
-        times.to_numpy(dtype="datetime64[ns]").astype("int64") for times in (frame.index, frame["received"])
-    )
+    ts, received = map(nanoseconds, (frame.index, frame["received"]))
     return counted(Trades(ts, received, frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")))
+
+
+def nanoseconds(times: pd.Index[Any] | pd.Series[Any]) -> NDArray[np.int64]:
+    """Return times in ns since the epoch."""
+    return times.to_numpy(dtype="datetime64[ns]").astype("int64")
 
 
 def counted(trades: Trades) -> Trades:
