@@ -72,7 +72,7 @@ def trades_in(frame: pd.DataFrame) -> Trades:
 
     A time is plausible up to five minutes after the receipt. A missing size counts as 0; a print of size 0 is no trade.
     """
-    ts, received = map(nanoseconds, (frame.index, frame["received"]))
+    ts, received = nanoseconds(frame.index), nanoseconds(frame["received"])
     return counted(Trades(ts, received, frame["price"].to_numpy("float64"), frame["size"].to_numpy("float64")))
 
 

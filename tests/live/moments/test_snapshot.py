@@ -204,9 +204,9 @@ def test_bars_of_trades_are_made_of_the_trades_in_the_snapshot(feed: Feed) -> No
 
 def test_bars_of_the_broker_are_as_they_were(paused: Feed) -> None:
     symbol = symbol_of(paused)
-    bars = paused.bars(symbol, "1min", history="1h").wait()
-    paused.clock.step("3s")
-    expected = bars.df
+    bars = paused.bars(symbol, "1min", history="1h")
+    paused.clock.step("5s")
+    expected = bars.wait().df
 
     now = paused.snapshot()
     paused.clock.step("3s")
