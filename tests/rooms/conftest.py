@@ -8,8 +8,9 @@ import pytest
 from aries_nb import connect
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.live.rooms import serving
 from aries_nb.net.auth.tokens import fixed_token
-from aries_nb.rooms import publisher
+from aries_nb.rooms import publisher, trial
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.rooms.server import NatsServer
 
@@ -23,6 +24,13 @@ def quick_signs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let publishers of this process give signs of life, and look for others, five times as often as usual."""
     monkeypatch.setattr(publisher, "BEAT_SECONDS", publisher.BEAT_SECONDS / 5)
     monkeypatch.setattr(publisher, "LOOK_SECONDS", publisher.LOOK_SECONDS / 5)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than a user would, on a machine that does much else."""
+    monkeypatch.setattr(serving, "OPEN_SECONDS", 60.0)
+    monkeypatch.setattr(trial, "START_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def make_feed(stack: ExitStack, make_market: Callable[[str], Simulator]) -> Call
         url = (sim or make_market(broker)).url
         feed = Feed(BROKERS[broker], url, fixed_token("a token"), at_close=lambda closed: None)
         stack.callback(feed.close)
-        feed.wait_open(30)
+        feed.wait_open(60)
         return feed
 
     return made
@@ -72,7 +80,7 @@ def enter(stack: ExitStack) -> Callable[..., Feed]:
     """Enter rooms, to be left at the end of the test."""
 
     def entered(address: str, **options: object) -> Feed:
-        room = connect(address, **options)
+        room = connect(address, **{"timeout": 60.0, **options})
         stack.callback(room.close)
         return room
 

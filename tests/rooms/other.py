@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.live.rooms import serving
 from aries_nb.net.auth.tokens import fixed_token
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def main(role: str, address: str, *more: str) -> None:
     shown = {"quotes": feed.quotes(*symbols), "trades": feed.trades(symbols[0]), "book": feed.book(symbols[0])}
     shown["quotes"].wait(rows=5, timeout=OPEN_SECONDS)
     if role == SERVE:
+        serving.OPEN_SECONDS = OPEN_SECONDS
         feed.serve(address)
     print("ready", flush=True)  # noqa: T201 - what the test waits for
     for line in sys.stdin:

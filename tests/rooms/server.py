@@ -36,7 +36,7 @@ class NatsServer:
             f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{self.folder}" }}\n{self._more}\n'
         )
         self._process = subprocess.Popen([PROGRAM, "-c", settings], stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not is_open(self.port):
             assert time.monotonic() < until, "the server does not start"
             time.sleep(0.02)
