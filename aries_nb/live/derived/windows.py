@@ -66,9 +66,9 @@ class Rolling(Generic[FrameT]):
     def agg(self, *unnamed: object, **aggregates: Aggregate | tuple[str, str]) -> FrameT:
         """Return a live frame with these columns: `vwap=anb.vwap()`, or as in pandas a column and a name.
 
-        `mean=("price", "mean")`; the names are mean, sum, std, var, min, max and count. A row for each row of the
-        source, and `over_gap` as in `rolling`. Raises UsageError for unknown names and for columns that the frame does
-        not have.
+        `mean=("price", "mean")`; the names are mean, sum, std, var, min, max, median and count. A row for each row of
+        the source, and `over_gap` as in `rolling`. Raises UsageError for unknown names and for columns that the frame
+        does not have.
         """
         if unnamed or not aggregates:
             what = "an aggregate has no name" if unnamed else "no aggregate was given"
@@ -142,6 +142,10 @@ class RollingColumn(Generic[FrameT]):
     def max(self) -> FrameT:
         """Return the greatest value."""
         return self._simple("max")
+
+    def median(self) -> FrameT:
+        """Return the value in the middle, of an even number of values the mean of the two in the middle."""
+        return self._simple("median")
 
     def _simple(self, name: str) -> FrameT:
         if self._windows._is_over_time:

@@ -353,12 +353,12 @@ class LiveFrame(FrameViews):
         A number is so many rows: `rolling(100)` has the last 100 of the symbol, and as in pandas NaN while there are
         fewer, or where one of them has no value.
 
-        `rolling("30s")["mid"].mean()`, also sum, std, var, min, max, count: a live frame with that column, equal to
-        pandas' `df.groupby("symbol")["mid"].rolling("30s").mean()`. `rolling("1min").agg(vwap=anb.vwap())` for several
-        columns. `weight="time"`: in means each value weighs as long as it held, as suits quotes. A late row changes
-        rows after it, which are written again; one later than `window` and a minute is in no window, and NaN. Column
-        `over_gap` is 1 where the window reaches into a gap that was not filled: rows may be missing. Raises UsageError
-        for an invalid span or weight.
+        `rolling("30s")["mid"].mean()`, also sum, std, var, min, max, median, count: a live frame with that column,
+        equal to pandas' `df.groupby("symbol")["mid"].rolling("30s").mean()`. `rolling("1min").agg(vwap=anb.vwap())` for
+        several columns. `weight="time"`: in means each value weighs as long as it held, as suits quotes. A late row
+        changes rows after it, which are written again; one later than `window` and a minute is in no window, and NaN.
+        Column `over_gap` is 1 where the window reaches into a gap that was not filled: rows may be missing. Raises
+        UsageError for an invalid span or weight.
         """
         if weight not in {None, "time"}:
             raise UsageError(f"weight={weight!r}", advice='Pass "time", or leave it out.')

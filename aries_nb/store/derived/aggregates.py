@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aries_nb.store.derived.medians import Medians
 from aries_nb.store.derived.sums import Extremes, add_up, between, search_sorted, two_product
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "Extreme",
     "Imbalance",
     "Mean",
+    "Median",
     "RealizedVolatility",
     "Spread",
     "Sum",
@@ -197,6 +199,24 @@ class Extreme(Aggregate):
         """Return the extremes, NaN without a value."""
         extremes: Extremes = track.extremes[self.place]
         return extremes.of(track.floats[self.place], track.base, first, start, end)
+
+
+@dataclass
+class Median(Aggregate):
+    """The value in the middle, of an even number the mean of the two in the middle."""
+
+    column: str
+
+    def __post_init__(self) -> None:
+        self.columns, self.width = (self.column,), 1
+
+    def extend(self, track: Track, start: int, end: int) -> None:  # noqa: ARG002
+        """Have medians, which look at the rows themselves."""
+        track.medians.setdefault(self.place, Medians())
+
+    def values(self, track: Track, first: Positions, start: int, end: int) -> Numbers:
+        """Return the medians, NaN without a value."""
+        return track.medians[self.place].of(track.floats[self.place], track.base, first, start, end)
 
 
 @dataclass
@@ -406,6 +426,7 @@ SIMPLE: dict[str, Callable[[str], Aggregate]] = {
     "var": partial(Spread, is_variance=True),
     "min": partial(Extreme, is_max=False),
     "max": partial(Extreme, is_max=True),
+    "median": Median,
 }
 
 

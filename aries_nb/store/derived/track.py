@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from aries_nb.model import Numbers, Times
+    from aries_nb.store.derived.medians import Medians
     from aries_nb.store.derived.sums import Extremes
 
 __all__ = ["Track"]
@@ -35,6 +36,7 @@ class Track:
         self.received = 0  # of the newest row by arrival, in us; 0 before the first
         self.newest = LONG_AGO  # the latest time so far, in us
         self.extremes: dict[int, Extremes] = {}
+        self.medians: dict[int, Medians] = {}
         self.is_merged = False
         """Whether rows before the newest changed in the present call."""
 

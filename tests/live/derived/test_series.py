@@ -27,7 +27,7 @@ def test_windows_of_a_feed_are_those_of_pandas(feed: Feed, sim: Simulator) -> No
     quotes = feed.quotes("AAPL", "MSFT")
     mids = quotes.assign(mid=mid)
     mean, slow = mids.rolling("500ms")["mid"].mean(), mids.ewm(halflife="300ms")["mid"].mean()
-    of_rows = mids.rolling(7)["mid"].mean()
+    of_rows, median = mids.rolling(7)["mid"].mean(), mids.rolling("500ms")["mid"].median()
     assert mids.rolling("500ms")["mid"].mean() is mean
     assert of_rows._name.endswith("mid mean of 7 rows")
     mean.wait(rows=1_000, timeout=20)
@@ -36,6 +36,8 @@ def test_windows_of_a_feed_are_those_of_pandas(feed: Feed, sim: Simulator) -> No
     frame = mids.df
 
     np.testing.assert_allclose(mean.df["mid"], grouped(frame, "mid", lambda s: s.rolling("500ms").mean()), rtol=1e-9)
+    middle = grouped(frame, "mid", lambda s: s.rolling("500ms").median())
+    np.testing.assert_array_equal(median.df["mid"].iloc[: len(middle)], middle)
     rows = grouped(frame, "mid", lambda s: s.rolling(7).mean())
     np.testing.assert_allclose(of_rows.df["mid"], rows, rtol=1e-9)
     by_age = grouped(frame, "mid", lambda s: s.ewm(halflife=pd.Timedelta("300ms"), times=s.index).mean())
