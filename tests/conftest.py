@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -19,11 +20,15 @@ import pytest
 
 from tests.tapes import write_tapes
 
+# nbformat's import makes grammars of addresses for a second in each process, which it needs for no notebook.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 BROWSER = "tests/browser/"
 BROWSERS = 2  # workers that have a notebook server and a browser
 LONG = {
     *(f"browser {number}" for number in range(BROWSERS)),
-    *("tests/test_types.py", "tests/bench/test_bench.py", "tests/wheel/test_wheel.py"),
+    *("tests/test_types.py", "tests/bench/test_bench.py", "tests/notebooks/test_notebooks.py"),
+    *("tests/kernel/test_ends.py", "tests/hostile/test_hostile.py", "tests/wheel/test_wheel.py"),
 }
 RUNNING = pytest.StashKey[Path]()
 
@@ -43,8 +48,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Collect without looking for garbage, which takes a quarter of the time: what is imported stays."""
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect without looking for garbage, which takes a quarter of the time: what is imported stays.
+
+    Workers begin at different folders. Each finds compiled what another has collected before, and the tests are sorted
+    afterwards.
+    """
+    config = session.config
+    if is_worker(config) and config.args == config.getini("testpaths"):
+        tests = config.rootpath / "tests"
+        places = sorted(map(str, [*tests.glob("[a-z]*/"), *tests.glob("test_*.py")]))
+        worker: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+        first = len(places) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args = places[first:] + places[:first]
     gc.disable()
     try:
         return (yield)
@@ -69,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     The longest groups come first, so that the other workers run the rest meanwhile; what must run alone comes last.
     """
-    items.sort(key=place)
+    items.sort(key=lambda item: (place(item), item.path))
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group(item)))
 
@@ -103,13 +119,14 @@ def pytest_testnodedown(node: Any) -> None:
     (node.config.stash[RUNNING] / node.gateway.id).unlink()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let a test that must run alone wait until every other worker has ended, at most for the test's timeout."""
+@pytest.hookimpl(tryfirst=True, wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that must run alone wait until every other worker has ended, before its timeout begins."""
     if item.get_closest_marker("alone") and is_worker(item.config):
         running = Path(item.config.workerinput["running"])  # type: ignore[attr-defined]
         while len(list(running.iterdir())) > 1:
             time.sleep(0.05)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.timeout(600)  # without a cache it takes a processor 80 s, and has a part of one
+@pytest.mark.timeout(600)  # without a cache it takes a processor half a minute, and has a part of one
 def test_mypy_finds_nothing() -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "mypy"], cwd=Path(__file__).parents[1], capture_output=True, text=True
