@@ -19,7 +19,7 @@ from tests.browser import lab as harness
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, ConsoleMessage, Error, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 HERE = Path(__file__).parent
@@ -52,20 +52,48 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def fresh_page(browser: Browser, lab: harness.LabServer, **screen: int) -> Iterator[Page]:
     """A page in a browser context of its own; at the end its kernels are shut down."""
-    context = browser.new_context(viewport=screen or harness.VIEWPORT)
+    context = browser.new_context()
     try:
-        yield context.new_page()
+        with new_page(context, lab, **screen) as page:
+            yield page
     finally:
         context.close()
+
+
+def opened(context: BrowserContext) -> Page:
+    """A page that looks ten times a second whether a condition holds.
+
+    By default it looks in each animation frame, of which it makes sixty a second for that alone.
+    """
+    page = context.new_page()
+    page.wait_for_function = partial(page.wait_for_function, polling=100)  # type: ignore[method-assign]
+    return page
+
+
+@contextmanager
+def new_page(context: BrowserContext, lab: harness.LabServer, **screen: int) -> Iterator[Page]:
+    """A page without scripts and listeners of others; at the end its kernels are shut down."""
+    page = opened(context)
+    page.set_viewport_size(screen or harness.VIEWPORT)
+    try:
+        yield page
+    finally:
+        page.close()
         lab.shut_down_kernels()
 
 
 @pytest.fixture(scope="package")
-def tab(browser: Browser) -> Iterator[Page]:
-    """The page in which JupyterLab stays loaded, which takes seconds of a processor; lent by `shared_page`."""
-    context = browser.new_context(viewport=harness.VIEWPORT)
-    yield context.new_page()
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """The browser context of all pages: what was loaded once is in its cache."""
+    context = browser.new_context()
+    yield context
     context.close()
+
+
+@pytest.fixture(scope="package")
+def tab(context: BrowserContext) -> Page:
+    """The page in which JupyterLab stays loaded, which takes seconds of a processor; lent by `shared_page`."""
+    return opened(context)
 
 
 @contextmanager
@@ -79,9 +107,9 @@ def shared_page(tab: Page, lab: harness.LabServer, **screen: int) -> Iterator[Pa
 
 
 @pytest.fixture
-def page(browser: Browser, lab: harness.LabServer) -> Iterator[Page]:
+def page(context: BrowserContext, lab: harness.LabServer) -> Iterator[Page]:
     """A page for one test."""
-    with fresh_page(browser, lab) as page:
+    with new_page(context, lab) as page:
         yield page
 
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.brokers import BEGINNINGS, written_for
+from tests.browser.brokers import written_for
 from tests.browser.conftest import NOTEBOOKS, shared_page
 from tests.browser.lab import failures, run_all, wait_idle
 
@@ -73,7 +73,8 @@ def page(tab, lab):
         yield page
 
 
-@pytest.mark.parametrize("broker", BEGINNINGS)
+# The other browser tests are on Aries.
+@pytest.mark.parametrize("broker", [pytest.param("aries", marks=pytest.mark.long), "alor"])
 def test_the_dashboard_moves_and_its_sums_stay_below_what_is_sorted(
     open_notebook, page, lab, console_errors, screenshot, broker
 ):

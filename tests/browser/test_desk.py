@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.axe import change_theme, found
 from tests.browser.conftest import errors_of, shared_page
-from tests.browser.lab import THEMES, failures, open_notebook, run_all, run_cell
+from tests.browser.lab import failures, open_notebook, run_all, run_cell
 from tests.views.stage import write_notebook
 
 expect.set_options(timeout=30_000)
@@ -148,7 +148,7 @@ def test_nothing_is_cut_off_at_the_widths_of_pages(shown, width, columns):
     assert shown.evaluate(LOOK)[0] == []
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_axe_finds_nothing_in_the_desk(shown, theme):
     change_theme(shown, theme)
     shown.locator(".anb-symbol-input").click()

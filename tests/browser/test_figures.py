@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, new_page
 from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
 
 expect.set_options(timeout=30_000)
@@ -40,12 +40,12 @@ LAST = f"() => ({FIGURES})()[0].data[1].x.at(-1)"
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(context, lab):
     """A chart displayed twice and a depth chart, with what the page received."""
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "figures.ipynb")
-    with fresh_page(browser, lab, **SCREEN) as page:
+    with new_page(context, lab, **SCREEN) as page:
         page.received = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda data: page.received.append(len(data))))
         page.errors = errors_of(page)

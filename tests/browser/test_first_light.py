@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.brokers import written_for
-from tests.browser.conftest import NOTEBOOKS, errors_of, fresh_page
+from tests.browser.conftest import NOTEBOOKS, errors_of, shared_page
 from tests.browser.lab import RUN, failures, open_notebook, outputs, run_all, run_cell
 
 NOTEBOOK = "01_first_light.ipynb"
@@ -69,9 +69,9 @@ print(json.dumps([*held, dataclasses.asdict(feed.stats())]))
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     """The first notebook in JupyterLab, run once for all tests that use it; `shown.errors` are its console errors."""
-    with fresh_page(browser, lab, **SCREEN) as page:
+    with shared_page(tab, lab, **SCREEN) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, NOTEBOOK)
         run_all(page)
@@ -95,7 +95,7 @@ def moves(page):
 
 
 @pytest.mark.alone
-@pytest.mark.long  # that of the account moves on both brokers in each run
+@pytest.mark.long  # that of the account moves on this broker in each run
 def test_the_other_broker_moves_in_each_of_ten_seconds_in_dark_notebook_7(page, lab, console_errors, screenshot):
     page.set_viewport_size(SCREEN)
     name = written_for("alor", NOTEBOOKS / NOTEBOOK, lab.root)
@@ -162,6 +162,7 @@ def test_running_all_twice_doubles_nothing(shown):
     moves(shown)
 
 
+@pytest.mark.long  # `test_late_start.py` and `test_figures.py` open a page again in each run
 def test_views_are_alive_after_the_tab_was_closed_and_opened_again(shown):
     shown.evaluate(RUN, "docmanager:save")
     shown.wait_for_function("() => window.ariesRun.done")

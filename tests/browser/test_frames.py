@@ -69,17 +69,17 @@ def page(tab, lab):
         yield page
 
 
-@pytest.mark.parametrize("seconds", [5, pytest.param(10, marks=pytest.mark.long)])
-def test_everything_in_the_first_notebook_moves_in_each_second(tab, lab, tmp_path, seconds):
+@pytest.mark.long  # that it moves is in `test_first_light.py`
+def test_everything_in_the_first_notebook_moves_in_each_of_ten_seconds(tab, lab, tmp_path):
     with shared_page(tab, lab, **SCREEN) as page:
         errors = errors_of(page)
         open_notebook(page, lab, NOTEBOOK)
         run_all(page)
         alive(page)
 
-        changed = page.evaluate(CHANGED_IN_EACH_SECOND, seconds)
+        changed = page.evaluate(CHANGED_IN_EACH_SECOND, 10)
 
-        assert changed == dict.fromkeys(("board", "ladder", "chart"), seconds)
+        assert changed == dict.fromkeys(("board", "ladder", "chart"), 10)
         assert failures(page) == errors == []
         page.screenshot(path=tmp_path / "first_light.png")
         assert (tmp_path / "first_light.png").stat().st_size > 100_000

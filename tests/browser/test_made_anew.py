@@ -59,7 +59,8 @@ def are_whole(page):
     assert page.evaluate("() => window.planted") == 2 * VIEWS
 
 
-def test_models_that_fail_to_start_are_started_again_also_in_a_reloaded_page(page, lab, notebook):
+@pytest.mark.parametrize("reloads", [0, pytest.param(1, marks=pytest.mark.long)])
+def test_models_that_fail_to_start_are_started_again_also_in_a_reloaded_page(page, lab, notebook, reloads):
     page.add_init_script(FAULTY_START)
     page.set_viewport_size({"width": 1180, "height": 3000})
     open_notebook(page, lab, notebook)
@@ -68,10 +69,11 @@ def test_models_that_fail_to_start_are_started_again_also_in_a_reloaded_page(pag
 
     are_whole(page)
     assert failures(page) == []
-    page.evaluate(RUN, "docmanager:save")
-    page.wait_for_function("() => window.ariesRun.done")
-    page.reload()
-    are_whole(page)
+    for _ in range(reloads):
+        page.evaluate(RUN, "docmanager:save")
+        page.wait_for_function("() => window.ariesRun.done")
+        page.reload()
+        are_whole(page)
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from tests.browser.conftest import fresh_page
+from tests.browser.conftest import shared_page
 from tests.browser.lab import failures, open_notebook, run_all
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "AMZN")
@@ -47,11 +47,11 @@ LAST = "() => [...document.querySelectorAll('.js-plotly-plot')].map((figure) => 
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(tab, lab):
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.root / "many.ipynb")
-    with fresh_page(browser, lab, width=1180, height=3000) as page:
+    with shared_page(tab, lab, width=1180, height=3000) as page:
         open_notebook(page, lab, "many.ipynb")
         run_all(page)
         page.wait_for_function(ARE_DRAWN, timeout=60_000)
@@ -67,12 +67,26 @@ def test_figures_whose_drawing_takes_long_are_drawn_one_an_animation_frame_in_tu
     assert failures(shown) == []
 
 
-def test_figures_of_a_hidden_page_go_on(shown):
+@pytest.fixture
+def hidden(shown):
+    """The page as if another tab were in front of it."""
     shown.evaluate("""() => {
-      Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+      const request = window.requestAnimationFrame;
+      const change = () => document.dispatchEvent(new Event("visibilitychange"));
+      Object.defineProperty(document, "visibilityState", { get: () => "hidden", configurable: true });
       window.requestAnimationFrame = () => 0;
-      document.dispatchEvent(new Event("visibilitychange"));
+      change();
+      window.ariesShow = () => {
+        delete document.visibilityState;
+        window.requestAnimationFrame = request;
+        change();
+      };
     }""")
-    before = shown.evaluate(LAST)
+    yield shown
+    shown.evaluate("() => window.ariesShow()")
 
-    shown.wait_for_function(f"(before) => ({LAST})().every((last, at) => last > before[at])", arg=before)
+
+def test_figures_of_a_hidden_page_go_on(hidden):
+    before = hidden.evaluate(LAST)
+
+    hidden.wait_for_function(f"(before) => ({LAST})().every((last, at) => last > before[at])", arg=before)

@@ -72,7 +72,7 @@ def test_a_figure_that_nothing_draws_does_not_say_that_its_kernel_is_silent(page
     assert page.evaluate(SIGNS) == [""]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.long), "dark"])
 def test_own_figures_can_be_read_and_not_be_uploaded(page, screenshot, theme):
     change_theme(page, theme)
 

@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY, plotly_script
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, new_page
 from tests.browser.lab import RUN, failures, open_notebook, run_all, run_cell
 from tests.views.stage import write_notebook
 
@@ -36,9 +36,9 @@ NEWEST = "document.querySelector('.js-plotly-plot').data[1].x.at(-1)"
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab):
+def shown(context, lab):
     """A live chart, and a user's figure displayed twice; which scripts the page received."""
-    with fresh_page(browser, lab, width=1180, height=2400) as page:
+    with new_page(context, lab, width=1180, height=2400) as page:
         page.errors = errors_of(page)
         page.received = []
         page.on("websocket", lambda socket: socket.on("framereceived", lambda data: page.received.append(len(data))))
@@ -48,15 +48,26 @@ def shown(browser, lab):
         yield page
 
 
-def test_the_small_script_draws_the_traces_it_is_said_to_and_lacks_subplots_of_others_alone(browser):
-    schemas = []
-    for key in (SMALL_KEY, WHOLE_KEY):
-        page = browser.new_page()
-        schemas.append(page.evaluate(SCHEMA, gzip.decompress(plotly_script(key)).decode()))
+def schema(context, key):
+    page = context.new_page()
+    try:
+        return page.evaluate(SCHEMA, gzip.decompress(plotly_script(key)).decode())
+    finally:
         page.close()
 
-    (kinds, layout, attributes), (_, whole_layout, whole_attributes) = schemas
+
+def test_the_small_script_draws_the_traces_it_is_said_to(context):
+    kinds, *_ = schema(context, SMALL_KEY)
+
     assert sorted(kinds) == sorted(SMALL_TRACES)
+
+
+@pytest.mark.long
+def test_the_small_script_lacks_subplots_of_others_alone(context):
+    (_, layout, attributes), (_, whole_layout, whole_attributes) = (
+        schema(context, key) for key in (SMALL_KEY, WHOLE_KEY)
+    )
+
     assert set(whole_layout) - set(layout) <= SUBPLOTS
     assert set(attributes) == {each for each in whole_attributes if each.partition(".")[0] in SMALL_TRACES}
 
@@ -102,6 +113,7 @@ def test_a_reloaded_page_gets_each_script_that_its_figures_need(shown):
     assert shown.errors == []
 
 
+@pytest.mark.long  # a trace that is added later brings it in each run
 def test_a_first_figure_that_needs_the_whole_script_is_drawn_next_to_a_chart(page, lab):
     cells = (CELLS[0], "anb.figure(go.Figure(go.Heatmap(z=[[1, 2]])))", CELLS[1])
     open_notebook(page, lab, write_notebook(lab, "heat.ipynb", cells))

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 import aries_nb as anb
 from aries_nb.sim import SimOptions, Simulator
 from tests.browser.axe import change_theme, found
-from tests.browser.conftest import errors_of, fresh_page
-from tests.browser.lab import PANEL, THEMES, failures, open_notebook, outputs, run_all, run_cell
+from tests.browser.conftest import errors_of, shared_page
+from tests.browser.lab import PANEL, failures, open_notebook, outputs, run_all, run_cell
 from tests.net.patience import eventually
 from tests.views.stage import write_notebook
 
@@ -76,9 +76,9 @@ def day(lab):
 
 
 @pytest.fixture(scope="module")
-def shown(browser, lab, day):
+def shown(tab, lab, day):
     """The replay and its views in JupyterLab, in one page for the tests here, which all begin at the start."""
-    with fresh_page(browser, lab, width=1180, height=4200) as page:
+    with shared_page(tab, lab, width=1180, height=4200) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, day)
         run_all(page)
@@ -158,6 +158,7 @@ def test_the_keyboard_moves_frames_and_views_forth_and_back(shown, bar):
     expect(bar.get_by_role("status").first).to_have_text("paused")
 
 
+@pytest.mark.long  # `tests/live/test_replay.py` compares the frames
 def test_every_view_is_the_same_where_the_replay_comes_again(shown, bar):
     slider = bar.get_by_role("slider")
     pictures = []
@@ -227,7 +228,7 @@ def test_the_bar_works_while_a_cell_runs(shown, bar):
     assert text == "moved"
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_axe_finds_nothing_in_the_bar(shown, bar, theme):
     change_theme(shown, theme)
     bar.get_by_role("slider").press("End")

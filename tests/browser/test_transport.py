@@ -8,11 +8,11 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import shared_page
 from tests.browser.lab import PANEL, open_notebook, outputs, run_all, run_cell
 from tests.browser.test_late_start import CELLS, VIEWS, moves
 from tests.views.twelve_charts import task_seconds
 
-pytestmark = pytest.mark.alone
 expect.set_options(timeout=30_000)
 
 SECONDS = 5
@@ -32,10 +32,12 @@ COUNT = f"""async (seconds) => {{
   }};
   kernel.statusChanged.connect(status);
   kernel.anyMessage.connect(any);
+  const start = performance.now();
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   kernel.statusChanged.disconnect(status);
   kernel.anyMessage.disconnect(any);
   count.frames += boards();
+  count.seconds = (performance.now() - start) / 1000;
   return count;
 }}"""
 STAND_STILL = "from aries_nb.widgets.painter import get_painter\nget_painter().forget(chart)"
@@ -54,31 +56,48 @@ def notebook(lab):
     return "transport.ipynb"
 
 
-def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, notebook):
-    sizes = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: sizes.append(len(data))))
-    page.set_viewport_size(SCREEN)
+@pytest.fixture
+def page(tab, lab):
+    """The shared page; `page.sizes` are the sizes of what comes to it from the kernel."""
+    with shared_page(tab, lab, **SCREEN) as page:
+        page.sizes = []
+
+        def listen(socket):
+            socket.on("framereceived", lambda data: page.sizes.append(len(data)))
+
+        page.on("websocket", listen)
+        yield page
+        page.remove_listener("websocket", listen)
+
+
+# A busy machine has fewer frames, but never more messages.
+@pytest.mark.parametrize("least", [0, pytest.param(8, marks=[pytest.mark.alone, pytest.mark.long])])
+def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, notebook, least):
     open_notebook(page, lab, notebook)
     run_all(page)
     moves(page)
     expect(page.locator(", ".join(VIEWS))).to_have_count(len(VIEWS))
 
-    sizes.clear()
+    page.sizes.clear()
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # processor time: other programs cost none
     before = task_seconds(session)
     count = page.evaluate(COUNT, SECONDS)
-    count["main_thread"] = (task_seconds(session) - before) / SECONDS
-    count["bytes"] = sum(sizes)
+    count["main_thread"] = task_seconds(session) - before
+    count["bytes"] = sum(page.sizes)
+    session.detach()
+    rates = {name: value / count["seconds"] for name, value in count.items()}
 
-    assert count["busy"] <= 2 * SECONDS, count
-    assert count["sent"] <= 2 * SECONDS, count
+    assert rates["busy"] <= 2, count
+    assert rates["sent"] <= 2, count
     assert count["asked"] == 0, count  # the page could use each message
-    assert count["received"] <= 16 * SECONDS, count  # one a pass of the painter, however many views
-    assert count["bytes"] <= 60_000 * SECONDS, count
-    assert count["received"] >= 8 * SECONDS, count
-    assert count["frames"] >= 8 * SECONDS, count
-    assert count["main_thread"] <= 0.5, count
+    assert rates["received"] <= 16, count  # one a pass of the painter, however many views
+    assert rates["bytes"] <= 60_000, count
+    assert count["received"] > 0, count
+    assert count["frames"] > 0, count
+    assert rates["received"] >= least, count
+    assert rates["frames"] >= least, count
+    assert rates["main_thread"] <= 0.5, count
 
     # What is put together from changes is what the kernel has. A closed view would be its static picture.
     run_cell(page, STAND_STILL)

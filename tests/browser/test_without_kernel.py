@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import errors_of, fresh_page
+from tests.browser.conftest import errors_of, new_page
 from tests.browser.lab import RUN, open_notebook, run_all, run_cell
 
 expect.set_options(timeout=30_000)
@@ -49,13 +49,13 @@ SAVE = (RUN, "docmanager:save")
 
 
 @pytest.fixture(scope="module")
-def saved(browser, lab):
+def saved(context, lab):
     """The file of a notebook with a view of each kind, saved by the page a while after its views were displayed."""
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = lab.root / "kept.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-    with fresh_page(browser, lab, width=1180, height=5800) as page:
+    with new_page(context, lab, width=1180, height=5800) as page:
         page.errors = errors_of(page)
         open_notebook(page, lab, "kept.ipynb")
         run_all(page)
