@@ -238,7 +238,10 @@ def lateness(*, is_by_columns: bool, piece: int) -> list[float]:
     return given
 
 
-@pytest.mark.parametrize("piece", [1, 2, 3, 20, 100, 450])
+LONG_PIECES = [pytest.param(piece, marks=pytest.mark.long) for piece in (100, 450)]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 20, *LONG_PIECES])
 def test_late_messages_are_noticed_by_columns_as_by_message(piece: int) -> None:
     by_columns, by_message = (lateness(is_by_columns=each, piece=piece) for each in (True, False))
 

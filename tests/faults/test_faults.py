@@ -9,11 +9,11 @@ from aries_nb.net.frame_connection import FrameConnection
 from tests.faults.course import ALOR, ARIES, Ground
 from tests.faults.schedules import check
 
-SCHEDULES, FEW_SCHEDULES = 40, 12
+SCHEDULES, FEW_SCHEDULES = 20, 8
 START = 20_261_122
 
 
-@pytest.mark.timeout(3_600)  # of a thousand; forty take some seconds
+@pytest.mark.timeout(3_600)  # of a thousand; twenty take some seconds
 @pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "parsed"])
 @pytest.mark.parametrize("ground", [ARIES, ALOR], ids=lambda ground: ground.name)
 def test_any_schedule_of_faults_leaves_ledger_rows_and_gaps_true(

@@ -36,8 +36,11 @@ def begin() -> Iterator[Callable[[Ground, Schedule], Course]]:
         yield lambda ground, schedule: Course(ground, schedule, stack)
 
 
-@BOTH
-@pytest.mark.parametrize("minutes", [-7, 7])
+@pytest.mark.parametrize(
+    ("ground", "minutes"),
+    [(ARIES, 7), (ALOR, -7), *(pytest.param(*case, marks=pytest.mark.long) for case in ((ARIES, -7), (ALOR, 7)))],
+    ids=lambda value: getattr(value, "name", None),
+)
 def test_a_server_whose_clock_is_minutes_off_is_followed_as_any_other(
     ground: Ground, minutes: int, begin: Callable[..., Course], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,15 @@ HOUR = 3_600
 BOTH = pytest.mark.parametrize("broker", ["aries", "alor"])
 
 
+def both_ways(name: str, value: int) -> pytest.MarkDecorator:
+    """One way with each broker, and the other way in the long tests."""
+    cases = [("aries", value), ("alor", -value), ("aries", -value), ("alor", value)]
+    marks = [(), (), pytest.mark.long, pytest.mark.long]
+    return pytest.mark.parametrize(
+        ("broker", name), [pytest.param(*case, marks=mark) for case, mark in zip(cases, marks, strict=True)]
+    )
+
+
 @pytest.fixture
 def begin(request: pytest.FixtureRequest, broker: str) -> Callable[[], tuple[Feed, str]]:
     """Open a feed of the broker, on a market that starts then; with it a symbol."""
@@ -53,8 +62,7 @@ def late(rows: pd.DataFrame) -> pd.Series[pd.Timedelta]:
     return rows["received"] - rows.index
 
 
-@BOTH
-@pytest.mark.parametrize("hours", [-3, 3])
+@both_ways("hours", 3)
 def test_a_computer_that_is_hours_off_stops_neither_bars_nor_windows(
     broker: str, hours: int, exchange: Callable[[int], Callable[[], float]], begin: Callable[[], tuple[Feed, str]]
 ) -> None:
@@ -84,8 +92,7 @@ def test_a_computer_that_is_hours_off_stops_neither_bars_nor_windows(
     assert quotes.latest["stale"].tolist() == [False]
 
 
-@BOTH
-@pytest.mark.parametrize("seconds", [-HOUR, HOUR])
+@both_ways("seconds", HOUR)
 def test_a_clock_that_is_set_changes_no_time_and_is_no_standstill(
     broker: str, seconds: int, begin: Callable[[], tuple[Feed, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 LEFT_OUT = {"stream_refusals", "hanging_http", "cancelled_prints", "corrected_prints"}
 CHOSEN = sorted(read_troubles("all") - LEFT_OUT)
 EXTREME = set(map(float, EXTREME_SIZES))
-MARKETS = [(broker, market) for broker in ("aries", "alor") for market in ("kind", "rough")]
+MARKETS = [
+    *(("aries", "kind"), ("aries", "rough"), ("alor", "rough")),
+    pytest.param(("alor", "kind"), marks=pytest.mark.long),
+]
 
 
 @dataclass

@@ -142,11 +142,11 @@ def test_buttons_let_troubles_happen_and_say_what_did_not() -> None:
         book = feed.book("AAPL").wait()
         buttons = feed.simulate()
         assert list(buttons.buttons) == list(feed.simulate.troubles)
-        buttons.seconds.value, buttons.symbol.value = 3, "AAPL"
+        buttons.seconds.value, buttons.symbol.value = 60, "AAPL"
 
         buttons.buttons["crossed book"].click()
 
-        assert "crossed book</b> of AAPL, 3 s" in buttons.said.value
+        assert "crossed book</b> of AAPL, 60 s" in buttons.said.value
         eventually(lambda: book.integrity == "crossed")
         buttons.buttons["outage"].click()
         assert "refused: outage happens to the whole market, not to AAPL alone" in buttons.said.value

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from aries_nb.live import Feed
 
 BOTH = pytest.mark.parametrize(("name", "symbol"), [("sim", "AAPL"), ("sim-alor", "SBER")])
+ONE = pytest.mark.parametrize(
+    ("name", "symbol"), [("sim", "AAPL"), pytest.param("sim-alor", "SBER", marks=pytest.mark.long)]
+)
 SECOND = pd.Timedelta("1s")
 
 
@@ -107,7 +110,7 @@ def test_a_seek_goes_forward_only_and_fills_all_between(name: str, symbol: str, 
     assert clock.now - before == 90 * SECOND
 
 
-@BOTH
+@ONE
 def test_at_another_pace_times_and_lags_are_of_the_market(name: str, symbol: str, feed: Feed) -> None:
     clock = clock_of(feed)
     quotes = feed.quotes(symbol).wait(rows=1)
@@ -130,7 +133,7 @@ def test_at_another_pace_times_and_lags_are_of_the_market(name: str, symbol: str
     assert quotes.df["received"].is_monotonic_increasing
 
 
-@BOTH
+@ONE
 def test_two_markets_of_one_seed_are_the_same_step_by_step(name: str, symbol: str) -> None:
     def walk(speed: float | str) -> list[float]:
         with anb.connect(name, seed=11, rate=300) as feed:

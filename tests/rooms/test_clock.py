@@ -32,7 +32,7 @@ def recorded(feed: Feed, tmp_path: Path) -> Path:
 
 def assert_follows(clock, other) -> None:
     """Both show the same instant, within 100 ms of real time."""
-    until(lambda: abs(clock.now_ns() - other.now_ns()) < CLOSE_NS * max(clock.speed, 1.0), 2.0)
+    until(lambda: abs(clock.now_ns() - other.now_ns()) < CLOSE_NS * max(clock.speed, 1.0))
 
 
 def test_a_reader_follows_a_simulated_market(server, enter, stack):

@@ -39,7 +39,14 @@ def events(broker: str, speed: str, count: int, *, pauses: int, rough: str) -> d
     return found
 
 
-@pytest.mark.parametrize(("broker", "rough"), [("aries", ""), ("aries", ROUGH), ("alor", ROUGH)])
+@pytest.mark.parametrize(
+    ("broker", "rough"),
+    [
+        ("aries", ROUGH),
+        ("alor", ""),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (("aries", ""), ("alor", ROUGH))),
+    ],
+)
 def test_a_seeded_market_has_the_same_events_at_any_pace(broker: str, rough: str) -> None:
     found = [events(broker, speed, 4_000, pauses=3, rough=rough)["sha256"] for speed in ("1", "50", "max")]
 

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.account_http import AriesAccountHttp
@@ -33,6 +32,7 @@ from tests.brokers.aries.account_lines import (
     fields,
     order,
 )
+from tests.properties import holds_for
 from tests.sim.trading import NOW, quiet_accounts
 
 if TYPE_CHECKING:
@@ -280,8 +280,7 @@ def test_an_answer_that_is_none_is_a_value_error(subscription: Subscription, ans
         HTTP.read(subscription, HTTP.snapshot(subscription)[0], answer)
 
 
-@given(st.sampled_from(["orders", "positions", "balances", "accounts", "watchlists", "news"]), JSON)
-@settings(max_examples=50)
+@holds_for(20, 50, st.sampled_from(["orders", "positions", "balances", "accounts", "watchlists", "news"]), JSON)
 def test_whatever_json_comes_gives_rows_or_a_value_error(kind: Kind, answer: object) -> None:
     subscription = every(kind)
     try:

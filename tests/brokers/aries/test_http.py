@@ -3,10 +3,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.http import AriesHttp, bars_query
+from tests.properties import holds_for
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -32,7 +32,7 @@ def test_an_answer_that_is_none_is_a_value_error(body: bytes) -> None:
         AriesHttp().read_accounts(body)
 
 
-@given(JSON)
+@holds_for(30, 100, JSON)
 def test_whatever_json_comes_gives_names_or_a_value_error(answer: object) -> None:
     try:
         names = AriesHttp().read_accounts(json.dumps(answer).encode())

@@ -4,11 +4,11 @@ import json
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aries_nb.brokers.aries.options import AriesOptions
 from aries_nb.brokers.protocol import OptionContract
+from tests.properties import holds_for
 
 OPTIONS = AriesOptions()
 DAY = date(2026, 12, 18)
@@ -83,8 +83,7 @@ def test_an_answer_that_is_none_is_a_value_error(body: bytes) -> None:
         OPTIONS.read_contracts(body)
 
 
-@settings(max_examples=60)
-@given(JSON, JSON)
+@holds_for(20, 60, JSON, JSON)
 def test_whatever_json_comes_gives_contracts_or_a_value_error(calls: object, puts: object) -> None:
     try:
         contracts = OPTIONS.read_contracts(encoded({"calls": calls, "puts": puts}))
@@ -93,8 +92,7 @@ def test_whatever_json_comes_gives_contracts_or_a_value_error(calls: object, put
     assert all(contract.strike > 0 and contract.symbol for contract in contracts)
 
 
-@settings(max_examples=60)
-@given(JSON)
+@holds_for(20, 60, JSON)
 def test_whatever_json_comes_gives_days_or_a_value_error(days: object) -> None:
     try:
         found = OPTIONS.read_expiries(encoded({"expiryDates": days}))

@@ -62,6 +62,7 @@ CASES = [("aries", name) for name in ARIES] + [("alor", name) for name in ALOR]
 @pytest.mark.parametrize(("broker", "name"), CASES)
 def test_an_instrument_is_worth_what_it_should_be(broker: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aries_nb.live.account.sampling.SAMPLE_NS", 10_000_000)  # in place of 0.2 s
+    monkeypatch.setattr("aries_nb.store.reconciliation.REST_NS", 500_000_000)  # in place of 1 s
     symbol, kind, prices, gains = (ARIES if broker == "aries" else ALOR)[name]
     books = Account(CASH, {symbol: Decimal(0)}, {symbol: Decimal(0)})
     server: ScriptedAries | ScriptedAlor = ScriptedAries(["D1"]) if broker == "aries" else ScriptedAlor()

@@ -150,7 +150,10 @@ def asked(feed: Feed, *symbols: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("broker", "symbols"), [("sim", ("AAPL", "MSFT")), ("sim-alor", ("SBER", "GAZP"))])
+@pytest.mark.parametrize(
+    ("broker", "symbols"),
+    [("sim", ("AAPL", "MSFT")), pytest.param("sim-alor", ("SBER", "GAZP"), marks=pytest.mark.long)],
+)
 def test_a_replay_has_the_same_rows(broker: str, symbols: tuple[str, str], tmp_path: Path) -> None:
     rough, path = "delays,late_prints,corrected_prints,cancelled_prints", tmp_path / "day.anb"
     with anb.connect(broker, rate=1_000, rough=rough, rough_seconds=0.5, record=path) as feed:

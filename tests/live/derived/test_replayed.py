@@ -51,7 +51,7 @@ def test_replayed_frames_equal_recorded_ones(market: str, tmp_path: Path) -> Non
         seed=3,
     ) as feed:
         live = asked(feed, symbols)
-        live["mids"].wait(rows=1_000 if market == "sim" else 150, timeout=60)
+        live["mids"].wait(rows=1_000 if market == "sim" else 70, timeout=60)
     recorded = shown(live)
 
     with anb.replay(path, speed="max") as past:

@@ -93,7 +93,7 @@ def test_candles_and_the_latest_trade_follow(rough: Callable[..., tuple[Simulato
         each.close()
 
 
-@BOTH
+@pytest.mark.parametrize("broker", [pytest.param("aries", marks=pytest.mark.long), "alor"])
 def test_minute_bars_are_those_of_the_true_trades_and_a_change_of_a_complete_one_is_told(
     rough: Callable[..., tuple[Simulator, Feed, str]], broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ def test_difference_of_two_moments_names_what_has_changed_and_by_how_much(
         after.diff(found)
 
 
+@pytest.mark.long  # as those of Aries above
 def test_alors_accounts_and_books_are_what_they_were_as_well(
     serve_alor: Callable[..., Simulator], open_alor: Callable[..., Feed]
 ) -> None:

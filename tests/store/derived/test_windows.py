@@ -28,6 +28,7 @@ from aries_nb.store.derived.over_time import time_weighted
 from aries_nb.store.derived.reader import RowReader
 from aries_nb.store.derived.row_by_row import OfSymbol
 from aries_nb.store.derived.windows import LATE_US, OVER_GAP, Windows
+from tests.properties import holds_for
 from tests.store.derived.streams import SYMBOLS, Row, add, cuts, derived, rows_of, streams
 
 COLUMNS = (Column("price"), Column("size"), Column("side", "text"), Column("trade_id", "integer"))
@@ -111,8 +112,7 @@ def over_time(part: pd.DataFrame, span: int) -> list[float]:
     return found
 
 
-@settings(max_examples=40)
-@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+@holds_for(10, 40, rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
 def test_windows_are_those_of_pandas(rows, ends, corrected) -> None:
     source, frame = played(Windows(SYMBOLS, aggregates(), SPAN), rows, ends, corrected)
     final = source.frame()
@@ -126,8 +126,7 @@ def test_windows_are_those_of_pandas(rows, ends, corrected) -> None:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-9, atol=1e-7, equal_nan=True, err_msg=name)
 
 
-@settings(max_examples=40)
-@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+@holds_for(10, 40, rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
 def test_what_is_visible_does_not_depend_on_cuts(rows, ends, corrected) -> None:
     _, once = played(Windows(SYMBOLS, aggregates(), SPAN), rows, [], corrected)
     _, often = played(Windows(SYMBOLS, aggregates(), SPAN), rows, ends, corrected)
@@ -257,8 +256,7 @@ def arrived(frame: derived) -> list[tuple[object, ...]]:
     return [tuple("nan" if value != value else value for value in row) for row in zip(*every, strict=True)]
 
 
-@settings(max_examples=40)
-@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+@holds_for(10, 40, rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
 def test_windows_in_the_order_of_arrival_do_not_depend_on_cuts(rows, ends, corrected) -> None:
     def made(ends: list[int]) -> derived:
         return played(Windows(SYMBOLS, {"m": SIMPLE["mean"]("price")}, SPAN), rows, ends, corrected)[1]
@@ -268,8 +266,7 @@ def test_windows_in_the_order_of_arrival_do_not_depend_on_cuts(rows, ends, corre
     assert frame.exact() == one_by_one.exact()
 
 
-@settings(max_examples=40)
-@given(rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
+@holds_for(10, 40, rows=streams(), ends=cuts, corrected=st.lists(st.integers(0, 60), max_size=4))
 def test_what_is_computed_of_windows_by_arrival_does_not_depend_on_cuts(rows, ends, corrected) -> None:
     def made(ends: list[int]) -> tuple[list[object], list[object]]:
         source = rows_of(COLUMNS)
