@@ -338,10 +338,8 @@ def is_joined(bars: live_bars.LiveBars) -> bool:
 def test_the_running_bar_equals_the_servers_once_the_market_rests(
     serve: Callable[..., Simulator],
     open_feed: Callable[..., anb.Feed],
-    monkeypatch: pytest.MonkeyPatch,
     drops: int,
 ) -> None:
-    monkeypatch.setattr(live_bars, "GRACE_NS", 3 * SECOND)
     sim = serve(rate=2000)
     feed = open_feed(sim)
     trades = feed.trades("AAPL").wait(rows=20)
@@ -364,7 +362,6 @@ def test_the_running_bar_equals_the_servers_once_the_market_rests(
 def test_the_running_bar_joined_in_a_busy_market_stays_exact_and_is_not_asked_for_again(
     serve: Callable[..., Simulator], open_feed: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_bars, "GRACE_NS", 3 * SECOND)
     sim = serve(rate=2000, flush_seconds=0.005)
     feed = open_feed(sim)
     feed.trades("AAPL").wait(rows=20)
@@ -431,9 +428,8 @@ def count_of(bars: live_bars.LiveBars, sim: Simulator) -> int:
 
 
 def test_the_running_bar_of_a_broker_that_fills_gaps_equals_the_servers_too(
-    serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed], monkeypatch: pytest.MonkeyPatch
+    serve_alor: Callable[..., Simulator], open_alor: Callable[..., anb.Feed]
 ) -> None:
-    monkeypatch.setattr(live_bars, "GRACE_NS", 3 * SECOND)
     sim = serve_alor(rate=2000)
     feed = open_alor(sim, exchange="SPBX")
     trades = feed.trades("AAPL").wait(rows=20)
