@@ -47,6 +47,7 @@ __all__ = [
     "Catalog",
     "GapLine",
     "Group",
+    "Head",
     "Listing",
     "RoomDataError",
     "StatusLine",
@@ -216,7 +217,7 @@ class Beat(Struct, frozen=True):
     error: Annotated[str, Meta(max_length=1_000)] = ""
 
 
-class _Head(Struct, frozen=True):
+class Head(Struct, frozen=True):
     """What a batch says of itself."""
 
     epoch: Id
@@ -244,7 +245,7 @@ class _Head(Struct, frozen=True):
 class Batch:
     """Rows that were read and checked, with what the batch says of itself."""
 
-    head: _Head
+    head: Head
     table: pa.RecordBatch
 
     @property
@@ -352,7 +353,7 @@ class BatchWriter:
         """Return the rows of a table as one message; its columns are those of the group, in any order."""
         columns = [_plain(table.column(field.name), field.type) for field in self._schema]
         batch = pa.record_batch(columns, schema=self._schema)
-        head = _Head(self._epoch, self._life, first, **more)  # type: ignore[arg-type]
+        head = Head(self._epoch, self._life, first, **more)  # type: ignore[arg-type]
         self._sink.seek(0)
         self._sink.truncate()
         writer = self._large if batch.num_rows > FEW_ROWS else self._small
@@ -391,7 +392,7 @@ def decode_batch(data: bytes, group: Group) -> Batch:
         message = parse(source, 0, most_body_bytes=MOST_BATCH_BYTES)
         if not message.is_batch or message.end != source.size or not 0 <= message.rows <= MOST_ROWS_READ:
             raise RoomDataError("a message is no batch of rows")
-        head = _decoded(message.texts.get("room", "").encode(), _Head)
+        head = _decoded(message.texts.get("room", "").encode(), Head)
         table = pa.ipc.read_record_batch(pa.ipc.read_message(pa.py_buffer(data)), group.schema)
         table.validate(full=True)
     except (MessageError, pa.ArrowException, OSError, ValueError) as error:

@@ -375,6 +375,7 @@ class RoomSession(SessionState):
             if is_anew and stream.life not in {"", life} and stream.is_caught_up:
                 self._begin_anew(stream)
                 stream.life, stream.next = life, first
+                stream.epoch, stream.beat = beat.epoch, beat.number
             if stream.is_caught_up and not stream.is_asking and stream.is_complete(beat):
                 stream.seq = max(stream.seq, beat.seq)
         if before is None or before.state != beat.state:
@@ -393,7 +394,7 @@ class RoomSession(SessionState):
             self._unreadable(error, data)
             self._miss(stream, f"rows of {stream} cannot be read")
             return
-        if is_live and not stream.is_book and self._is_behind(stream, batch):
+        if is_live and stream.is_behind(batch.head):
             stream.ask()
             return
         with self._arrivals.moment() as received:
@@ -427,16 +428,9 @@ class RoomSession(SessionState):
         del stream
         self._settle()
 
-    def _is_behind(self, stream: RoomStream, batch: Batch) -> bool:
-        """Whether rows before those of a batch have not come."""
-        head = batch.head
-        if stream.next is None or head.is_anew:
-            return False
-        return head.first > stream.next if head.life == stream.life else True
-
     def _take_rows(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
         head = batch.head
-        if stream.is_held:
+        if stream.is_held or stream.is_outdated(head):
             return
         if head.life != stream.life:
             if head.is_anew:

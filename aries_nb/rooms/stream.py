@@ -14,7 +14,7 @@ from aries_nb.model.clock import elapsed
 from aries_nb.net.connection_errors import ConnectionLostError
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.format import Batch, Beat, Group
+from aries_nb.rooms.format import Batch, Beat, Group, Head
 from aries_nb.store import RollingFrame
 
 if TYPE_CHECKING:
@@ -138,6 +138,16 @@ class RoomStream:
         if life == self.life or not self.life:
             return life == self.life and sent > (self.next or 0)
         return sent > 0 and not is_anew
+
+    def is_outdated(self, head: Head) -> bool:
+        """Whether a batch is from before a replay began anew, as a sign of life said that has been taken."""
+        return head.epoch == self.epoch and head.life != self.life and head.beat < self.beat
+
+    def is_behind(self, head: Head) -> bool:
+        """Whether rows before those of a batch have not come."""
+        if self.is_book or self.next is None or head.is_anew or self.is_outdated(head):
+            return False
+        return head.first > self.next if head.life == self.life else True
 
     def __str__(self) -> str:
         symbols = self.group.symbols

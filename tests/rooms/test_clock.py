@@ -80,6 +80,29 @@ def test_a_reader_follows_a_replay_back_and_forth(server, recorded, enter, stack
     assert len(room.gaps.df) == len(past.gaps.df)
 
 
+def test_what_is_computed_at_instants_begins_anew_where_the_replay_goes_back(server, recorded, enter, stack):
+    past = stack.enter_context(anb.replay(recorded, speed=1))
+    quotes = past.quotes("AAPL", "MSFT")
+    past.serve(server.room())
+    clock = past.clock
+    clock.pause()
+    span = clock.end - clock.start
+    clock.seek(clock.start + 0.3 * span)
+    room = enter(server.room())
+    until(lambda: len(quotes.df) > 0)
+    counts = anb.derive(len, room.quotes("AAPL", "MSFT"), every="100ms")
+
+    for share in (0.7, 0.4):
+        clock.seek(clock.start + share * span)
+        until(lambda: room.clock.now_ns() == clock.now_ns())
+        until(lambda: (counts.df["received"] <= clock.now).all())
+    assert len(counts.df) == 0
+    clock.seek(clock.start + 0.9 * span)
+
+    until(lambda: len(counts.df) > 0)
+    assert counts.df["received"].is_monotonic_increasing
+
+
 def test_who_does_not_follow_keeps_the_rows_and_joins_again(server, recorded, enter, stack):
     past = stack.enter_context(anb.replay(recorded, speed=1))
     quotes = past.quotes("AAPL", "MSFT")

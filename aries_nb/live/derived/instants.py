@@ -230,6 +230,9 @@ class _Instants:
         self.restarts = 0
         self.wake: Callable[[], None] = lambda: None
         self._cancel: Callable[[], None] | None = None
+        self._watched: Sequence[RollingFrame] = ()
+        self._origins: list[int] = []  # of these
+        self._is_anew = False
         self._is_closed = False
         self._undo: list[Callable[[], None]] = []
 
@@ -238,8 +241,11 @@ class _Instants:
 
         These are frames of streams, which call their watchers on the network's thread.
         """
-        self._undo = [each.watch(self._begin) for each in watched]
+        self._watched = tuple(watched)
+        self._origins = [each.origin for each in self._watched]
+        self._undo = [each.watch(self._begin) for each in self._watched]
         self._undo.append(self._arrivals.restarted.add(self._restart))
+        self._undo.append(self._arrivals.timer.went_back.add(self._look_again))
         # A replay begins anew, and comes back to here: it has had instants already.
         self._arrivals.soon(self._arrivals.on_late if self._arrivals.is_replay else self._begin)
 
@@ -252,9 +258,21 @@ class _Instants:
             self._cancel()
 
     def _begin(self) -> None:
+        origins = [each.origin for each in self._watched]
+        if origins != self._origins and not self._arrivals.is_replay:  # the frames of a room whose replay went back
+            self._restart()
+            self._is_anew = True
+        self._origins = origins
         if self._cancel is None and not self._is_closed:
             now = self._arrivals.now
             self._cancel = self._arrivals.timer.at((now // self._every + 1) * self._every, self._take)
+
+    def _look_again(self) -> None:
+        """Begin again where market time went back behind rows that began anew."""
+        if self._is_anew and self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+            self._begin()
 
     def _restart(self) -> None:
         if self._cancel is not None:
@@ -268,6 +286,7 @@ class _Instants:
     def _take(self, at: int) -> None:
         if self._is_closed:
             return
+        self._is_anew = False
         captured = [None if tape is None else CapturedFrame.of(tape) for tape in self._tapes]
         self.pending.append((at, self._arrivals.next - 1, captured))
         if len(self.pending) > MOST_PENDING and not self._arrivals.is_replay:

@@ -14,6 +14,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
+from aries_nb.model import Observers
 from aries_nb.model.clock import Clock
 
 __all__ = ["GRID_NS", "MarketTimer"]
@@ -80,6 +81,8 @@ class MarketTimer:
         self._numbers = count()
         self._handle: asyncio.TimerHandle | None = None
         self._armed_for = _NEVER
+        self.went_back = Observers()
+        """Called on the network's thread after market time went back, as in a room whose publisher goes back."""
 
     def run(self, now: int) -> None:
         """Do what is due before `now` (ns), the market time of the event that is worked on from here."""
@@ -167,6 +170,10 @@ class MarketTimer:
         """Do what is due by now, and look after the next instant, as the clock has another pace or was moved."""
         if self._handle is not None:
             self._handle.cancel()
+        now = self._clock.now_ns()
+        if now < self.now:
+            self.now = now
+            self.went_back.notify()
         self._look()
 
     def _look(self) -> None:
