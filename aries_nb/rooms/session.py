@@ -62,6 +62,7 @@ SILENT_SECONDS = 3.0  # without a sign of life: the publisher is gone
 LATE_SECONDS = 3.0  # for which rows may be under way that the publisher has sent
 CLOSE_SECONDS = 3.0
 STEP_BACK_NS = 250_000_000
+BEGAN_ANEW = "the publisher began anew"
 GONE = "the publisher of the room gives no sign of life"
 
 
@@ -372,8 +373,11 @@ class RoomSession(SessionState):
             if stream.is_newer_than(beat):
                 continue
             life, first, is_anew = stream.said_by(beat)
-            if is_anew and stream.life not in {"", life} and stream.is_caught_up:
-                self._begin_anew(stream)
+            if stream.is_replaced_by(beat):
+                if is_anew:
+                    self._begin_anew(stream)
+                else:  # told by now, as its first row may not come for long
+                    self._miss(stream, BEGAN_ANEW)
                 stream.life, stream.next = life, first
                 stream.epoch, stream.beat = beat.epoch, beat.number
             if stream.is_caught_up and not stream.is_asking and stream.is_complete(beat):
@@ -436,7 +440,7 @@ class RoomSession(SessionState):
             if head.is_anew:
                 self._begin_anew(stream)
             elif stream.life:
-                self._miss(stream, "the publisher began anew", batch.received[0])
+                self._miss(stream, BEGAN_ANEW, batch.received[0])
             if stream.is_held:
                 return
             stream.life, stream.next = head.life, None

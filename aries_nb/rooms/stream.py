@@ -118,6 +118,12 @@ class RoomStream:
         """Whether rows were taken that the publisher sent after a sign of life."""
         return beat.epoch == self.epoch and beat.number <= self.beat
 
+    def is_replaced_by(self, beat: Beat) -> bool:
+        """Whether the publisher has begun anew, with rows that are all still to come."""
+        life, first, is_anew = self.said_by(beat)
+        is_other = self.is_caught_up and not self.is_book and "" not in (life, self.life) and life != self.life
+        return is_other and (is_anew or not (first or self.group.is_list or self.is_held))
+
     def is_of_another_frame(self, beat: Beat) -> bool:
         """Whether the rows that were taken are not of the frame that the publisher has now."""
         is_known = self.is_caught_up and not self.is_book and not self.is_held and self.next is not None

@@ -138,6 +138,15 @@ def test_rows_of_another_frame_that_do_not_come_are_asked_for_and_told(room, mon
     assert (room.stream.life, room.stream.next) == (SECOND, 9)
 
 
+def test_a_frame_in_the_place_of_another_is_a_gap_before_its_first_row_comes(room):
+    in_order([ROWS[0], BEATS[0], ("beat", (2, SECOND, 0), {})], room)
+    assert room.log.count == 1
+
+    in_order([("beat", (3, SECOND, 0), {}), ("rows", (0, 2, SECOND), {"beat": 3}), ("beat", (4, SECOND, 2), {})], room)
+    assert room.log.count == 1
+    assert room.frame.version == 5
+
+
 def test_a_reader_on_its_own_misses_nothing_of_a_replay_that_it_does_not_follow(room):
     in_order([ROWS[0], BEATS[0]], room)
     on_network(lambda: room.session.follow(is_following=False)).result(60)
