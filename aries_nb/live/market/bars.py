@@ -226,7 +226,7 @@ class BarUpdates(Protocol):
         """Return the newest bars, None for all, as `LiveBars.df` does."""
 
     def frozen(self) -> Callable[[], pd.DataFrame]:
-        """Return a function that returns what `bars` returns now. The network's thread."""
+        """Return a function that returns what `bars` returns now; quick if nothing changed since the last call."""
 
     def gap_spans(self) -> tuple[GapSpan, ...]:
         """Return the time spans of the gaps that overlap incomplete bars."""
@@ -368,7 +368,7 @@ class _BarUpdater:
         return self.series.frame(self.at - GRACE_NS, newest=newest)
 
     def frozen(self) -> Callable[[], pd.DataFrame]:
-        """Return a function that returns what `bars` returns now. The network's thread."""
+        """Return a function that returns what `bars` returns now; quick if nothing changed since the last call."""
         return partial(self.series.frozen().frame, self.at - GRACE_NS)
 
     def close(self) -> None:

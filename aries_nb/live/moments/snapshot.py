@@ -266,8 +266,12 @@ class SnapshotMaker:
 
     def _taken(self, until: int | None) -> Snapshot:
         links, objects = self._links(), self._open_objects()
-        bars = [] if until is not None else [live for live in objects if isinstance(live, DerivedBars)]
-        copies = {live: live._copied() for live in bars}  # noqa: SLF001 - of live objects
+        bars = [] if until is not None else [live for live in objects if isinstance(live, LiveBars)]
+        # Hundreds of thousands of bars are copied here, not on the network's thread.
+        copies = {made: made._copied() for made in bars if isinstance(made, DerivedBars)}  # noqa: SLF001
+        for each in bars:
+            if each not in copies:
+                each._upkeep.frozen()  # noqa: SLF001 - of live objects
         for link in links:
             link.settle()
         work = partial(self._capture, until, links, objects)
