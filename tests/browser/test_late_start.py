@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import new_page
 from tests.browser.lab import RUN, open_notebook, run_all, run_cell
 
 expect.set_options(timeout=30_000)
@@ -66,12 +67,17 @@ def moves(page):
     page.wait_for_function(HAVE_CHANGED, arg=page.evaluate(PRINTS), timeout=30_000)
 
 
-def test_no_view_stays_empty_though_every_model_is_late(page, lab, notebook):
-    page.add_init_script(IMPATIENT)
-    open_notebook(page, lab, notebook)
+@pytest.fixture(scope="module")
+def page(context, lab, notebook):
+    """A page in which every model is late, for the tests here in their order."""
+    with new_page(context, lab) as page:
+        page.add_init_script(IMPATIENT)
+        open_notebook(page, lab, notebook)
+        run_all(page)
+        yield page
 
-    run_all(page)
 
+def test_no_view_stays_empty_though_every_model_is_late(page):
     moves(page)
     page.evaluate(RUN, "docmanager:save")
     page.wait_for_function("() => window.ariesRun.done")
@@ -79,9 +85,7 @@ def test_no_view_stays_empty_though_every_model_is_late(page, lab, notebook):
     moves(page)
 
 
-def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, lab, notebook, screenshot):
-    open_notebook(page, lab, notebook)
-    run_all(page)
+def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, tmp_path):
     moves(page)
     signs = page.locator(".anb-kernel:visible")
     expect(signs).to_have_count(0)
@@ -95,4 +99,5 @@ def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, lab, 
     run_cell(page, KILL, wait=False)
 
     expect(signs).to_have_text([re.compile(r"^no kernel since \d\d:\d\d:\d\d Asia/Tokyo$")] * len(VIEWS))
-    assert screenshot("killed").stat().st_size > 10_000
+    page.screenshot(path=tmp_path / "killed.png")
+    assert (tmp_path / "killed.png").stat().st_size > 10_000

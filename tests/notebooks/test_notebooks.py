@@ -41,6 +41,7 @@ ANSWERED = {
 #: Those that `make test-long` runs: their cells are much like those of others on the rough market of the same broker.
 ONLY_LONG = {
     *("01_first_light_rough.ipynb", "01_first_light_rough_alor.ipynb", "02_account_and_pnl_rough.ipynb"),
+    "03_options_rough.ipynb",
     *("04_alor_rough.ipynb", "05_record_and_replay_rough.ipynb", "05_record_and_replay_rough_alor.ipynb"),
     *("07_teach_rough.ipynb", "07_teach_rough_alor.ipynb"),
 }
