@@ -288,7 +288,10 @@ class SnapshotMaker:
             held = min((part.held_since for part in captured.parts.values()), default=None)
             if held is None:
                 advice = "Open what you want to look back at, such as feed.quotes(…); a recording has all."
-                raise UsageError(f"nothing of {self._name} is open, so nothing is held of the past", advice=advice)
+                why = (
+                    "of what is open no past is kept" if objects else "nothing is open, so nothing is held of the past"
+                )
+                raise UsageError(f"{self._name}: {why}", advice=advice)
             if until < held:
                 raise not_held(self._name, until, held)
         return Snapshot(self._name, captured)

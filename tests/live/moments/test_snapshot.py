@@ -118,8 +118,13 @@ def test_instant_that_is_not_held_says_from_when_on_it_is(feed: Feed) -> None:
 
 
 def test_past_of_a_feed_with_nothing_open_says_what_to_open(feed: Feed) -> None:
-    with pytest.raises(UsageError, match=r"nothing of aries is open.*Open what you want to look back at"):
+    with pytest.raises(UsageError, match=r"aries: nothing is open, .*Open what you want to look back at"):
         feed.at(feed.clock.now - pd.Timedelta("1D"))
+    bars = feed.bars("AAPL", "1min")
+    with pytest.raises(UsageError, match=r"aries: of what is open no past is kept.*Open what you want to look back at"):
+        feed.at(feed.clock.now)
+    assert "1 series of bars" in repr(feed.snapshot())
+    bars.close()
 
 
 @pytest.mark.parametrize("text", ["now", "today", "NOW"])
