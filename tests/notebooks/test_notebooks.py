@@ -54,6 +54,15 @@ PICTURES = Config({"NbConvertBase": {"display_data_priority": ["text/html", "ima
 FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
+#: Each notebook that is run. With its answers it has all cells of the one without, which the long tests run as well.
+each_run = pytest.mark.parametrize(
+    "name",
+    [
+        *(path.name for path in NOTEBOOKS if path not in ANSWERED.values()),
+        *ANSWERED,
+        *(pytest.param(path.name, marks=pytest.mark.long) for path in ANSWERED.values()),
+    ],
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,7 @@ def executed(tmp_path_factory, request):
     for name, path in ANSWERED.items():
         answer(folder / path.name, folder / name)
     asked = [item.callspec.params for item in request.session.items if item.path == request.path]
-    names = sorted({each["name"] if "name" in each else each["path"].name for each in asked})
+    names = sorted({each["name"] for each in asked if "name" in each})
 
     async def run_all():
         return await asyncio.gather(*(run(folder / name) for name in names), return_exceptions=True)
@@ -148,9 +157,9 @@ def test_notebook_is_stored_without_outputs(path):
     assert [cell.source for cell in code_cells(notebook) if cell.outputs or cell.execution_count is not None] == []
 
 
-@each_notebook
-def test_notebook_runs_top_to_bottom(path, executed):
-    assert troubles(executed(path.name)) == []
+@each_run
+def test_notebook_runs_top_to_bottom(name, executed):
+    assert troubles(executed(name)) == []
 
 
 @pytest.mark.parametrize(
@@ -174,17 +183,17 @@ def test_check_cells_pass_on_the_hidden_answer_and_fail_on_a_wrong_one(name, exe
     assert len(found) >= 3
 
 
-@each_notebook
-def test_live_objects_leave_something_static(path, executed):
-    shown = [output.data for cell in code_cells(executed(path.name)) for output in cell.outputs if "data" in output]
+@each_run
+def test_live_objects_leave_something_static(name, executed):
+    shown = [output.data for cell in code_cells(executed(name)) for output in cell.outputs if "data" in output]
 
     live = [data for data in shown if WIDGET in data]
     assert [data for data in live if not (data.get("text/html") or data.get("text/plain"))] == []
 
 
-@each_notebook
-def test_notebook_as_html_has_each_view_as_its_picture_and_no_failure(path, executed):
-    notebook = executed(path.name)
+@each_run
+def test_notebook_as_html_has_each_view_as_its_picture_and_no_failure(name, executed):
+    notebook = executed(name)
     live = [output for cell in code_cells(notebook) for output in cell.outputs if WIDGET in output.get("data", {})]
 
     html, _ = HTMLExporter(config=PICTURES).from_notebook_node(notebook)
