@@ -37,7 +37,7 @@ check: style  ## the daily one, about a minute: formatting, lint rules, words, t
 
 # The system brings Chromium while .venv is made. mypy is one of the tests: it would leave a processor idle. pytest comes
 # last and bare, so that its summary is the last line.
-test:  ## everything, about 12 minutes: what check does, and server, kernel, notebook and browser tests
+test:  ## everything, about 10 minutes: what check does, and server, kernel, notebook and browser tests
 	@$(MAKE) --no-print-directory --jobs 2 chromium style
 	@$(PYTEST) --numprocesses 3 -m "not long" $(ARGS)
 
