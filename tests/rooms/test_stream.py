@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -12,8 +14,11 @@ from aries_nb.model import CLEAR, PUT, Subscription
 from aries_nb.net.intake import Route
 from aries_nb.rooms import stream as streams
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.format import TIME, BatchWriter, Group, decode_batch, exact
+from aries_nb.rooms.format import TIME, BatchWriter, Beat, Group, decode_batch, exact, group_of
 from aries_nb.rooms.stream import Changes, RoomStream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 GROUP = Group("orders", ("ACC-1", "ACC-2"), (("order_id", "text"), ("filled", "decimal")))
 EPOCH, LIFE, OTHER = "0" * 16, "1" * 16, "2" * 16
@@ -109,3 +114,89 @@ def test_a_decimal_that_is_none_or_beyond_the_bounds_is_not_known(text):
 
 def test_a_decimal_is_exact():
     assert str(exact("-1234567.10")) == "-1234567.10"
+
+
+class Client:
+    """A connection on which a row comes live with each question, of which the answer is that there are no rows."""
+
+    def __init__(self, *, is_silent: bool = False) -> None:
+        self.questions: list[bytes] = []
+        self._is_silent = is_silent
+        self._callbacks: dict[str, Callable[[SimpleNamespace], Awaitable[None]]] = {}
+
+    def new_inbox(self) -> str:
+        return "answers"
+
+    async def subscribe(self, subject: str, cb: Callable[[SimpleNamespace], Awaitable[None]], **_: object):
+        async def unsubscribe() -> None:
+            pass
+
+        self._callbacks[subject] = cb
+        return SimpleNamespace(unsubscribe=unsubscribe)
+
+    async def publish(self, subject: str, question: bytes, reply: str) -> None:
+        self.questions.append(question)
+        live = self._callbacks[RoomAddress.of("nats://127.0.0.1/room42").rows(GROUP.id)]
+        await live(SimpleNamespace(data=b"row", headers=None))
+        if not self._is_silent:
+            await self._callbacks[reply](SimpleNamespace(data=b"", headers={"Status": "404"}))
+
+
+class Owner:
+    """Notes what is taken."""
+
+    def __init__(self) -> None:
+        self.live: list[bytes] = []
+        self.is_caught_up = asyncio.Event()
+
+    def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
+        self.live.append(data)
+
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
+        assert messages == []
+
+    def caught_up(self, stream: RoomStream) -> None:
+        self.is_caught_up.set()
+
+
+def test_rows_that_come_while_the_server_is_asked_are_not_asked_for_as_well(stream):
+    owner, client = Owner(), Client()
+    stream._owner = owner
+
+    async def opened() -> None:
+        await stream.open(client)
+        await asyncio.wait_for(owner.is_caught_up.wait(), 60)
+
+    asyncio.run(opened())
+
+    assert len(client.questions) == 1
+    assert owner.live == [b"row"]
+    assert stream.is_caught_up
+
+
+def test_an_answer_on_a_broken_connection_is_not_waited_for(stream):
+    owner, broken, client = Owner(), Client(is_silent=True), Client()
+    stream._owner = owner
+
+    async def opened_twice() -> None:
+        await stream.open(broken)
+        await asyncio.sleep(0)
+        assert stream.is_asking
+        stream.interrupted()
+        await stream.open(client)
+        await asyncio.wait_for(owner.is_caught_up.wait(), 60)
+
+    asyncio.run(opened_twice())
+
+    assert len(client.questions) == 1
+    assert owner.live == [b"row"]  # that of the broken connection is asked for again
+
+
+def test_a_book_that_was_not_answered_is_late_and_asked_for_again():
+    beat = Beat(EPOCH, 1, 1, "live", 0, 1.0, {})
+    route = Route(Subscription("book", "AAPL", ()), SimpleNamespace(), 0)
+    book = RoomStream(group_of("book", ("AAPL",), (), ()), [route], RoomAddress.of("nats://127.0.0.1/room42"), Owner())
+
+    assert book.is_late(beat)
+    book.is_caught_up = True
+    assert not book.is_late(beat)
