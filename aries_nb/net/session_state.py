@@ -131,7 +131,7 @@ class SessionState(Checkpointed):
 
         Returns whether there were notices, so that there may be something to send.
         """
-        clock, intake = self._clock, self.intake
+        intake = self.intake
         has_notices = False
         received = self._begin_frame()
         try:
@@ -145,20 +145,24 @@ class SessionState(Checkpointed):
                 unread.popleft()
                 if is_over():
                     break
-                clock.held = None
                 received = self._begin_frame()
         finally:
-            clock.held = None
+            self._end_frames()
         return has_notices
 
     def _begin_frame(self) -> int:
         """Do what is due before the next frames, which sees all that was taken, and hold the clock at now."""
+        self._clock.held = None
         received = self._clock.now_ns()
         if self._arrivals.timer.is_new(received):
             self.publish()
         self._arrivals.timer.run(received)
         self._clock.held = received
         return received
+
+    def _end_frames(self) -> None:
+        """Let the clock run."""
+        self._clock.held = None
 
     def publish(self) -> None:
         """Make all records taken so far visible."""

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,11 @@ import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.model import PlaybackMove
+from aries_nb.model.clock import steady_ns
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.exchange_clock import ExchangeClock
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.live.recorded import Day
@@ -363,3 +366,27 @@ def test_a_seek_that_goes_on_from_a_checkpoint_shows_what_one_from_the_start_doe
         states[:] = known
     to_the_end(replay)
     assert shown(replay, live) == recorded.hashes
+
+
+@pytest.mark.parametrize("broker", ["aries", "alor"])
+def test_what_came_in_several_reads_at_one_time_keeps_it(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a clock of coarse steps, or on a simulated market that stands: few frames are taken one after the other."""
+    step, path = 200_000_000, tmp_path / "day.anb"
+    monkeypatch.setattr(ExchangeClock, "running_ns", lambda clock: (steady_ns() + clock.base) // step * step)
+    options = SimOptions(rate=1_000) if broker == "aries" else AlorOptions(rate=1_000)
+    with Simulator(options) as market, _feed(broker, market.url, record=path) as feed:
+        feed.wait_open(30)
+        live = asked(feed, broker)
+        eventually(lambda: len(live["trades"].df) > 100)
+        ring = feed._recorder._ring
+        hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
+    day = Day(list(islice(RecordingReader(path).events(), count)))
+    received = [event.received for event in day.events() if event.what == "frame"]
+    assert len(set(received)) < len(received)
+
+    with _feed(broker, "ws://127.0.0.1:1", recorded=day) as past:
+        again = asked(past, broker)
+        to_the_end(past)
+        assert shown(past, again) == hashes

@@ -47,12 +47,15 @@ ONLY_LONG = {
 }
 
 MOST_CELLS = 25
-CELL_SECONDS = 60
+CELL_SECONDS = 180
+AT_ONCE = 6  # more of them wait for a processor
 WIDGET = "application/vnd.jupyter.widget-view+json"
 #: As docs/charts.md says: of a view its picture, not a script that nbconvert loads from elsewhere.
 PICTURES = Config({"NbConvertBase": {"display_data_priority": ["text/html", "image/png", "text/plain"]}})
 FAILURE = re.compile(r"Traceback|\b[A-Z]\w*Error\b")
 
+# The first test waits for all notebooks to be run.
+pytestmark = pytest.mark.timeout(900)
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.name for path in NOTEBOOKS])
 #: Each notebook that is run. With its answers it has all cells of the one without, which the long tests run as well.
 each_run = pytest.mark.parametrize(
@@ -69,7 +72,7 @@ each_run = pytest.mark.parametrize(
 def executed(tmp_path_factory, request):
     """`executed(name)` is the executed notebook, run in a copy of its folder by our own kernel.
 
-    Those that this run asks for run once and at the same time, each in a kernel of its own, since they mostly wait.
+    Those that this run asks for run once, several at the same time, each in a kernel of its own: they mostly wait.
     """
     folder = tmp_path_factory.mktemp("notebooks") / "copy"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -82,7 +85,13 @@ def executed(tmp_path_factory, request):
     names = sorted({each["name"] for each in asked if "name" in each})
 
     async def run_all():
-        return await asyncio.gather(*(run(folder / name) for name in names), return_exceptions=True)
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def run_one(name):
+            async with turns:
+                return await run(folder / name)
+
+        return await asyncio.gather(*map(run_one, names), return_exceptions=True)
 
     done = dict(zip(names, asyncio.run(run_all()), strict=True))
 
@@ -127,6 +136,7 @@ def run(path):
         nbformat.read(path, as_version=4),
         km=manager_of(AsyncKernelManager),
         timeout=CELL_SECONDS,
+        startup_timeout=CELL_SECONDS,
         allow_errors=True,  # each test looks for its own
         # As in a file saved without widget state: the reader sees the other formats of each output.
         store_widget_state=False,

@@ -104,6 +104,12 @@ class PlaybackSession(SessionState):
             if self.intake.is_unfinished:  # its rest comes with the next event
                 return
 
+    def _begin_frame(self) -> int:
+        return self._clock.now_ns()  # it is held at the time of the event, before which what was due is done
+
+    def _end_frames(self) -> None:
+        pass  # it stays there until all that was received at that time is taken
+
     def play(self, event: Event, routes_of: Callable[[Subscription], Sequence[Route]]) -> None:
         """Pass an event; `routes_of` gives the routes that are asked for of a subscription."""
         what, body = event.what, event.body
