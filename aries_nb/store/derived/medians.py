@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Medians"]
 
 MOST_IN_BLOCK = 1_024
+NOTHING: Numbers = np.empty(0)
 FEW = 64  # rows that are added one by one, whatever windows there are
 
 
@@ -31,12 +32,13 @@ class Medians:
     """
 
     def __init__(self) -> None:
-        self._begin(0, [])
+        self._begin(0, NOTHING)
 
-    def _begin(self, first: int, values: list[float]) -> None:
+    def _begin(self, first: int, values: Numbers) -> None:
         self._first = first  # of the rows in the window, counted from the beginning of the series
-        self._held = deque(values)
-        numbers = sorted(value for value in values if value == value)
+        self._held = deque(values.tolist())
+        # By numpy, which lets other threads go on while it sorts.
+        numbers = np.sort(values[~np.isnan(values)]).tolist()
         half = (len(numbers) + 1) // 2
         self._low, self._high = _Ordered(numbers[:half]), _Ordered(numbers[half:])
 
@@ -47,11 +49,11 @@ class Medians:
         """
         low, count = int(first[0]), end - start
         if count > FEW and 4 * count > start - low:
-            self._begin(0, [])
+            self._begin(0, NOTHING)
             return _computed(values, first, start, end)
         begin, stop = self._first - base, self._first - base + len(self._held)  # of the window that is kept
         if start > stop or abs(begin - low) + stop - start > len(self._held):
-            self._begin(base + low, values[low:start].tolist())
+            self._begin(base + low, values[low:start])
         else:
             for _ in range(stop - start):
                 self._take_out(self._held.pop())
