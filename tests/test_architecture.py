@@ -7,12 +7,12 @@ import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PACKAGE = Path(__file__).parents[1] / "aries_nb"
 PAGE = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -206,7 +206,28 @@ def names_broker(text: str) -> bool:
     return BROKER.search(PACKAGE_NAME.sub("", text)) is not None
 
 
-@pytest.mark.parametrize("module", NAMES)
+def of_each(values: Iterable[object]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make one test of the check of each value: a test for each would cost many times what it checks."""
+
+    def tested(check: Callable[[Any], None]) -> Callable[[], None]:
+        def test() -> None:
+            failures = []
+            for value in values:
+                try:
+                    check(value)
+                except AssertionError as error:
+                    error.add_note(f"of {value}")
+                    failures.append(error)
+            if failures:
+                raise ExceptionGroup(f"{len(failures)} fail", failures)
+
+        test.__name__ = check.__name__
+        return test
+
+    return tested
+
+
+@of_each(NAMES)
 def test_module_enters_only_rooms_it_may(module):
     home = room(module)
     assert home in ALLOWED, "a new room needs its arrows, here and in the design"
@@ -219,7 +240,7 @@ def test_module_enters_only_rooms_it_may(module):
     assert wrong == [], f"{home} may enter only {sorted(allowed)}"
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if room(name) == "live"])
+@of_each([name for name in NAMES if room(name) == "live"])
 def test_live_enters_widgets_only_at_the_moment_of_display(module):
     early = [entry for entry in inner_imports(module) if room(entry.target) == "widgets" and not entry.is_deferred]
 
@@ -235,7 +256,7 @@ def test_no_imports_in_a_circle():
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-@pytest.mark.parametrize("library", CONFINED)
+@of_each(CONFINED)
 def test_library_stays_in_its_place(library):
     place = CONFINED[library]
 
@@ -244,7 +265,7 @@ def test_library_stays_in_its_place(library):
     assert [name for name in users if not is_in(name, (place,))] == []
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if room(name) == "brokers"])
+@of_each([name for name in NAMES if room(name) == "brokers"])
 def test_brokers_are_pure(module):
     imported = {entry.target for entry in outer_imports(module)}
     called = {ast.unparse(node.func) for node, _ in nodes(tree(module)) if isinstance(node, ast.Call)}
@@ -253,7 +274,7 @@ def test_brokers_are_pure(module):
     assert [name for name in called if IMPURE_CALLS.fullmatch(name)] == [], "time is handed in, and there is no I/O"
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if room(name) in NO_CLOCK and name != "model.clock"])
+@of_each([name for name in NAMES if room(name) in NO_CLOCK and name != "model.clock"])
 def test_time_is_asked_of_one_module_by_those_that_may(module):
     names = [ast.unparse(node) for node, _ in nodes(tree(module)) if isinstance(node, ast.Attribute)]
     imported = {
@@ -271,7 +292,7 @@ def test_time_is_asked_of_one_module_by_those_that_may(module):
     assert {name for name in TIMES if module in TIMES[name]} == imported & TIMES.keys()
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if name.count(".") > 1 and room(name) == "brokers"])
+@of_each([name for name in NAMES if name.count(".") > 1 and room(name) == "brokers"])
 def test_no_broker_imports_another(module):
     home = module.split(".")[1]
     homes = {path.parent.name for path in (PACKAGE / "brokers").glob("*/__init__.py")}
@@ -281,12 +302,12 @@ def test_no_broker_imports_another(module):
     assert [parts for parts in imported if len(parts) > 1 and parts[1] in homes - {home}] == []
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in PATHS}), ids=lambda path: path.name)
+@of_each(sorted({path.parent for path in PATHS}))
 def test_folder_is_one_idea(folder):
     assert len(list(folder.glob("*.py"))) <= MOST_MODULES
 
 
-@pytest.mark.parametrize("module", NAMES)
+@of_each(NAMES)
 def test_module_is_one_idea(module):
     path = MODULES[module]
 
@@ -304,7 +325,7 @@ def test_few_modules_are_small():
     assert len(small) <= MOST_SMALL, f"fold one into its user: {small}"
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if tree(name).body])
+@of_each([name for name in NAMES if tree(name).body])
 def test_module_says_what_it_is_and_what_is_public(module):
     assigned = {
         ast.unparse(target)
@@ -318,7 +339,7 @@ def test_module_says_what_it_is_and_what_is_public(module):
     assert is_private or "__all__" in assigned, "a public module has __all__; a private one starts with an underscore"
 
 
-@pytest.mark.parametrize("module", [name for name in NAMES if not is_in(name, MAY_NAME_BROKERS)])
+@of_each([name for name in NAMES if not is_in(name, MAY_NAME_BROKERS)])
 def test_no_broker_is_named_outside_brokers_and_sim(module):
     named = [f"line {line}: {text}" for line, text in texts(module) if names_broker(text)]
 
@@ -326,12 +347,12 @@ def test_no_broker_is_named_outside_brokers_and_sim(module):
     assert not names_broker(module)
 
 
-@pytest.mark.parametrize("path", sorted([*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.css")]), ids=lambda path: path.name)
+@of_each(sorted([*PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.css")]))
 def test_no_broker_is_named_in_what_the_browser_gets(path):
     assert not names_broker(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("named", sorted(set(NAMED_PATH.findall(PAGE))))
+@of_each(sorted(set(NAMED_PATH.findall(PAGE))))
 def test_path_that_the_page_names_exists(named):
     root = PACKAGE.parent if named.startswith("tests/") else PACKAGE
 
