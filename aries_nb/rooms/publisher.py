@@ -233,6 +233,7 @@ class RoomPublisher:
     async def _publish(self, client: Client) -> None:
         from nats.errors import Error
 
+        looking: asyncio.Task[None] | None = None  # beside the rest, which no slow answer of the server holds up
         try:
             stream = client.jetstream(timeout=ANSWER_SECONDS)
             await self._make_streams(stream)
@@ -257,12 +258,18 @@ class RoomPublisher:
                     if not self._first.done():
                         self._first.set_result(None)
                     self.state = "live"
-                if elapsed() - looked_at >= LOOK_SECONDS:
+                if looking is not None and looking.done():
+                    looking.result()
+                    looking = None
+                if looking is None and elapsed() - looked_at >= LOOK_SECONDS:
                     looked_at = elapsed()
-                    await self._check_streams(client)
+                    looking = asyncio.create_task(self._check_streams(client))
+                    looking.add_done_callback(lambda done: done.cancelled() or done.exception())  # else it is logged
                 await asyncio.sleep(TICK_SECONDS)
         except (Error, OSError, TimeoutError) as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
+        finally:
+            await end(looking)
 
     def _has_moved(self, offer: Offer, seconds: float) -> bool:
         """Whether market time is not where it would be, so many seconds after the last sign of life."""

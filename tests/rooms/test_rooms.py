@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import pytest
 
 from aries_nb import UsageError
 from aries_nb.errors import ConnectError, UnknownSymbolError
+from aries_nb.rooms.publisher import RoomPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,13 +130,33 @@ def test_a_room_has_one_publisher(server, feed, monkeypatch):
     monkeypatch.setattr("aries_nb.rooms.publisher.LOOK_SECONDS", 1.2)
 
     from aries_nb.rooms.address import RoomAddress
-    from aries_nb.rooms.publisher import Offer, RoomPublisher
+    from aries_nb.rooms.publisher import Offer
 
     second = RoomPublisher(
         RoomAddress.of(server.room()), None, lambda: Offer((), "live", 0, 1.0), feed="aries", window_s=60, lives={}
     )
     with pytest.raises(UsageError, match="another process serves this room"):
         second.wait_open(10)
+
+
+def test_a_server_that_is_slow_to_answer_holds_no_rows_up(server, feed, enter, monkeypatch):
+    quotes = feed.quotes("AAPL").wait(rows=20)
+    check, looks = RoomPublisher._check_streams, []
+
+    async def slow(publisher: RoomPublisher, client: object) -> None:
+        looks.append(client)
+        if len(looks) > 1:
+            await asyncio.Event().wait()
+        await check(publisher, client)
+
+    monkeypatch.setattr(RoomPublisher, "_check_streams", slow)
+    feed.serve(server.room())
+    theirs = enter(server.room()).quotes("AAPL")
+    until(lambda: len(looks) == 2)
+    count = len(quotes.df)
+
+    until(lambda: len(theirs.df) > count)
+    assert len(looks) == 2
 
 
 def test_serving_again_is_the_same_and_close_ends_it(server, feed):
