@@ -129,11 +129,13 @@ def test_answer_is_sent_at_once_and_alone(client: Connect) -> None:
     bare = client(rate=1)
     bare.sync()
 
-    started = time.monotonic()
+    took = []
     for _ in range(20):
+        started = time.monotonic()
         bare.sync()
+        took.append(time.monotonic() - started)
 
-    assert time.monotonic() - started < 20 * 0.05
+    assert sorted(took)[10] < 0.05  # some may wait for a processor
     assert bare.frames[-1].rstrip("\n") == '{"type":"pong","id":"sync"}'
 
 
