@@ -63,10 +63,10 @@ views: venv chromium  ## measure what views promise, accessibility too, in Chrom
 pictures: venv chromium  ## make the notebooks' pictures in docs anew; ARGS=FOLDER saves all notebooks' instead, to be looked at
 	$(BIN)/python tests/views/pictures.py $(or $(ARGS),--docs)
 
-docs: venv  ## build the documentation site into build/docs: notebooks executed, warnings are errors; minutes
+docs: venv  ## build the documentation site into build/docs: notebooks executed, warnings and broken links are errors; minutes
 	@rm -rf build/docs
 	@.ci/stage docs $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
-	@echo "$$(find build/docs -name '*.html' | wc -l) pages: build/docs/index.html"
+	@$(BIN)/python .ci/links build/docs
 
 dist: venv  ## build the sdist, and out of it the wheel, into dist/
 	@rm -rf dist && mkdir -p build

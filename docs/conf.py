@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it into build/docs, without a network."""
 
+import os
 import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -22,6 +23,11 @@ myst_enable_extensions = ["colon_fence"]
 
 # Every notebook and the tour are executed on the simulated market; a cell that raises fails the build.
 nb_execution_mode = "force"
+KERNELS = HERE.parent / "build" / "ipython"  # instead of the user's own settings and startup files
+(KERNELS / "profile_default").mkdir(parents=True, exist_ok=True)
+# Without a warning of each kernel that its sockets, which are of this machine alone, are not encrypted.
+(KERNELS / "profile_default" / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 'ERROR'\n", "utf-8")
+os.environ["IPYTHONDIR"] = str(KERNELS)
 nb_execution_timeout = 180
 nb_execution_raise_on_error = True
 nb_merge_streams = True
