@@ -382,8 +382,11 @@ function makeChart(root, group) {
     put(timeTag, isMine ? `${dayText(date)} ${clockText(description.zone, ms, step)}` : clockText(description.zone, ms, step));
     timeTag.style.left = `${Math.min(Math.max(left, 40), chart.over.offsetWidth - 40)}px`;
     if (isMine && top >= 0) {
-      put(priceTag, markAt(chart, left, top) || grouped(chart.posToVal(top, "y"), description.decimals));
-      priceTag.style.top = `${top}px`;
+      const fill = markAt(chart, left, top);
+      put(priceTag, fill || grouped(chart.posToVal(top, "y"), description.decimals));
+      // A fill's text is wider than the axis: it ends where the chart does.
+      const axis = chart.root.offsetWidth - chart.over.offsetLeft - chart.over.offsetWidth;
+      Object.assign(priceTag.style, { top: `${top}px`, left: fill && "auto", right: fill && `${-axis}px` });
     }
     showValues(ms);
     if (isMine) group.move(api, ms);
