@@ -350,8 +350,7 @@ class RoomSession(SessionState):
         """Ask for all that the server keeps: it made its stream of rows anew, and counts from its first message on."""
         is_first, self._stream_made = not self._stream_made, made
         for stream in () if is_first else self.streams:
-            stream.seq = 0
-            stream.ask()
+            stream.ask_all()
 
     def _take_reports(self, catalog: Catalog, before: Catalog | None) -> None:
         is_known = before is not None and (before.epoch, before.reported) == (catalog.epoch, catalog.reported)
@@ -399,7 +398,7 @@ class RoomSession(SessionState):
             self._miss(stream, f"rows of {stream} cannot be read")
             return
         if is_live and stream.is_behind(batch.head):
-            stream.ask()
+            stream.ask_before()
             return
         with self._arrivals.moment() as received:
             if stream.is_book:
@@ -446,6 +445,9 @@ class RoomSession(SessionState):
             stream.life, stream.next = head.life, None
         if stream.next is None:
             stream.next = head.first
+        elif head.first > stream.next and stream.is_partial:  # a server that was killed may have lost its newest rows
+            stream.ask_all()
+            return
         elif head.first > stream.next:
             count = head.first - stream.next
             self._miss(
@@ -538,7 +540,7 @@ class RoomSession(SessionState):
                 stream.forget()
                 stream.routes[0].sink.interrupted()
         stream.asked_at = have
-        stream.ask()
+        stream.ask_all()
 
     def _miss(self, stream: RoomStream, reason: str, ended: int | None = None) -> None:
         """Note that rows are missing: in the gap that lasts, or in one of their own until `ended`, None for now."""

@@ -89,7 +89,11 @@ class RoomStream:
         self.parts: list[Batch] = []  # of a list that goes on
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
+        self.is_partial = False
+        """Whether the server is asked for what is behind message `seq` alone."""
+        self._behind_at: tuple[str, int] | None = None  # `life` and `next` when rows before live ones were asked for
         self._has_more = False  # to be asked for
+        self._is_doubtful = False  # `seq`: the server may have lost messages, and have others of these numbers
         self._came: list[bytes] = []  # live, while it asked
         self._client: Client | None = None
         self._subscription: Any = None  # to what comes live
@@ -204,6 +208,20 @@ class RoomStream:
             self.late_since = None
             self._task = asyncio.get_running_loop().create_task(self._asking(self._client))
 
+    def ask_before(self) -> None:
+        """Ask for rows before those that came live; for all, where they were asked for and did not come."""
+        at = self.life, self.next or 0
+        if self._behind_at == at:
+            self.ask_all()
+        else:
+            self._behind_at = at
+            self.ask()
+
+    def ask_all(self) -> None:
+        """Ask the server for all that it keeps: rows that were taken are dropped."""
+        self._is_doubtful = True
+        self.ask()
+
     async def _come(self, message: Msg) -> None:
         if not self.is_asking or self.is_book:
             self._owner.taken(self, message.data, is_live=True)
@@ -225,6 +243,9 @@ class RoomStream:
         try:
             while self._has_more:
                 self._has_more = False
+                if self._is_doubtful:
+                    self.seq, self._is_doubtful = 0, False
+                self.is_partial = self.seq > 0
                 if self.is_book:
                     await self._ask_newest(client)
                 else:
@@ -235,7 +256,7 @@ class RoomStream:
             self.late_since = elapsed()
             self._came.clear()
             return
-        self.is_caught_up = True
+        self.is_caught_up, self.is_partial = True, False
         self._set_past(is_past=False)
         self._owner.caught_up(self)
         self.caught_up.set()

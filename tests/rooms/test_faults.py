@@ -68,6 +68,27 @@ def test_a_server_that_lost_all_gets_it_again(server, feed, enter, stack):
     assert_same(quotes, late)
 
 
+def test_a_server_that_lost_its_newest_rows_gets_them_again(server, feed, enter, stack):
+    quotes = feed.quotes("AAPL").wait(rows=50)
+    feed.serve(server.room())
+    cable = stack.enter_context(Cable(server.port))
+    room = enter(f"{cable.url}/room42")
+    theirs = room.quotes("AAPL")
+    (stream,) = room._link._pool.session.streams
+    until(lambda: stream.seq > 0)
+
+    cable.hold()
+    count = quotes._store.version
+    until(lambda: quotes._store.version > count + 20)
+    stream.seq += 1_000  # messages that the server had, and lost when it was killed
+    cable.cut()
+    cable.let_go()
+
+    until(lambda: len(room.gaps.df) == 1)
+    assert ended(room)["filled"].tolist() == [True]
+    assert_same(quotes, theirs)
+
+
 @pytest.mark.parametrize("is_held", [False, True], ids=["cut", "held"])
 def test_a_reader_that_was_cut_off_reads_on(server, feed, enter, stack, is_held):
     quotes = feed.quotes("AAPL").wait(rows=50)

@@ -117,7 +117,7 @@ def test_a_replay_that_goes_back_twice_is_followed_in_any_order_of_subjects(monk
 
 def test_rows_of_another_frame_that_do_not_come_are_asked_for_and_told(room, monkeypatch):
     asked: list[str] = []
-    monkeypatch.setattr(room.stream, "ask", lambda: asked.append("rows"))
+    monkeypatch.setattr(room.stream, "ask_all", lambda: asked.append("rows"))
     in_order([ROWS[0], BEATS[0]], room)
     in_order([("beat", (2, SECOND, 9), {})], room)
 
@@ -161,14 +161,31 @@ def test_a_reader_on_its_own_misses_nothing_of_a_replay_that_it_does_not_follow(
 
 
 def test_a_server_that_counts_anew_is_asked_from_its_first_message_on(room, monkeypatch):
-    asked: list[int] = []
-    monkeypatch.setattr(room.stream, "ask", lambda: asked.append(room.stream.seq))
+    asked: list[str] = []
+    monkeypatch.setattr(room.stream, "ask_all", lambda: asked.append("all"))
 
     def take() -> None:
         for number, made in enumerate(["a", "a", "b", "b", ""]):
-            room.stream.seq = 55
             room.session._take_catalog(encode(Catalog(1, EPOCH, number, "aries", (GROUP,), made=made)))
 
     on_network(take).result(60)
 
-    assert asked == [0, 0]
+    assert asked == ["all"] * 2
+
+
+def test_rows_that_are_missing_in_a_part_are_asked_for_once_more_among_all(room, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(room.stream, "ask_all", lambda: asked.append("all"))
+    in_order([ROWS[0]], room)
+    behind = BatchWriter(GROUP, EPOCH, FIRST).encode(table(2), 9)
+    before = BatchWriter(GROUP, EPOCH, FIRST).encode(table(6), 3)
+
+    def take(*messages: bytes, is_partial: bool) -> None:
+        room.stream.is_partial = is_partial
+        room.session.taken_kept(room.stream, messages)
+
+    on_network(lambda: take(behind, is_partial=True)).result(60)
+    assert (asked, room.frame.version) == (["all"], 3)
+
+    on_network(lambda: take(before, behind, is_partial=False)).result(60)
+    assert (room.frame.version, room.log.count) == (11, 0)
