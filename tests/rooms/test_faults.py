@@ -80,7 +80,7 @@ def test_a_server_that_lost_its_newest_rows_gets_them_again(server, feed, enter,
     cable.hold()
     count = quotes._store.version
     until(lambda: quotes._store.version > count + 20)
-    stream.seq += 1_000  # messages that the server had, and lost when it was killed
+    stream.seq += 1_000_000  # messages that the server had, and lost when it was killed
     cable.cut()
     cable.let_go()
 
