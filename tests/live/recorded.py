@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Day:
-    """What is played back of a recording, of events that a test has."""
+    """What is played back of a recording, of events that a test has, to the last one or `until` (ns)."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
-        self.first, self.last = events[0].received, max(event.received for event in events)
+    def __init__(self, events: Sequence[Event], until: int = 0) -> None:
+        self.first, self.last = events[0].received, max(until, *(event.received for event in events))
         self._events = events
 
     def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterator[Event]:

@@ -75,7 +75,7 @@ def recorded(broker: str, path: Path, seed: int, *, is_rough: bool) -> Recorded:
 
         looks = iter(lambda: feed._link.arrivals.do(look).result(), None)
         hashes, count, until = next(rest for is_done, *rest in looks if is_done)
-    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count))), hashes, until)
+    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count)), until), hashes, until)
 
 
 def check(of: Recorded, seed: int, moves: int) -> None:

@@ -87,7 +87,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
         looks = iter(lambda: feed._link.arrivals.do(look).result(), None)  # what was due before is done
         hashes, count, until = next(rest for is_done, *rest in looks if is_done)
-    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count))), hashes, until)
+    return Recorded(broker, Day(list(islice(RecordingReader(path).events(), count)), until), hashes, until)
 
 
 @pytest.fixture
