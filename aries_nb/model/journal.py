@@ -7,9 +7,10 @@ counts. The network's thread adds them to a `Journal`, which may be a recording;
 from __future__ import annotations
 
 import json
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
-__all__ = ["FRAME", "HOLE", "Event", "Hole", "Journal"]
+__all__ = ["FRAME", "HOLE", "Event", "EventFields", "Hole", "Journal"]
 
 FRAME = "frame"
 """The event whose body is a frame as received. By far the most frequent."""
@@ -31,6 +32,10 @@ class Event(NamedTuple):
     """What happened, a short text: `FRAME`, `HOLE`, or a name that `net` gives to what it does."""
     body: bytes
     """A frame as received, or JSON. It holds no token and no secret: the room that adds the event sees to that."""
+
+
+EventFields: TypeAlias = tuple[int, int, int, str, bytes]
+"""The fields of an `Event`, of which there are hundreds of thousands a second."""
 
 
 class Hole(NamedTuple):
@@ -60,8 +65,8 @@ class Hole(NamedTuple):
 class Journal(Protocol):
     """Takes the events of one feed."""
 
-    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
-        """Take one event; the arguments are the fields of `Event`.
+    def extend(self, events: Sequence[EventFields]) -> None:
+        """Take events that follow each other; each has the fields of `Event`, and nobody changes the sequence.
 
         Called on the network's thread alone, in the order of the events. Returns at once and never raises: a journal
         that fails says so elsewhere, and takes nothing from then on.

@@ -13,12 +13,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from aries_nb.model.journal import HOLE, Event
+from aries_nb.model.journal import HOLE, Event, EventFields
 from aries_nb.recording.messages import ByteSource, Message, MessageError
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "MOST_ROWS",
     "SCHEMA",
     "BatchHeader",
-    "Row",
     "StreamEncoder",
     "decode",
     "read_header",
@@ -56,9 +54,6 @@ MOST_BATCH_BYTES = MOST_BODY_BYTES + BATCH_BYTES + 64 * MOST_ROWS
 MOST_WHATS = 64
 MOST_WHAT_CHARACTERS = 40
 ZSTD_LEVEL = 1  # higher levels take twice the time for 1 % fewer bytes
-
-Row: TypeAlias = tuple[int, int, int, str, bytes]
-"""The fields of an `Event`."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class StreamEncoder:
         codec = pa.Codec("zstd", compression_level=ZSTD_LEVEL)
         self._writer = pa.ipc.new_stream(self._sink, SCHEMA, options=pa.ipc.IpcWriteOptions(compression=codec))
 
-    def encode(self, rows: Sequence[Row], number: int, before: int) -> tuple[bytes, BatchHeader]:
+    def encode(self, rows: Sequence[EventFields], number: int, before: int) -> tuple[bytes, BatchHeader]:
         """Return the next bytes of the stream, and what the batch says of itself.
 
         Raises ValueError, TypeError or pyarrow's errors for rows that are no events.

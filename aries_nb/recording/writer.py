@@ -9,7 +9,7 @@ import shutil
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import FRAME, Hole
+from aries_nb.model.journal import FRAME, EventFields, Hole
 from aries_nb.recording.folder import (
     DELETED,
     JSON,
@@ -33,7 +33,7 @@ from aries_nb.recording.folder import (
     write_all,
     write_json,
 )
-from aries_nb.recording.format import BATCH_BYTES, MOST_BODY_BYTES, MOST_ROWS, BatchHeader, Row, StreamEncoder
+from aries_nb.recording.format import BATCH_BYTES, MOST_BODY_BYTES, MOST_ROWS, BatchHeader, StreamEncoder
 from aries_nb.recording.segments import CLOSED, KILLED, Segment
 
 __all__ = ["RecordingStatistics", "RecordingWriter"]
@@ -81,7 +81,7 @@ class _Written(NamedTuple):
 class RecordingWriter(BoundToProcess):
     """Writes the events of one feed into the recording at `path`, which it makes, or goes on with if it exists.
 
-    It is a `Journal`: `add` belongs to the network's thread. The other methods may be called by any thread.
+    It is a `Journal`: `add` and `extend` belong to the network's thread. The other methods may be called by any thread.
 
     `broker` is the broker's name, `header` what else is worth noting. The caller sees to it that no secret is in it,
     nor in any event: what is added is written as it is. `made` is the market time in ns at which the recording begins.
@@ -118,7 +118,7 @@ class RecordingWriter(BoundToProcess):
         self._on_error = on_error
         # Of the network's thread; the writer's takes rows out of the list, and reads the others.
         self._is_open = True
-        self._rows: list[Row] = []
+        self._rows: list[EventFields] = []
         self._added_bytes = 0
         self._wake_at = BATCH_BYTES
         # Of the writer's thread.
@@ -153,10 +153,14 @@ class RecordingWriter(BoundToProcess):
             os.register_at_fork(after_in_child=lambda: (run := after_fork()) and run())
 
     def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
-        """Take one event, as `Journal` says. Ends the recording if the disk does not follow."""
+        """Take one event; the arguments are the fields of `Event`."""
+        self.extend([(seq, received, connection, what, body)])
+
+    def extend(self, events: Sequence[EventFields]) -> None:
+        """Take events, as `Journal` says. Ends the recording if the disk does not follow."""
         if self._is_open:
-            self._rows.append((seq, received, connection, what, body))
-            self._added_bytes += len(body) + ROW_BYTES
+            self._rows.extend(events)
+            self._added_bytes += sum([len(event[4]) for event in events]) + len(events) * ROW_BYTES
             if self._added_bytes >= self._wake_at:
                 self._filled()
 
@@ -321,7 +325,7 @@ class RecordingWriter(BoundToProcess):
             self._delete_old()
             self._begin_segment()
 
-    def _take(self, *, is_due: bool) -> list[Row]:
+    def _take(self, *, is_due: bool) -> list[EventFields]:
         """Take the rows of one batch out of the queue; none if they are few and no sync is due."""
         rows = self._rows[:MOST_ROWS]  # copied and deleted below in one step each: the other thread appends meanwhile
         size = count = 0
@@ -336,7 +340,7 @@ class RecordingWriter(BoundToProcess):
         self._taken_bytes += size + count * ROW_BYTES
         return rows[:count]
 
-    def _write(self, rows: list[Row]) -> None:
+    def _write(self, rows: list[EventFields]) -> None:
         if max(len(row[4]) for row in rows) > MOST_BODY_BYTES:
             raise ValueError(f"it is larger than {MOST_BODY_BYTES >> 20} MB")
         current = self._current

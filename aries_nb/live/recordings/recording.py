@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from numbers import Real
 from pathlib import Path
@@ -18,7 +18,7 @@ from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Column, Subscription
-from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.model.journal import HOLE, Event, EventFields, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
 from aries_nb.net.events.playback_run import Passing, replayed
@@ -107,10 +107,9 @@ class Recording(BoundToProcess):
     def _state(self) -> str:
         return str(self.error) if self.error is not None else "recording" if self.is_open else "closed"
 
-    def attach(self, events: Iterable[tuple[int, int, int, str, bytes]]) -> None:
+    def attach(self, events: Sequence[EventFields]) -> None:
         """Begin with these events, and get all that follow; the network's thread only."""
-        for event in events:
-            self._journal.add(*event)
+        self._journal.extend(events)
         self._arrivals.journals = (*self._arrivals.journals, self._journal)
 
     def _detach(self) -> None:
@@ -121,11 +120,14 @@ class _Masked:
     """A journal that passes events on to a writer without tokens."""
 
     def __init__(self, writer: RecordingWriter, mask: FrameMask) -> None:
-        self._add, self._mask = writer.add, mask
+        self._extend, self._mask = writer.extend, mask
 
-    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
-        """Pass an event on; see `Journal`."""
-        self._add(seq, received, connection, what, self._mask(body))
+    def extend(self, events: Sequence[EventFields]) -> None:
+        """Pass events on; see `Journal`."""
+        mask = self._mask
+        self._extend(
+            [(seq, received, connection, what, mask(body)) for seq, received, connection, what, body in events]
+        )
 
 
 class Recorder:
@@ -208,7 +210,7 @@ class Recorder:
             running.flush()
             events: Callable[[], Iterable[Event]] = RecordingReader(running.path).events
         else:
-            held = self._arrivals.do(lambda: list(self._ring.events) if self._ring.is_whole else None).result()
+            held = self._arrivals.do(lambda: self._ring.events if self._ring.is_whole else None).result()
             if held is None:
                 advice = "Record it from its beginning: `anb.connect(…, record=…)`."
                 raise UsageError("the feed has received more than is in memory", advice=advice)

@@ -7,7 +7,7 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.json import encode
 
 from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment, Subscription
-from aries_nb.model.journal import Journal
+from aries_nb.model.journal import EventFields, Journal
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
@@ -53,18 +53,24 @@ class EventRing:
     """A journal that keeps the newest 48 MiB of events. Used on the network's thread."""
 
     def __init__(self, most_bytes: int = RING_BYTES) -> None:
-        self.events: deque[tuple[int, int, int, str, bytes]] = deque()
+        self._batches: deque[tuple[int, Sequence[EventFields]]] = deque()  # with their sizes
         self.is_whole = True
         """Whether no event was dropped: they are all since the feed was made."""
         self._left = most_bytes
 
-    def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
-        """Keep an event, and drop the oldest ones where there is no room."""
-        self.events.append((seq, received, connection, what, body))
-        self._left -= len(body) + EVENT_BYTES
+    @property
+    def events(self) -> list[EventFields]:
+        """The events that are kept, the oldest first; each has the fields of `Event`."""
+        return [event for _, events in self._batches for event in events]
+
+    def extend(self, events: Sequence[EventFields]) -> None:
+        """Keep events, and drop the oldest ones where there is no room: all that came together."""
+        size = sum([len(event[4]) for event in events]) + len(events) * EVENT_BYTES
+        self._batches.append((size, events))
+        self._left -= size
         while self._left < 0:
             self.is_whole = False
-            self._left += len(self.events.popleft()[4]) + EVENT_BYTES
+            self._left += self._batches.popleft()[0]
 
 
 class Arrivals(Checkpointed):
@@ -153,8 +159,7 @@ class Arrivals(Checkpointed):
             self.note(0, CLOCK, encode(self._base))
         events = [(seq + before, now, connection, what, body) for body, before in zip(bodies, ahead, strict=False)]
         for journal in self.journals:
-            for event in events:
-                journal.add(*event)
+            journal.extend(events)
 
     def _note_clock(self) -> None:
         with self.moment():

@@ -34,10 +34,11 @@ class Recorded:
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
 
-    def add(self, seq, received, connection, what, body):
-        if what == ANSWER:
-            self._answers.append(Answer.from_bytes(body))
-            assert (self._answers[-1].received, connection) == (received, 0)
+    def extend(self, events):
+        for _, received, connection, what, body in events:
+            if what == ANSWER:
+                self._answers.append(Answer.from_bytes(body))
+                assert (self._answers[-1].received, connection) == (received, 0)
 
 
 def two_pages(get, _asked):
