@@ -76,6 +76,7 @@ Text = Annotated[str, Meta(max_length=200)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
 Number = Annotated[int, Meta(ge=0, le=MOST_NUMBER)]
+Time = Annotated[int, Meta(ge=NOT_A_TIME, le=MOST_NUMBER)]  # in ns since the epoch
 Word = Text | float | bool
 TIME = pa.timestamp("us", tz="UTC")
 TYPES: Mapping[ColumnType, pa.DataType] = {
@@ -134,12 +135,12 @@ class GapLine(Struct, frozen=True):
     number: Number
     stream: Text
     symbol: Text
-    started: int
-    ended: int | None
+    started: Time
+    ended: Time | None
     cause: Text
     reason: Annotated[str, Meta(max_length=1_000)]
     filled: bool
-    missed: int | None
+    missed: Number | None
 
     @classmethod
     def of(cls, gap: Gap) -> Self:
@@ -160,8 +161,8 @@ class GapLine(Struct, frozen=True):
 class StatusLine(Struct, frozen=True):
     """A report of the market's state, with the fields of `aries_nb.model.StatusReport`."""
 
-    ts: int
-    received: int
+    ts: Time
+    received: Time
     entries: Annotated[dict[Text, Word], Meta(max_length=200)]
 
 
@@ -176,7 +177,7 @@ class Listing(Struct, frozen=True):
 class Catalog(Struct, frozen=True):
     """What is served: by whom, and in which groups. `number` grows with every change."""
 
-    format: int
+    format: Number
     epoch: Id
     """Random id of the publisher, made anew when it starts."""
     number: Number
@@ -204,7 +205,7 @@ class Beat(Struct, frozen=True):
     """The number of the newest catalog."""
     state: State
     """That of the publisher's feed."""
-    now: Annotated[int, Meta(ge=0, le=MOST_NUMBER)]
+    now: Number
     """Market time, in ns since the epoch."""
     pace: Annotated[float, Meta(ge=0.0, le=1e9)]
     """How many times faster than real time it goes on, 0.0 where it stands."""

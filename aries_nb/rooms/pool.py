@@ -14,7 +14,8 @@ from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.session import RoomSession, RoomTime
+from aries_nb.rooms.protocol import RoomTime
+from aries_nb.rooms.session import RoomSession
 from aries_nb.store import MessageCounts, StreamGaps
 
 __all__ = ["RoomPool"]

@@ -19,7 +19,6 @@ from aries_nb.errors import ConnectError, FeedError
 from aries_nb.model import (
     Counted,
     GapSink,
-    Notice,
     Rejected,
     Resumed,
     StatusReport,
@@ -38,13 +37,14 @@ from aries_nb.net.connection_errors import (
     token_refused,
 )
 from aries_nb.net.events.arrivals import Arrivals
-from aries_nb.net.events.steered_clock import Course, SteeredClock
+from aries_nb.net.events.steered_clock import Course
 from aries_nb.net.intake import Route
 from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 from aries_nb.rooms.address import RoomAddress, closed, connected, end
 from aries_nb.rooms.format import Batch, Beat, Catalog, Group, RoomDataError, decode_batch, decode_beat, decode_catalog
+from aries_nb.rooms.protocol import NoProtocol, RoomTime
 from aries_nb.rooms.stream import ANSWER_SECONDS, RoomStream, refusal
 from aries_nb.store import StreamGaps
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js import JetStreamContext
 
-__all__ = ["NoProtocol", "RoomSession", "RoomTime"]
+__all__ = ["RoomSession"]
 
 log = logging.getLogger("aries_nb")
 
@@ -61,52 +61,8 @@ TICK_SECONDS = 0.25
 SILENT_SECONDS = 3.0  # without a sign of life: the publisher is gone
 LATE_SECONDS = 3.0  # for which rows may be under way that the publisher has sent
 CLOSE_SECONDS = 3.0
-STEP_BACK_NS = 250_000_000
 BEGAN_ANEW = "the publisher began anew"
 GONE = "the publisher of the room gives no sign of life"
-
-
-class RoomTime(SteeredClock):
-    """Market time as the publisher of a room tells it: also back, where its replay goes back."""
-
-    def follow(self, course: Course) -> None:
-        """Take the publisher's time; a small step back, of a message that took long, is none while it goes on."""
-        if course.now < self.running_ns() - STEP_BACK_NS * max(course.pace, 1.0) * bool(course.pace):
-            self.jump(course)
-        else:
-            self.steer(course)
-
-
-class NoProtocol:
-    """The protocol of a room's session: nothing is requested of a publisher, and no frame decoded."""
-
-    def open(self, now: float) -> None:
-        """Do nothing."""
-
-    def authenticate(self, token: str, now: float) -> None:
-        """Do nothing."""
-
-    def subscribe(self, subscriptions: Sequence[Subscription]) -> int:
-        """Return 0: there is no ping."""
-        del subscriptions
-        return 0
-
-    def unsubscribe(self, subscriptions: Sequence[Subscription]) -> None:
-        """Do nothing."""
-
-    def receive(self, frames: Sequence[bytes], received: int) -> tuple[Sequence[Any], Sequence[Notice]]:
-        """Return nothing."""
-        del frames, received
-        return (), ()
-
-    def tick(self, now: float) -> Sequence[Notice]:
-        """Return nothing."""
-        del now
-        return ()
-
-    def outgoing(self) -> Sequence[str | bytes]:
-        """Return nothing."""
-        return ()
 
 
 class RoomSession(SessionState):
@@ -371,14 +327,13 @@ class RoomSession(SessionState):
         for stream in self.streams:
             if stream.is_newer_than(beat):
                 continue
-            life, first, is_anew = stream.said_by(beat)
             if stream.is_replaced_by(beat):
+                _, _, is_anew = stream.said_by(beat)
                 if is_anew:
                     self._begin_anew(stream)
                 else:  # told by now, as its first row may not come for long
                     self._miss(stream, BEGAN_ANEW)
-                stream.life, stream.next = life, first
-                stream.epoch, stream.beat = beat.epoch, beat.number
+                stream.follow(beat)
             if stream.is_caught_up and not stream.is_asking and stream.is_complete(beat):
                 stream.seq = max(stream.seq, beat.seq)
         if before is None or before.state != beat.state:
@@ -442,7 +397,7 @@ class RoomSession(SessionState):
                 self._miss(stream, BEGAN_ANEW, batch.received[0])
             if stream.is_held:
                 return
-            stream.life, stream.next = head.life, None
+            stream.enter(head.life)
         if stream.next is None:
             stream.next = head.first
         elif head.first > stream.next and stream.is_partial:  # a server that was killed may have lost its newest rows
@@ -454,9 +409,9 @@ class RoomSession(SessionState):
                 stream, f"{count:,} rows of {stream} had left the publisher's frame or the server", batch.received[0]
             )
         batch = batch.since(stream.next)
+        stream.reach(head.epoch, batch.head.first + batch.rows)
         if not batch.rows:
             return
-        stream.next = batch.head.first + batch.rows
         stream.epoch, stream.beat = head.epoch, head.beat
         stream.received = batch.received[1]
         stream.late_since = None
@@ -471,6 +426,8 @@ class RoomSession(SessionState):
         self.intake.take_numbered(stream.routes[0].sink, blocks, octets=octets, received=received)
 
     def _take_list(self, stream: RoomStream, batch: Batch, octets: int, received: int) -> None:
+        if stream.is_outdated(batch.head):
+            return
         sink = stream.routes[0].sink
         changes = stream.changes_of(batch, received)
         if changes is None:
@@ -533,12 +490,14 @@ class RoomSession(SessionState):
         """Ask for rows that the publisher has sent and that did not come; at the second time they are lost."""
         have = stream.life, stream.next or 0
         if stream.asked_at == have and stream.next is not None and stream.is_caught_up:
-            stream.life, stream.next, _ = stream.said_by(beat)
-            count = f"{stream.next - have[1]:,} rows" if stream.life == have[0] else "rows"
+            life, number, _ = stream.said_by(beat)
+            count = f"{number - have[1]:,} rows" if life == have[0] else "rows"
             self._miss(stream, f"{count} of {stream} did not come")
             if stream.group.is_list:
                 stream.forget()
                 stream.routes[0].sink.interrupted()
+            else:
+                stream.follow(beat)
         stream.asked_at = have
         stream.ask_all()
 

@@ -27,8 +27,9 @@ ANSWER_SECONDS = 5.0
 PENDING_MESSAGES, PENDING_BYTES = 65_536, 64 << 20  # received, and not taken yet
 BATCH, BATCH_BYTES = 5_000, 8 << 20  # asked for at once
 TOGETHER = 50  # messages that are taken together
-MOST_CAME = 1_000  # messages that come live while the server is asked; of more, it is asked again
+MOST_CAME, MOST_CAME_BYTES = 1_000, 64 << 20  # that come live while the server is asked; of more, it is asked again
 MOST_LIST_BYTES = 64 << 20  # of a whole list
+MOST_FRAMES = 1_000  # of publishers, of which is known which rows were taken
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
 
@@ -86,6 +87,7 @@ class RoomStream:
         self.asked_at: tuple[str, int] | None = None  # `life` and `next` when late rows were asked for
         self.prices: set[float] = set()  # of a book
         self.updates = 0
+        self._frames: dict[tuple[str, str], int] = {}  # by `epoch` and `life`: the next row of each, newest last
         self.parts: list[Batch] = []  # of a list that goes on
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
@@ -95,6 +97,8 @@ class RoomStream:
         self._has_more = False  # to be asked for
         self._is_doubtful = False  # `seq`: the server may have lost messages, and have others of these numbers
         self._came: list[bytes] = []  # live, while it asked
+        self._came_bytes = 0
+        self._is_current = False  # a state came since the server was asked: its answer may be an older one
         self._client: Client | None = None
         self._subscription: Any = None  # to what comes live
         self._task: asyncio.Task[None] | None = None  # that asks
@@ -150,8 +154,9 @@ class RoomStream:
         return sent > 0 and not is_anew
 
     def is_outdated(self, head: Head) -> bool:
-        """Whether a batch is from before a replay began anew, as a sign of life said that has been taken."""
-        return head.epoch == self.epoch and head.life != self.life and head.beat < self.beat
+        """Whether a batch is of a frame in whose place another one is by now: of rows, or as a sign of life said."""
+        is_over = (head.epoch, head.life) in self._frames or (head.epoch == self.epoch and head.beat < self.beat)
+        return head.life != self.life and is_over
 
     def is_behind(self, head: Head) -> bool:
         """Whether rows before those of a batch have not come."""
@@ -169,13 +174,33 @@ class RoomStream:
         if self._task is not None:
             self._task.cancel()  # it would wait for an answer on the broken connection
         self._task = None
-        self._came.clear()
+        self._drop_came()
         if self.group.is_list:  # the whole list says which rows are current
             self.forget()
 
     def forget(self) -> None:
         """Take what the server keeps from the oldest on."""
+        self._frames = {frame: number for frame, number in self._frames.items() if frame[1] != self.life}
         self.next, self.life, self.seq, self.parts = None, "", 0, []
+
+    def enter(self, life: str) -> None:
+        """Have the rows of another frame; of one that was here before, those behind the last one that was taken."""
+        self.life = life
+        self.next = max((number for (_, each), number in self._frames.items() if each == life), default=None)
+
+    def follow(self, beat: Beat) -> None:
+        """Go on with the row that the publisher sends next, as its sign of life says."""
+        self.life, number, _ = self.said_by(beat)
+        self.epoch, self.beat = beat.epoch, beat.number
+        self.reach(beat.epoch, number)
+
+    def reach(self, epoch: str, number: int) -> None:
+        """Note that the rows of the present frame before a number need not come: a publisher, `epoch`, sent them."""
+        self.next = number
+        self._frames.pop((epoch, self.life), None)
+        self._frames[epoch, self.life] = number
+        if len(self._frames) > MOST_FRAMES:
+            del self._frames[next(iter(self._frames))]
 
     def begin_anew(self) -> None:
         """Have the rows that the server keeps, from the oldest on."""
@@ -211,6 +236,8 @@ class RoomStream:
     def ask_before(self) -> None:
         """Ask for rows before those that came live; for all, where they were asked for and did not come."""
         at = self.life, self.next or 0
+        if self.is_asking and self._has_more:
+            return  # it is going to be asked
         if self._behind_at == at:
             self.ask_all()
         else:
@@ -223,16 +250,22 @@ class RoomStream:
         self.ask()
 
     async def _come(self, message: Msg) -> None:
+        self._is_current = True
         if not self.is_asking or self.is_book:
             self._owner.taken(self, message.data, is_live=True)
-        elif len(self._came) < MOST_CAME:
+        elif len(self._came) < MOST_CAME and self._came_bytes + len(message.data) <= MOST_CAME_BYTES:
             self._came.append(message.data)  # its place is behind what is asked for
+            self._came_bytes += len(message.data)
         else:
             self._has_more = True
 
+    def _drop_came(self) -> None:
+        self._came, self._came_bytes = [], 0
+
     def _take_came(self) -> None:
         """Take what came live while the server was asked: to ask for it as well might never end."""
-        came, self._came = self._came, []
+        came = self._came
+        self._drop_came()
         for data in came:
             if self.routes:
                 self._owner.taken(self, data, is_live=True)
@@ -254,7 +287,7 @@ class RoomStream:
         except (Error, OSError, TimeoutError, ConnectionLostError) as error:  # it is tried again
             self._owner.problem(str(error) or type(error).__name__)
             self.late_since = elapsed()
-            self._came.clear()
+            self._drop_came()
             return
         self.is_caught_up, self.is_partial = True, False
         self._set_past(is_past=False)
@@ -267,8 +300,10 @@ class RoomStream:
         address = self._address
         stream = client.jetstream(timeout=ANSWER_SECONDS)
         with suppress(NotFoundError):
+            self._is_current = False
             kept = await stream.get_last_msg(address.state_stream, address.states(self.group.id), direct=True)
-            self._owner.taken(self, kept.data or b"", is_live=False)
+            if not self._is_current:
+                self._owner.taken(self, kept.data or b"", is_live=False)
 
     async def _ask_rows(self, client: Client) -> None:
         """Ask for all messages behind the last one that was read. A server before 2.11 gives one at a time."""
@@ -321,7 +356,7 @@ class RoomStream:
         if head.is_anew and is_ours and self.next is not None and head.first < self.next:
             return Changes()  # it came twice
         if head.is_same and head.life == self.life and head.first == self.next and not self.parts:
-            self.next = head.first + batch.rows  # the whole list once more
+            self.reach(head.epoch, head.first + batch.rows)  # the whole list once more
             return Changes()
         if head.is_anew:
             self.epoch, self.life, self.next, self.parts = head.epoch, head.life, head.first, []
@@ -331,7 +366,7 @@ class RoomStream:
             return None
         is_whole = head.is_anew or bool(self.parts)
         batch = batch.since(self.next or 0)
-        self.next = batch.head.first + batch.rows
+        self.reach(head.epoch, batch.head.first + batch.rows)
         self.late_since = None
         self.parts.append(batch)
         if head.goes_on and sum(part.table.nbytes for part in self.parts) < MOST_LIST_BYTES:

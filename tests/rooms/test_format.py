@@ -12,8 +12,10 @@ from aries_nb.rooms.format import (
     MOST_BATCH_BYTES,
     BatchWriter,
     Catalog,
+    GapLine,
     Group,
     RoomDataError,
+    StatusLine,
     decode_batch,
     decode_beat,
     decode_catalog,
@@ -116,6 +118,8 @@ def test_a_damaged_batch_is_refused_or_has_rows_of_the_group(seed: int):
 
 
 CATALOG = Catalog(1, EPOCH, 1, "aries", (GROUP,))
+GAP = GapLine(1, "market quotes", "AAPL", 0, None, "connection", "lost", filled=False, missed=None)
+FAR = 2**62 + 1, 2**63  # beyond what a column of times has
 
 
 def test_a_catalog_comes_back_as_it_was():
@@ -135,6 +139,10 @@ def test_a_catalog_comes_back_as_it_was():
         replace(CATALOG, groups=(Group("quotes", ("A" * 201,), (("a", "number"),)),)),
         replace(CATALOG, groups=(Group("anything", ("A",), (("a", "number"),)),)),
         replace(CATALOG, groups=(GROUP,) * 2_001),
+        replace(CATALOG, format=-1),
+        replace(CATALOG, gaps=(replace(GAP, missed=-1),)),
+        *(replace(CATALOG, gaps=(replace(GAP, **{name: n}),)) for name in ("started", "ended", "missed") for n in FAR),
+        *(replace(CATALOG, reports=(StatusLine(*times, {}),)) for n in FAR for times in ((n, 0), (0, n))),
     ],
 )
 def test_a_catalog_beyond_the_bounds_is_refused(catalog: Catalog):

@@ -33,7 +33,8 @@ class Forger:
         self.rows = {GROUP.id: (EPOCH, 8, False)}
         self.now = 1_700_000_000 * 10**9
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self.do(self._begin())
         self.send(address.catalog, encode(self.catalog))
         self._beating = asyncio.run_coroutine_threadsafe(self._beat(), self._loop)
@@ -68,6 +69,8 @@ class Forger:
         self._beating.cancel()
         self.do(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
 
 @pytest.fixture

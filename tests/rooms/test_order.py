@@ -115,9 +115,43 @@ def test_a_replay_that_goes_back_twice_is_followed_in_any_order_of_subjects(monk
         assert shown == (THIRD, 5, 0, 0), places
 
 
+def sent(life: str, first: int, count: int, *, epoch: str = EPOCH, beat: int = 0, is_anew: bool = False) -> bytes:
+    """A message as the server keeps it."""
+    return BatchWriter(GROUP, epoch, life).encode(table(count), first, beat=beat, is_anew=is_anew)
+
+
+KEPT = {
+    "another publisher": [sent(FIRST, 0, 3), sent(FIRST, 3, 2, beat=1), sent(SECOND, 0, 4, epoch=OTHER)],
+    "another frame": [sent(FIRST, 0, 3, beat=1), sent(FIRST, 3, 2, beat=2), sent(SECOND, 0, 2, beat=2)],
+    "a replay went back": [sent(FIRST, 0, 5), sent(SECOND, 7, 2, is_anew=True), sent(SECOND, 9, 2)],
+    "served anew, then another": [sent(FIRST, 0, 3), sent(FIRST, 0, 3, epoch=OTHER), sent(SECOND, 0, 1, epoch=THIRD)],
+    "another, then the first again": [
+        sent(FIRST, 0, 3), sent(SECOND, 0, 1, epoch=OTHER), sent(FIRST, 0, 4, epoch=THIRD)
+    ],
+}  # fmt: skip
+ROWS_AND_GAPS = dict(zip(KEPT, [(9, 1), (7, 1), (4, 0), (4, 1), (5, 2)], strict=True))
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_rows_of_any_frame_that_were_taken_are_dropped_when_all_are_asked_for(room, case):
+    def take() -> tuple[int, int]:
+        room.session.taken_kept(room.stream, KEPT[case])
+        return room.frame.version - room.frame.origin, room.log.count
+
+    on_network(take).result(60)
+
+    assert [on_network(take).result(60) for _ in range(2)] == [ROWS_AND_GAPS[case]] * 2
+
+
 def test_rows_of_another_frame_that_do_not_come_are_asked_for_and_told(room, monkeypatch):
     asked: list[str] = []
-    monkeypatch.setattr(room.stream, "ask_all", lambda: asked.append("rows"))
+    kept = [sent(FIRST, 0, 3)]
+
+    def ask_all() -> None:
+        asked.append("rows")
+        room.session.taken_kept(room.stream, kept)  # the server has not those of the other frame
+
+    monkeypatch.setattr(room.stream, "ask_all", ask_all)
     in_order([ROWS[0], BEATS[0]], room)
     in_order([("beat", (2, SECOND, 9), {})], room)
 
@@ -134,8 +168,12 @@ def test_rows_of_another_frame_that_do_not_come_are_asked_for_and_told(room, mon
     room.stream.late_since = None
     on_network(look).result(60)
     assert asked == ["rows"] * 2
-    assert room.log.count > 0
     assert (room.stream.life, room.stream.next) == (SECOND, 9)
+
+    room.stream.late_since = None
+    on_network(room.session._look).result(60)
+    assert room.stream.late_since is None
+    assert (room.log.count, room.frame.version) == (1, 3)
 
 
 def test_a_frame_in_the_place_of_another_is_a_gap_before_its_first_row_comes(room):

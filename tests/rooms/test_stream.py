@@ -200,3 +200,58 @@ def test_a_book_that_was_not_answered_is_late_and_asked_for_again():
     assert book.is_late(beat)
     book.is_caught_up = True
     assert not book.is_late(beat)
+
+
+def test_an_answer_that_comes_after_a_newer_state_of_a_book_is_not_taken():
+    async def opened(*, has_come: bool) -> list[bytes]:
+        owner = Owner()
+        route = Route(Subscription("book", "AAPL", ()), SimpleNamespace(), 0)
+        book = RoomStream(
+            group_of("book", ("AAPL",), (), ()), [route], RoomAddress.of("nats://127.0.0.1/room42"), owner
+        )
+
+        async def get_last_msg(*_: object, **__: object) -> SimpleNamespace:
+            if has_come:
+                await book._come(SimpleNamespace(data=b"newer"))
+            return SimpleNamespace(data=b"kept")
+
+        async def subscribe(*_: object, **__: object) -> None:
+            pass
+
+        server = SimpleNamespace(get_last_msg=get_last_msg)
+        await book.open(SimpleNamespace(jetstream=lambda **_: server, subscribe=subscribe))
+        await asyncio.wait_for(owner.is_caught_up.wait(), 60)
+        return owner.live
+
+    assert asyncio.run(opened(has_come=True)) == [b"newer"]
+    assert asyncio.run(opened(has_come=False)) == [b"kept"]
+
+
+def test_what_comes_while_the_server_is_asked_is_bounded_in_bytes(stream, monkeypatch):
+    monkeypatch.setattr(streams, "MOST_CAME_BYTES", 100)
+
+    async def come() -> None:
+        stream._task = asyncio.create_task(asyncio.sleep(60))
+        for _ in range(50):
+            await stream._come(SimpleNamespace(data=bytes(30)))
+        assert sum(map(len, stream._came)) == 90
+        assert stream._has_more
+        stream.interrupted()
+        assert stream._came_bytes == 0
+
+    asyncio.run(come())
+
+
+def test_two_messages_behind_one_hole_ask_once_before_all_is_asked_for(stream):
+    async def behind() -> tuple[bool, bool]:
+        stream._client, stream._task = SimpleNamespace(), asyncio.create_task(asyncio.sleep(60))
+        stream._has_more = False
+        stream.ask_before()
+        stream.ask_before()
+        first = stream._is_doubtful
+        stream._has_more = False  # the server was asked, and the rows before did not come
+        stream.ask_before()
+        stream.interrupted()
+        return first, stream._is_doubtful
+
+    assert asyncio.run(behind()) == (False, True)

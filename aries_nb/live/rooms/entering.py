@@ -22,7 +22,7 @@ from aries_nb.net.http_client import NoHttp
 from aries_nb.rooms.address import RoomAddress
 from aries_nb.rooms.format import Listing
 from aries_nb.rooms.pool import RoomPool
-from aries_nb.rooms.session import NoProtocol
+from aries_nb.rooms.protocol import NoProtocol
 
 __all__ = ["RoomClock", "RoomHttp", "entered", "room_token"]
 
