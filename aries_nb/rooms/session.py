@@ -364,8 +364,8 @@ class RoomSession(SessionState):
                 self._take_rows(stream, batch, len(data), received)
             self.publish()
 
-    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
-        """Take messages of rows that were asked for, in their order."""
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes], *, is_last: bool = True) -> None:
+        """Take messages of rows that were asked for, in their order; those of a list together, once it `is_last`."""
         batches: list[Batch] = []
         for data in messages:
             try:
@@ -374,10 +374,19 @@ class RoomSession(SessionState):
                 self._unreadable(error, data)
                 self._miss(stream, f"rows of {stream} cannot be read")
         octets = sum(map(len, messages))
-        take = self._take_list if stream.group.is_list else self._take_rows
-        for batch in batches if stream.group.is_list else Batch.joined(batches):
+        if stream.group.is_list:
+            if not stream.keep(batches, octets) and not is_last:
+                return
             with self._arrivals.moment() as received:
-                take(stream, batch, octets, received)
+                batches, octets = stream.take_kept()
+                for batch in batches:
+                    self._take_list(stream, batch, octets, received)
+                    octets = 0
+                self.publish()
+            return
+        for batch in Batch.joined(batches):
+            with self._arrivals.moment() as received:
+                self._take_rows(stream, batch, octets, received)
                 self.publish()
             octets = 0
 
@@ -438,7 +447,7 @@ class RoomSession(SessionState):
         sink.buffer.counted["filled"] += changes.filled
         sink.buffer.counted["conflated"] += changes.conflated
         self.intake.take_states(sink, changes.records, octets=octets, received=received)
-        if batch.head.is_broken:
+        if changes.is_broken:
             self.publish()
             sink.interrupted()
 

@@ -39,8 +39,8 @@ class StreamOwner(Protocol):
     def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
         """Take a message of a stream; `is_live` where it was not asked for."""
 
-    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
-        """Take messages of rows that were asked for, in their order."""
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes], *, is_last: bool = True) -> None:
+        """Take messages of rows that were asked for, in their order; `is_last` once no more are kept."""
 
     def caught_up(self, stream: RoomStream) -> None:
         """Note that a stream has all that the server keeps."""
@@ -53,11 +53,13 @@ class Changes(NamedTuple):
     """What a message changes in a list: records for `Intake.take_states`, and what is counted besides.
 
     Rows of a whole list are `filled`; `conflated` are states in between, of which the publisher sent the newest.
+    `is_broken`: from now on the list may be out of date.
     """
 
     records: Sequence[tuple[int, int, Values, int]] = ()
     filled: int = 0
     conflated: int = 0
+    is_broken: bool = False
 
 
 class RoomStream:
@@ -89,6 +91,9 @@ class RoomStream:
         self.updates = 0
         self._frames: dict[tuple[str, str], int] = {}  # by `epoch` and `life`: the next row of each, newest last
         self.parts: list[Batch] = []  # of a list that goes on
+        self._kept: list[Batch] = []  # of a list, asked for: they are taken together
+        self._kept_octets = self._kept_bytes = 0  # of the messages, and of their rows
+        self._whole_at = 0  # where in `_kept` the newest whole list begins
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
         self.is_partial = False
@@ -182,6 +187,7 @@ class RoomStream:
         """Take what the server keeps from the oldest on."""
         self._frames = {frame: number for frame, number in self._frames.items() if frame[1] != self.life}
         self.next, self.life, self.seq, self.parts = None, "", 0, []
+        self.take_kept()
 
     def enter(self, life: str) -> None:
         """Have the rows of another frame; of one that was here before, those behind the last one that was taken."""
@@ -201,6 +207,31 @@ class RoomStream:
         self._frames[epoch, self.life] = number
         if len(self._frames) > MOST_FRAMES:
             del self._frames[next(iter(self._frames))]
+
+    def keep(self, batches: Sequence[Batch], octets: int) -> bool:
+        """Keep batches of a list that were asked for; where all were, from the newest whole list on.
+
+        Returns whether they have to be taken, because there are too many.
+        """
+        for batch in batches:
+            if self.is_outdated(batch.head):
+                continue
+            if batch.head.is_anew:
+                self._whole_at = len(self._kept)
+            self._kept.append(batch)
+            self._kept_bytes += batch.table.nbytes
+            if self._whole_at and not batch.head.goes_on and not self.is_partial:
+                del self._kept[: self._whole_at]
+                self._kept_bytes = sum(each.table.nbytes for each in self._kept)
+                self._whole_at = 0
+        self._kept_octets += octets
+        return self._kept_bytes > MOST_LIST_BYTES
+
+    def take_kept(self) -> tuple[list[Batch], int]:
+        """Return the batches of a list that were kept, with the size of their messages, and keep them no more."""
+        kept = self._kept, self._kept_octets
+        self._kept, self._kept_octets, self._kept_bytes, self._whole_at = [], 0, 0, 0
+        return kept
 
     def begin_anew(self) -> None:
         """Have the rows that the server keeps, from the oldest on."""
@@ -331,12 +362,14 @@ class RoomStream:
                 answers.clear()
                 is_whole.clear()
                 is_over = _is_over(last)
-                await self._take_kept([each for each in messages if "Status" not in (each.headers or {})])
+                await self._take_answer([each for each in messages if "Status" not in (each.headers or {})])
+            if self.routes:
+                self._owner.taken_kept(self, [])
         finally:
             with suppress(Exception):  # the connection is broken
                 await subscription.unsubscribe()
 
-    async def _take_kept(self, messages: Sequence[Msg]) -> None:
+    async def _take_answer(self, messages: Sequence[Msg]) -> None:
         """Take the messages of one answer, and let the loop run in between."""
         for start in range(0, len(messages), TOGETHER):
             some = messages[start : start + TOGETHER]
@@ -346,7 +379,7 @@ class RoomStream:
                     raise ConnectionLostError("the server's answer has no order")
                 self.seq = int(number)
             if self.routes:
-                self._owner.taken_kept(self, [message.data for message in some])
+                self._owner.taken_kept(self, [message.data for message in some], is_last=False)
             await asyncio.sleep(0)
 
     def changes_of(self, batch: Batch, received: int) -> Changes | None:
@@ -361,12 +394,14 @@ class RoomStream:
         if head.is_anew:
             self.epoch, self.life, self.next, self.parts = head.epoch, head.life, head.first, []
         elif head.life != self.life or self.next is None:
-            return Changes()  # the whole list is still to come
+            return Changes(is_broken=head.is_broken)  # the whole list is still to come
         elif head.first > self.next:
             return None
         is_whole = head.is_anew or bool(self.parts)
         batch = batch.since(self.next or 0)
         self.reach(head.epoch, batch.head.first + batch.rows)
+        if not batch.rows:
+            return Changes()  # it came twice
         self.late_since = None
         self.parts.append(batch)
         if head.goes_on and sum(part.table.nbytes for part in self.parts) < MOST_LIST_BYTES:
@@ -379,10 +414,11 @@ class RoomStream:
         updates, self.updates = self.updates, head.count
         if not is_whole:
             is_all = len(codes) == len(self.group.symbols)
-            return Changes(records, conflated=max(head.count - updates - len(records), 0) if is_all else 0)
+            conflated = max(head.count - updates - len(records), 0) if is_all else 0
+            return Changes(records, conflated=conflated, is_broken=head.is_broken)
         newest = max((at for *_, at in records), default=received)
         begin = [(code, 0, (CLEAR, *[0] * len(fields)), newest) for code in codes.values()]
-        return Changes(begin + records, filled=len(records))
+        return Changes(begin + records, filled=len(records), is_broken=head.is_broken)
 
     def _set_past(self, *, is_past: bool) -> None:
         if self.routes and isinstance(sink := self.routes[0].sink, RollingFrame):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
 from aries_nb.model import Column, Subscription
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import Route
 from aries_nb.rooms.address import RoomAddress
-from aries_nb.rooms.format import BatchWriter, Beat, Catalog, Group, encode
+from aries_nb.rooms.format import TIME, BatchWriter, Beat, Catalog, Group, encode
 from aries_nb.rooms.pool import RoomPool
 from aries_nb.rooms.session import RoomSession
 from aries_nb.rooms.stream import RoomStream
-from aries_nb.store import GapLog, RollingFrame
+from aries_nb.store import GapLog, RollingFrame, Table
 from tests.rooms.test_format import table
 
 if TYPE_CHECKING:
@@ -227,3 +228,66 @@ def test_rows_that_are_missing_in_a_part_are_asked_for_once_more_among_all(room,
 
     on_network(lambda: take(before, behind, is_partial=False)).result(60)
     assert (room.frame.version, room.log.count) == (11, 0)
+
+
+ORDERS = Group("orders", ("ACC-1",), (("order_id", "text"), ("status", "text")))
+
+
+class Orders:
+    """A reader of a list that is connected and asks for what the server keeps; `seen` are the states that it showed."""
+
+    def __init__(self) -> None:
+        self.pool = RoomPool(RoomAddress.of("nats://127.0.0.1/room42"), None)
+        self.session = self.pool.session
+        self.table = Table(tuple(Column(*each) for each in ORDERS.columns), ORDERS.symbols, key=("order_id",))
+        routes = [Route(Subscription("orders", "ACC-1", ("order_id", "status")), self.table, 0)]
+        self.session.add(routes)
+        self.stream = RoomStream(ORDERS, routes, RoomAddress.of("nats://127.0.0.1/room42"), self.session)
+        self.session.streams.append(self.stream)
+        self.seen: list[list[str]] = []
+        self.watch = self.table.watch(lambda: self.seen.append([row.values[1] for row in self.table.rows()]))
+
+
+def order(first: int, status: str, *, life: str = FIRST, **head: bool | int) -> bytes:
+    """A message of a list of one order."""
+    times = pa.array([1_000_000], pa.int64()).cast(TIME)
+    row = pa.table({
+        "seq": [0], "ts": times, "received": times, "_symbol": ["ACC-1"], "order_id": ["a"], "status": [status],
+    })  # fmt: skip
+    return BatchWriter(ORDERS, EPOCH, life).encode(row, first, **head)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_list_is_shown_as_it_is_after_a_break_and_not_as_it_was():
+    reader = on_network(Orders).result(60)
+    kept = [
+        order(0, "working", is_anew=True), order(1, "partially filled"),
+        order(2, "", is_void=True, is_broken=True), order(3, "partially filled", is_anew=True), order(4, "filled"),
+    ]  # fmt: skip
+
+    def caught_up() -> list[list[str]]:
+        reader.stream.interrupted()
+        reader.seen.clear()
+        reader.session.taken_kept(reader.stream, kept[:2], is_last=False)
+        assert reader.seen == []
+        reader.session.taken_kept(reader.stream, kept[2:], is_last=False)
+        reader.session.taken_kept(reader.stream, [])
+        return reader.seen
+
+    assert on_network(caught_up).result(60) == [["filled"]]
+    assert on_network(caught_up).result(60) == [["filled"]]
+    assert not reader.table.is_stale
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_list_of_a_publisher_that_another_one_followed_is_not_taken_again():
+    reader = on_network(Orders).result(60)
+    first, second = order(0, "working", is_anew=True), order(0, "filled", life=SECOND, is_anew=True)
+
+    def take() -> None:
+        for message in (first, second, first):
+            reader.session.taken_kept(reader.stream, [message])
+
+    on_network(take).result(60)
+
+    assert [row.values[1] for row in reader.table.rows()] == ["filled"]

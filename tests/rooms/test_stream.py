@@ -77,6 +77,25 @@ def test_the_same_list_once_more_is_no_news_and_what_comes_twice_is_dropped(stre
     assert put(stream.changes_of(sent(2, "b"), 0)) == ["b"]
 
 
+def test_what_comes_twice_makes_a_list_that_was_healed_not_old_again(stream):
+    broken = sent(1, "", is_void=True, is_broken=True)
+    stream.changes_of(sent(0, "a", is_anew=True), 0)
+
+    assert stream.changes_of(broken, 0).is_broken
+    assert not stream.changes_of(sent(2, "a", is_anew=True), 0).is_broken
+    assert stream.changes_of(broken, 0) == Changes()
+
+
+def test_what_comes_twice_is_not_counted_as_states_in_between(stream):
+    routes = [Route(Subscription("orders", each, ("order_id",)), SimpleNamespace(), 0) for each in GROUP.symbols]
+    stream.routes = routes
+    changes = [sent(0, "a", is_anew=True, count=1), *(sent(number, "a", count=number + 1) for number in (1, 2, 3))]
+
+    found = [stream.changes_of(changes[number], 0).conflated for number in (0, 1, 2, 1, 3)]
+
+    assert found == [0] * 5
+
+
 def test_a_list_in_parts_is_taken_together(stream):
     assert stream.changes_of(sent(0, "a", is_anew=True, goes_on=True), 0) == Changes()
 
@@ -152,7 +171,7 @@ class Owner:
     def taken(self, stream: RoomStream, data: bytes, *, is_live: bool) -> None:
         self.live.append(data)
 
-    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes]) -> None:
+    def taken_kept(self, stream: RoomStream, messages: Sequence[bytes], *, is_last: bool = True) -> None:
         assert messages == []
 
     def caught_up(self, stream: RoomStream) -> None:
