@@ -349,8 +349,7 @@ class RoomSession(SessionState):
         try:
             batch = decode_batch(data, stream.group)
         except RoomDataError as error:
-            self._unreadable(error, data)
-            self._miss(stream, f"rows of {stream} cannot be read")
+            self._unreadable_rows(stream, error, data)
             return
         if is_live and stream.is_behind(batch.head):
             stream.ask_before()
@@ -367,23 +366,28 @@ class RoomSession(SessionState):
     def taken_kept(self, stream: RoomStream, messages: Sequence[bytes], *, is_last: bool = True) -> None:
         """Take messages of rows that were asked for, in their order; those of a list together, once it `is_last`."""
         batches: list[Batch] = []
+        octets = 0
         for data in messages:
+            octets += len(data)
             try:
                 batches.append(decode_batch(data, stream.group))
             except RoomDataError as error:
-                self._unreadable(error, data)
-                self._miss(stream, f"rows of {stream} cannot be read")
-        octets = sum(map(len, messages))
-        if stream.group.is_list:
-            if not stream.keep(batches, octets) and not is_last:
-                return
+                if not stream.group.is_list:  # what comes behind it follows no rows before it
+                    self._take_joined(stream, batches, octets)
+                    batches, octets = [], 0
+                self._unreadable_rows(stream, error, data)
+                stream.is_after_unreadable = True
+        if not stream.group.is_list:
+            self._take_joined(stream, batches, octets)
+        elif stream.keep(batches, octets) or is_last:
             with self._arrivals.moment() as received:
                 batches, octets = stream.take_kept()
                 for batch in batches:
                     self._take_list(stream, batch, octets, received)
                     octets = 0
                 self.publish()
-            return
+
+    def _take_joined(self, stream: RoomStream, batches: Sequence[Batch], octets: int) -> None:
         for batch in Batch.joined(batches):
             with self._arrivals.moment() as received:
                 self._take_rows(stream, batch, octets, received)
@@ -407,12 +411,13 @@ class RoomSession(SessionState):
             if stream.is_held:
                 return
             stream.enter(head.life)
+        is_unreadable, stream.is_after_unreadable = stream.is_after_unreadable, False
         if stream.next is None:
             stream.next = head.first
-        elif head.first > stream.next and stream.is_partial:  # a server that was killed may have lost its newest rows
-            stream.ask_all()
+        elif head.first > stream.next and stream.is_partial and not is_unreadable:
+            stream.ask_all()  # a server that was killed may have lost its newest rows
             return
-        elif head.first > stream.next:
+        elif head.first > stream.next and not (is_unreadable and stream.is_told):
             count = head.first - stream.next
             self._miss(
                 stream, f"{count:,} rows of {stream} had left the publisher's frame or the server", batch.received[0]
@@ -440,7 +445,8 @@ class RoomSession(SessionState):
         sink = stream.routes[0].sink
         changes = stream.changes_of(batch, received)
         if changes is None:
-            self._miss(stream, f"changes of {stream} had left the server", batch.received[0])
+            if not stream.is_told:
+                self._miss(stream, f"changes of {stream} had left the server", batch.received[0])
             stream.forget()
             sink.interrupted()
             return
@@ -553,6 +559,11 @@ class RoomSession(SessionState):
         self._gap_tracker.completed()
         self._gap_tracker.reset()
         self._observers.notify()
+
+    def _unreadable_rows(self, stream: RoomStream, error: RoomDataError, data: bytes) -> None:
+        if stream.is_first_unreadable(data):
+            self._unreadable(error, data)
+            self._miss(stream, f"rows of {stream} cannot be read")
 
     def _unreadable(self, error: RoomDataError, data: bytes) -> None:
         self.intake.count(Unreadable(str(error)[:200], repr(data[:100])[:200]))

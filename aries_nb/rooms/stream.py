@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aries_nb.model import CLEAR, PUT, Rejected, Subscription, Values
@@ -30,6 +31,7 @@ TOGETHER = 50  # messages that are taken together
 MOST_CAME, MOST_CAME_BYTES = 1_000, 64 << 20  # that come live while the server is asked; of more, it is asked again
 MOST_LIST_BYTES = 64 << 20  # of a whole list
 MOST_FRAMES = 1_000  # of publishers, of which is known which rows were taken
+MOST_UNREADABLE = 1_000  # messages that are known again
 END_OF_BATCH, NOT_FOUND = "204", "404"
 
 
@@ -94,6 +96,10 @@ class RoomStream:
         self._kept: list[Batch] = []  # of a list, asked for: they are taken together
         self._kept_octets = self._kept_bytes = 0  # of the messages, and of their rows
         self._whole_at = 0  # where in `_kept` the newest whole list begins
+        self._unreadable: dict[bytes, None] = {}  # digests, newest last
+        self._unread_at: tuple[str, int | None] | None = None  # `life` and `next` where the newest of them was told
+        self.is_after_unreadable = False
+        """Whether the message before the next one, of those that were asked for, cannot be read."""
         self.resumed: Counter[int] = Counter()
         """Rows by code, since the break."""
         self.is_partial = False
@@ -207,6 +213,22 @@ class RoomStream:
         self._frames[epoch, self.life] = number
         if len(self._frames) > MOST_FRAMES:
             del self._frames[next(iter(self._frames))]
+
+    def is_first_unreadable(self, data: bytes) -> bool:
+        """Note a message that cannot be read, and return whether it came the first time: it may be asked for again."""
+        digest = blake2s(data).digest()
+        if digest in self._unreadable:
+            return False
+        self._unreadable[digest] = None
+        if len(self._unreadable) > MOST_UNREADABLE:
+            del self._unreadable[next(iter(self._unreadable))]
+        self._unread_at = self.life, self.next
+        return True
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the rows that come next are missing as their message cannot be read, which has been told."""
+        return self._unread_at == (self.life, self.next)
 
     def keep(self, batches: Sequence[Batch], octets: int) -> bool:
         """Keep batches of a list that were asked for; where all were, from the newest whole list on.

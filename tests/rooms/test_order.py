@@ -230,6 +230,33 @@ def test_rows_that_are_missing_in_a_part_are_asked_for_once_more_among_all(room,
     assert (room.frame.version, room.log.count) == (11, 0)
 
 
+def test_a_message_that_cannot_be_read_is_told_once_and_rows_behind_it_are_taken(room, monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(room.stream, "ask", lambda: asked.append("part"))
+    monkeypatch.setattr(room.stream, "ask_all", lambda: asked.append("all"))
+    before, bad, behind, more = sent(FIRST, 0, 3), b"x" * 100, sent(FIRST, 5, 2), sent(FIRST, 9, 1)
+
+    def take() -> list[tuple[list[str], int, int]]:
+        session, stream = room.session, room.stream
+        session.state = "live"
+        for data in (before, bad, behind):
+            session.taken(stream, data, is_live=True)
+        found = [([*asked], room.frame.version, room.log.count)]
+        for kept, is_partial in (
+            ((bad, behind), True),
+            ((before, bad, behind), False),
+            ((behind, bad), True),
+            ((more,), False),  # a second message of the same bytes, and rows behind it
+        ):
+            stream.is_partial = is_partial
+            session.taken_kept(stream, kept)
+            found.append(([*asked], room.frame.version, room.log.count))
+        return found
+
+    rows = [(3, 1), (5, 1), (5, 1), (5, 1), (6, 2)]
+    assert on_network(take).result(60) == [(["part"], *each) for each in rows]
+
+
 ORDERS = Group("orders", ("ACC-1",), (("order_id", "text"), ("status", "text")))
 
 
