@@ -208,6 +208,8 @@ def names_broker(text: str) -> bool:
 
 def of_each(values: Iterable[object]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Make one test of the check of each value: a test for each would cost many times what it checks."""
+    values = list(values)
+    assert values, "there is nothing to check"
 
     def tested(check: Callable[[Any], None]) -> Callable[[], None]:
         def test() -> None:

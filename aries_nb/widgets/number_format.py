@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aries_nb.model import Numbers
 
 __all__ = [
+    "MINUS",
     "WHOLE_FROM",
     "Decimals",
     "average_decimals",
@@ -204,11 +205,13 @@ def decimals_of_rows(rows: Sequence[Decimals], values: Numbers) -> list[int]:
 def grouped(value: float, decimals: int) -> str:
     """Return a number as text with this many decimals and its thousands grouped; an en dash for NaN and infinity.
 
-    A float has no more decimals than are exact: none from 2**53 on. From 1e21 on it is a power of ten.
+    A float has no more decimals than are exact: none from 2**53 on. From 1e21 on it is a power of ten. Below zero it
+    has a minus sign, not a hyphen, unless it rounds to zero.
     """
     if not math.isfinite(value):
         return "–"
-    return f"{value:,.{exact_decimals(value, decimals)}f}" if abs(value) < EXPONENT_FROM else repr(float(value))
+    text = f"{value:,.{exact_decimals(value, decimals)}f}" if abs(value) < EXPONENT_FROM else repr(float(value))
+    return text.replace("-", MINUS if text.strip("-0.,") else "")
 
 
 def exact_decimals(value: float | Decimal, decimals: int) -> int:

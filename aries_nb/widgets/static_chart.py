@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aries_nb.model.settings import settings
-from aries_nb.widgets.number_format import compacts
+from aries_nb.widgets.number_format import MINUS, compacts, grouped
 from aries_nb.widgets.static_html import BLUE, FONT, ORANGE, clock_time
 
 if TYPE_CHECKING:
@@ -275,5 +275,5 @@ def _tick_text(value: float, decimals: int) -> str:
     # Ten characters are the room of a label.
     for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if abs(value) >= 100 * limit:
-            return f"{value / limit:,.6g}{letter}"
-    return f"{value + 0.0:,.{decimals}f}"
+            return f"{value / limit:,.6g}{letter}".replace("-", MINUS)
+    return grouped(value, decimals)

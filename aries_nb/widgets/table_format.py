@@ -18,6 +18,7 @@ from aries_nb.model import NOT_A_TIME
 from aries_nb.model.clock import wall_ns
 from aries_nb.model.settings import settings
 from aries_nb.widgets.number_format import (
+    MINUS,
     PROFIT_WORDS,
     Decimals,
     average_decimals,
@@ -62,7 +63,6 @@ MONEY_WORDS = frozenset(
 MONEY_DECIMALS = 2
 NS_A_DAY = 86_400_000_000_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "–"
 
 

@@ -25,6 +25,9 @@ HAVE_SHOWN = """(frames) => {
 ALIGNMENTS = """() => [...new Set(
   [...document.querySelectorAll(".anb-chain tbody td")].map((cell) => getComputedStyle(cell).textAlign)
 )]"""
+DELTAS = (
+    """() => [...document.querySelectorAll(".anb-chain td.anb-put.anb-col-delta")].map((cell) => cell.textContent)"""
+)
 OUT_OF_SIGHT = """() => {
   const [money, whole] = [".anb-money", ".anb-scroll"].map((each) =>
     document.querySelector(`.anb-chain ${each}`).getBoundingClientRect()
@@ -73,6 +76,9 @@ def test_the_chain_and_the_smile_move_with_the_money_in_sight(page):
 
     assert page.evaluate(ALIGNMENTS) == ["right"]
     assert page.evaluate(OUT_OF_SIGHT) == 0
+    deltas = [text for text in page.evaluate(DELTAS) if text.strip("0.–")]  # all but those that round to zero
+    assert deltas
+    assert all(re.fullmatch("\N{MINUS SIGN}[01][.][0-9]{3}", text) for text in deltas), deltas
     assert page.evaluate(HEADING) == "Strike"
     assert page.errors == []
 

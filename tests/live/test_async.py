@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -145,13 +146,18 @@ class SlowServer:
 def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
     broker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aries_nb.live.connection.ANSWER_SECONDS", 60.0)  # for which a call that waits would wait
+    for session in ("net.session", "brokers.aries.session", "brokers.alor.session"):
+        monkeypatch.setattr(f"aries_nb.{session}.PONG_SECONDS", 600.0)  # the end of a connection would end that
     slow = SlowServer(broker)
 
     async def main() -> None:
         async with anb.connecting(broker) as feed:
             slow.may_answer = False
+            begun = time.monotonic()
             held = [feed.quotes("A", "B"), feed.trades("A"), feed.book("A"), feed.quotes("A", "B", rows=50)]
             unknown = feed.quotes("NOPE")
+            assert time.monotonic() - begun < 60
             slow.may_answer = True
             with pytest.raises(anb.UnknownSymbolError, match="NOPE"):
                 await unknown.until(timeout=20)
@@ -168,6 +174,7 @@ class Turns:
     """Counts the turns of the event loop within the block."""
 
     async def __aenter__(self) -> Turns:
+        self.count = 0  # not only with the first turn: before it, nobody would wait
         self._task = asyncio.create_task(self._go_on())
         return self
 
@@ -175,10 +182,9 @@ class Turns:
         self.count = math.inf
         self._task.cancel()
 
-    count = math.inf
+    count: float = math.inf
 
     async def _go_on(self) -> None:
-        self.count = 0
         while True:
             await asyncio.sleep(0.005)
             self.count += 1

@@ -110,7 +110,7 @@ def test_sizes_of_a_tape_have_decimals_for_each_symbol():
     ("value", "decimals", "text"),
     [
         (HUGE, 3, "9,007,199,254,740,994"),
-        (-(2.0**60), 1, "-1,152,921,504,606,846,976"),
+        (-(2.0**60), 1, "\N{MINUS SIGN}1,152,921,504,606,846,976"),
         (123_456_789_012_345.67, 3, "123,456,789,012,345.67"),
         (50_000.12345678, 12, "50,000.12345678"),
         (100.0, 3, "100.000"),
@@ -139,6 +139,20 @@ def test_large_sizes_beside_fractions_have_no_zeros_in_views():
 
 def test_a_number_of_more_digits_than_a_cell_holds_is_a_power_of_ten():
     assert grouped(1e300, 2) == "1e+300"
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (-0.016, 3, "\N{MINUS SIGN}0.016"),
+        (Decimal("-1234.5"), 2, "\N{MINUS SIGN}1,234.50"),
+        (-1e300, 2, "\N{MINUS SIGN}1e+300"),
+        (-0.0004, 3, "0.000"),
+        (-0.0, 2, "0.00"),
+    ],
+)
+def test_a_number_below_zero_has_a_minus_sign_unless_it_rounds_to_zero(value, decimals, text):
+    assert grouped(value, decimals) == text
 
 
 def test_a_board_has_decimals_for_each_instrument():

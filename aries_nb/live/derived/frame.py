@@ -72,6 +72,7 @@ class DerivedFrame(LiveFrame):
         self._readers = [RowReader(each._tape, is_from_now=plan.is_from_now) for each in sources]
         self._complete = 0
         self._missed = 0
+        self._accept_derivations()
         self._is_ended = False  # by an error of the machine: nothing more is computed
         self.error: Exception | None = None
         self._job = Job(self._advance, [job for each in sources for job in each._jobs])

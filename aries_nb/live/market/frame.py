@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
 from weakref import WeakSet, ref
 
@@ -78,6 +78,7 @@ class LiveFrame(FrameViews):
         self._alerts = FeedAlerts() if alerts is None else alerts
         self.kind = kind
         self.symbols = tuple(symbols)
+        self._accept_derivations()
         self._tape = link.tape(kind, symbols, columns, options=options, takes_over=True, **window)
         shown = ", ".join(self.symbols[:4]) + (" …" if len(self.symbols) > 4 else "")
         release = partial(link.release, self._tape)
@@ -453,14 +454,11 @@ class LiveFrame(FrameViews):
         """Return the starts of gaps that were not filled, by the clock of receipts in us, with the symbol; a hook."""
         return [(gap.started // 1_000, gap.symbol) for gap in self._gap_selection.all() if not gap.filled]
 
-    @cached_property
-    def _dependents(self) -> WeakSet[LiveObject]:
-        """The open frames, bars and alerts that are computed from this one."""
-        return WeakSet()
+    def _accept_derivations(self) -> None:
+        """Begin the lists of what is computed from this frame; `__init__` calls it, as any thread may add to them.
 
-    @cached_property
-    def _derivations(self) -> LiveRegistry:
-        """The frames that calls of this one's methods have returned."""
+        `_dependents` has the open frames, bars and alerts, `_derivations` what calls of its methods returned.
+        """
         own = ref(self)
 
         def check() -> None:
@@ -468,7 +466,8 @@ class LiveFrame(FrameViews):
             if frame is not None and not frame.is_open:
                 raise ClosedError(f"{frame._name} is closed", advice="Ask the feed for it again.")  # noqa: SLF001 - of this class
 
-        return LiveRegistry(check)
+        self._dependents: WeakSet[LiveObject] = WeakSet()
+        self._derivations = LiveRegistry(check)
 
     @property
     def _jobs(self) -> tuple[Job, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aries_nb.model import Times
 
 __all__ = [
+    "NOT_HELD",
     "BookSnapshot",
     "FrameSnapshot",
     "Moment",
@@ -36,6 +37,8 @@ __all__ = [
     "levels_frame",
     "not_held",
 ]
+
+NOT_HELD = object()  # among `values`: what is not held so far back, though the part is
 
 
 class Moment:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from aries_nb.live.moments.parts import FrameSnapshot, Moment, Part
+from aries_nb.live.moments.parts import NOT_HELD, FrameSnapshot, Moment, Part
 from aries_nb.model import QUOTE_COLUMNS
 from aries_nb.model.prices import is_price, middle
 
@@ -33,6 +33,8 @@ class BarsSnapshot(Part):
     def __init__(self, name: str, symbols: Sequence[str], moment: Moment, make: Callable[[], pd.DataFrame]) -> None:
         self.symbols = tuple(symbols)
         self._make = make
+        self._made: pd.DataFrame | None = None
+        self._guard = threading.Lock()  # of the two above: a `cached_property` calls twice for two threads
         super().__init__(name, moment, moment.now)
 
     @property
@@ -40,9 +42,12 @@ class BarsSnapshot(Part):
         """One row a bar, oldest first, with the running bar, as `df` of the live bars had them."""
         return self._frame.copy()
 
-    @cached_property
+    @property
     def _frame(self) -> pd.DataFrame:
-        return self._make()
+        with self._guard:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
     def values(self) -> dict[tuple[str, str], object]:
         """Return the newest bar of each symbol, with its start, and how many bars there were."""
@@ -93,19 +98,23 @@ class ChainSnapshot(Part):
 
     @property
     def spot(self) -> float:
-        """The last price of the underlying, else the middle of its bid and ask; NaN where neither was known."""
-        if self._underlying is None or not self._underlying.is_held:
+        """The last price of the underlying, else the middle of its bid and ask; NaN where neither was known.
+
+        Raises UsageError where the quotes of the underlying are not held so far back.
+        """
+        if self._underlying is None:
             return math.nan
         return spot_of(dict(self._underlying.latest.iloc[0].items()))
 
     @property
     def at_the_money(self) -> float:
-        """The strike of the chain that was nearest to `spot`; NaN where that was unknown."""
+        """The strike of the chain that was nearest to `spot`; NaN where that was unknown. Raises as `spot`."""
         return nearest_strike(self._contracts, self.spot)
 
     def values(self) -> dict[tuple[str, str], object]:
         """Return the newest numbers of each contract, how many rows had come, and the spot."""
-        return {("", "spot"): self.spot} | self.quotes.values()
+        is_held = self._underlying is None or self._underlying.is_held
+        return {("", "spot"): self.spot if is_held else NOT_HELD} | self.quotes.values()
 
     def __len__(self) -> int:
         return len(self._contracts)

@@ -21,7 +21,16 @@ from aries_nb.live.market.frame import LiveFrame
 from aries_nb.live.market.options import OptionChain
 from aries_nb.live.moments.account import AccountSnapshot
 from aries_nb.live.moments.clock import past_instant
-from aries_nb.live.moments.parts import BookSnapshot, FrameSnapshot, Moment, Part, exact_clock, exact_clocks, not_held
+from aries_nb.live.moments.parts import (
+    NOT_HELD,
+    BookSnapshot,
+    FrameSnapshot,
+    Moment,
+    Part,
+    exact_clock,
+    exact_clocks,
+    not_held,
+)
 from aries_nb.live.moments.series import BarsSnapshot, ChainSnapshot
 from aries_nb.live.moments.tables import FillsSnapshot, TableSnapshot
 from aries_nb.live.statistics import ledger_frame
@@ -177,7 +186,8 @@ class Snapshot(BoundToProcess):
             pairs = dict.fromkeys((*before[name], *after[name]))
             for key, field in pairs:
                 one, other = before[name].get((key, field)), after[name].get((key, field))
-                if not (one == other or (one != one and other != other)):
+                is_same = one == other or (one != one and other != other)
+                if not is_same and one is not NOT_HELD and other is not NOT_HELD:
                     rows.append((name, key, field, one, other, _change(one, other)))
         columns = ["what", "key", "field", "before", "after", "change"]
         return pd.DataFrame(rows, columns=pd.Index(columns)).astype({"change": "float64"})

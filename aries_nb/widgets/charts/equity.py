@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from aries_nb.model.contracts import OPTION_SYMBOL
 from aries_nb.widgets.charts.gap_bands import GapOverlay, bands_between, samples_line, shapes, spans_of, title_with_gaps
-from aries_nb.widgets.number_format import column_label
+from aries_nb.widgets.number_format import MINUS, column_label
 from aries_nb.widgets.plotly_view import TIME_AXIS, FigureView, layout, time_anchor
 from aries_nb.widgets.static_chart import line_chart
 from aries_nb.widgets.static_html import BLUE, GREY, PALETTE, table
@@ -125,7 +125,7 @@ def _lines(symbol: str) -> list[str]:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+,.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+,.2f}".replace("-", MINUS)
 
 
 def _bar_properties(bars: CauseBars, causes: Sequence[str]) -> list[dict[str, Any]]:

@@ -35,9 +35,13 @@ const FORMATS = new Map();
 const WHOLE_FROM = 2 ** 53; // a number of this size has no decimals, and is written in full as a BigInt alone
 function grouped(value, decimals) {
   if (!Number.isFinite(value)) return "–";
-  if (Math.abs(value) >= 1e21) return String(value);
-  if (Math.abs(value) >= WHOLE_FROM) return BigInt(value).toLocaleString("en-US");
-  if (Math.abs(value) * 10 ** decimals >= WHOLE_FROM) {
+  if (value < 0) {
+    const text = grouped(-value, decimals);
+    return /[1-9]/.test(text) ? `−${text}` : text; // what rounds to zero has no sign
+  }
+  if (value >= 1e21) return String(value);
+  if (value >= WHOLE_FROM) return BigInt(value).toLocaleString("en-US");
+  if (value * 10 ** decimals >= WHOLE_FROM) {
     decimals = Math.min(decimals, (String(value).split(".")[1] || "").length); // further ones would be noise
   }
   let format = FORMATS.get(decimals);
@@ -45,7 +49,7 @@ function grouped(value, decimals) {
     const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
     FORMATS.set(decimals, (format = new Intl.NumberFormat("en-US", digits)));
   }
-  return format.format(value);
+  return format.format(Math.abs(value)); // -0 would have a sign
 }
 
 // How many decimals show a number in full, at most 12.

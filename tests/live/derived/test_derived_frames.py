@@ -63,6 +63,14 @@ def test_the_same_call_returns_the_same_frame(feed: Feed) -> None:
     assert quotes.assign(x=1.0) is not quotes.assign(x=2.0)
 
 
+def test_the_lists_of_what_is_computed_are_there_before_any_thread_asks(feed: Feed) -> None:
+    """A `cached_property` would make two of them for two threads, from Python 3.12 on, and forget what is in one."""
+    quotes = feed.quotes("AAPL")
+
+    for frame in (quotes, quotes.assign(mid=mid)):
+        assert {"_dependents", "_derivations"} <= vars(frame).keys()
+
+
 def test_a_source_closes_what_is_computed_from_it(feed: Feed) -> None:
     quotes = feed.quotes("AAPL", "MSFT").wait(rows=50, timeout=10)
     part = quotes.assign(mid=mid)["AAPL"]

@@ -6,7 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from aries_nb.live.derived.worker import Job
+from aries_nb.live.derived.worker import SHARE, Job
+from aries_nb.model.clock import elapsed
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -55,16 +56,42 @@ def test_a_function_that_never_returns_delays_only_what_is_computed_from_it() ->
     eventually(lambda: len(deriving()) == 1)
 
 
+class Slow(Frame):
+    """Sleeps at first, and later hangs until `end`; notes when it last slept, and when it hung."""
+
+    slept = hung = 0.0
+
+    def __init__(self, end: threading.Event) -> None:
+        self.end = end
+        super().__init__(self.sleep)
+
+    def sleep(self) -> None:
+        time.sleep(0.25)
+        self.slept = elapsed()
+
+    def hang(self) -> None:
+        self.hung = self.hung or elapsed()
+        self.end.wait(60)
+
+
 def test_slow_functions_have_pauses_of_their_own() -> None:
-    slow, quick = [Frame(lambda: time.sleep(0.25)) for _ in range(4)], Frame(lambda: None)
+    end = threading.Event()
+    slow, quick = [Slow(end) for _ in range(2)], Frame(lambda: None)
 
     def wake() -> None:
         for each in (*slow, quick):
             each.job.wake()
 
     eventually(lambda: (wake(), all(each.job.is_slow for each in slow))[1])
-    quick.done, begun = 0, time.monotonic()
-    eventually(lambda: (wake(), quick.done >= 10)[1])
+    for each in slow:
+        each.work = each.hang
+    try:
+        eventually(lambda: (wake(), all(each.hung for each in slow))[1])
+        before = [each.done for each in slow]
+        quick.done = 0
+        eventually(lambda: (wake(), quick.done >= 10)[1])
+        assert [each.done for each in slow] == before  # they hang: the quick one waited for none of them
+    finally:
+        end.set()
 
-    assert time.monotonic() - begun < 3
-    assert sum(each.done for each in slow) < 4 * 2 + 4 * 4
+    assert all(each.hung - each.slept >= 0.25 / SHARE for each in slow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.errors import UsageError
+from aries_nb.live.moments.parts import Moment
+from aries_nb.live.moments.series import BarsSnapshot
+from aries_nb.store import GapLog
 from tests.net.patience import eventually
 
 if TYPE_CHECKING:
@@ -251,6 +255,46 @@ def test_option_chain_is_of_the_moment_also_in_the_past(paused: Feed) -> None:
     assert all(after == later[chain].df.loc[place] for place, after in of_chain.items())
     assert (changes.index.get_level_values("what") == chain.quotes._name).sum() == 0  # they are those of the chain
     assert "1 option chain" in repr(now)
+
+
+@pytest.mark.parametrize("paused", ["sim"], indirect=True)
+def test_spot_of_a_chain_is_refused_where_the_quotes_of_its_underlying_have_left(
+    paused: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aries_nb.live.market.options.SPOT_ROWS", 3)
+    chain = paused.options("MSFT", paused.options("MSFT").expiries[3], strikes=2)
+    paused.clock.step("3s")
+    df, now = chain.df, paused.snapshot()
+    paused.clock.step("3s")
+    then = paused.at(now.ts)
+
+    pd.testing.assert_frame_equal(then[chain].df, df)
+    for name in ("spot", "at_the_money"):
+        with pytest.raises(UsageError, match=r"quotes MSFT is not held as of .* It is from"):
+            getattr(then[chain], name)
+    for differences in (paused.snapshot().diff(then), then.diff(now)):
+        assert not (differences["field"] == "spot").any()
+    assert now[chain].spot > 0
+
+
+def test_bars_of_a_snapshot_are_made_once_though_another_thread_asks_meanwhile() -> None:
+    made: list[int] = []
+
+    def make() -> pd.DataFrame:
+        made.append(1)
+        if len(made) == 1:
+            other.start()
+            other.join(0.2)  # without a lock it would make them as well
+        return pd.DataFrame({"close": [float(len(made))]})
+
+    bars = BarsSnapshot("bars", ["A"], Moment(1, None, GapLog()), make)
+    other = threading.Thread(target=lambda: bars.df)
+
+    first = bars.df
+    other.join()
+
+    assert made == [1]
+    pd.testing.assert_frame_equal(bars.df, first)
 
 
 def test_bars_of_the_past_are_not_kept_which_is_said(feed: Feed) -> None:
