@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from tests.rooms.cable import Cable
@@ -13,8 +15,6 @@ from tests.rooms.test_rooms import assert_same, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import pandas as pd
 
 
 def ended(room) -> pd.DataFrame:
@@ -232,8 +232,8 @@ PARTITION_SECONDS = 10.0
 def schedule(faults: Sequence[str], chance: random.Random, broker: str, server, make_market, make_feed, enter, stack):
     """Let things break, one after the other; then the frames of all readers are the publisher's, or a gap says not.
 
-    Where one does, they are the same from its end on. A publisher that is killed is a process of its own, as is one of
-    the readers. Each has a cable to the server.
+    Where one does, they are the same from its end on, and before it have rows of the publishers alone, each once. A
+    publisher that is killed is a process of its own, as is one of the readers. Each has a cable to the server.
     """
     market, symbols = make_market(broker), SYMBOLS[broker]
     to_server, to_reader = (stack.enter_context(Cable(server.port)) for _ in range(2))
@@ -264,6 +264,7 @@ def schedule(faults: Sequence[str], chance: random.Random, broker: str, server, 
     if "kill a reader" in faults:
         readers.append(started(OtherProcess.reading, read, symbols))
 
+    before: list[Any] = []  # what publishers had that were killed
     for fault in faults:
         cable = chance.choice([to_server, to_reader])
         if fault == "cut":
@@ -275,6 +276,7 @@ def schedule(faults: Sequence[str], chance: random.Random, broker: str, server, 
                 cable.cut()
             cable.let_go()
         elif fault == "kill the publisher":
+            before.append({name: getattr(mine, name).df for name in ("quotes", "trades")})
             mine.kill()
             mine = publisher()
         elif fault == "kill a reader":
@@ -295,20 +297,56 @@ def schedule(faults: Sequence[str], chance: random.Random, broker: str, server, 
     for reader in readers:
         for name in ("quotes", "trades"):
             theirs = getattr(reader, name)
-            until(lambda: agrees(getattr(mine, name), theirs))  # noqa: B023 - called here
+            killed = [each[name] for each in before]
+            until(lambda: agrees(getattr(mine, name), theirs, killed))  # noqa: B023 - called here
         until(lambda: reader.book.df.equals(mine.book.df))  # noqa: B023
 
 
-def agrees(mine, theirs) -> bool:
-    """Whether a reader's frame has the publisher's rows; where its gaps say that some are missing, those after them."""
+def agrees(mine, theirs, killed: Sequence[pd.DataFrame] = ()) -> bool:
+    """Whether a reader's frame has the publisher's rows; where its gaps say that some are missing, those after them.
+
+    Before them it has rows alone that the publisher had, or `killed` ones before it, and each as often.
+    """
     rows, gaps, read = mine.df, theirs.gaps.df, theirs.df
     told = gaps[~gaps["filled"]]
-    if told["ended"].isna().any():
+    if told["ended"].isna().any() or not all(has_each_once(read, frame) for frame in (*killed, rows)):
         return False
     if len(told):
         since = told["ended"].max()
         rows, read = rows[rows["received"] > since], read[read["received"] > since]
     return rows.equals(read)
+
+
+def has_each_once(read: pd.DataFrame, frame: pd.DataFrame) -> bool:
+    """Whether the rows of a reader from the time of a publisher's frame are rows of that, none of them more often.
+
+    Those of the same read as its newest may have come after it was looked at.
+    """
+    if not len(frame):
+        return True
+    first, last = frame["received"].iloc[[0, -1]]
+    own = read[(read["received"] >= first) & (read["received"] < last)]
+    counts = [Counter(pd.util.hash_pandas_object(each.reset_index(), index=False)) for each in (own, frame)]
+    return counts[0] <= counts[1]
+
+
+def frame_of(*numbers: int) -> pd.DataFrame:
+    times = pd.to_datetime([*numbers], unit="s", utc=True)
+    return pd.DataFrame({"received": times, "price": [float(each) for each in numbers]}, index=times)
+
+
+@pytest.mark.parametrize(
+    ("read", "agreeing"),
+    [((3, 4, 5, 6, 7, 8), True), ((4, 6, 7, 8), True), ((3, 3, 4, 6, 7, 8), False), ((4, 6, 8), False)],
+)
+def test_rows_that_a_reader_has_twice_are_seen_before_a_gap_as_well(read, agreeing):
+    gaps = pd.DataFrame({"filled": [False], "ended": pd.to_datetime([6], unit="s", utc=True)})
+    theirs = SimpleNamespace(df=frame_of(1, *read), gaps=SimpleNamespace(df=gaps))
+    mine = SimpleNamespace(df=frame_of(3, 4, 5, 6, 7, 8))
+
+    assert agrees(mine, theirs) is agreeing
+    assert agrees(mine, theirs, [frame_of(1, 2)]) is agreeing
+    assert not agrees(mine, theirs, [frame_of(0, 2)])
 
 
 @pytest.mark.parametrize("broker", SYMBOLS)
