@@ -198,7 +198,7 @@ def test_stop_does_not_wait_for_a_client_that_does_not_read(serve: Callable[...,
     started = time.monotonic()
     sim.close()
 
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 60  # for ever, if it waited for what the client does not read
 
 
 def test_client_that_says_nothing_more_is_closed(client: Connect) -> None:
