@@ -66,7 +66,7 @@ class Journal(Protocol):
     """Takes the events of one feed."""
 
     def extend(self, events: Sequence[EventFields]) -> None:
-        """Take events that follow each other; each has the fields of `Event`, and nobody changes the sequence.
+        """Take events that follow each other; each has the fields of `Event`, and the sequence is never changed.
 
         Called on the network's thread alone, in the order of the events. Returns at once and never raises: a journal
         that fails says so elsewhere, and takes nothing from then on.

@@ -233,7 +233,7 @@ class RoomPublisher:
     async def _publish(self, client: Client) -> None:
         from nats.errors import Error
 
-        looking: asyncio.Task[None] | None = None  # beside the rest, which no slow answer of the server holds up
+        looking: asyncio.Task[None] | None = None  # apart: a slow answer of the server holds up nothing else
         try:
             stream = client.jetstream(timeout=ANSWER_SECONDS)
             await self._make_streams(stream)

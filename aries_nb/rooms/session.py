@@ -331,7 +331,7 @@ class RoomSession(SessionState):
                 _, _, is_anew = stream.said_by(beat)
                 if is_anew:
                     self._begin_anew(stream)
-                else:  # told by now, as its first row may not come for long
+                else:  # noted by now, as its first row may not come for long
                     self._miss(stream, BEGAN_ANEW)
                 stream.follow(beat)
             if stream.is_caught_up and not stream.is_asking and stream.is_complete(beat):

@@ -97,7 +97,7 @@ class RoomStream:
         self._kept_octets = self._kept_bytes = 0  # of the messages, and of their rows
         self._whole_at = 0  # where in `_kept` the newest whole list begins
         self._unreadable: dict[bytes, None] = {}  # digests, newest last
-        self._unread_at: tuple[str, int | None] | None = None  # `life` and `next` where the newest of them was told
+        self._unread_at: tuple[str, int | None] | None = None  # `life` and `next` where the newest of them was noted
         self.is_after_unreadable = False
         """Whether the message before the next one, of those that were asked for, cannot be read."""
         self.resumed: Counter[int] = Counter()
@@ -227,7 +227,7 @@ class RoomStream:
 
     @property
     def is_told(self) -> bool:
-        """Whether the rows that come next are missing as their message cannot be read, which has been told."""
+        """Whether the rows that come next are missing as their message cannot be read, which is a gap already."""
         return self._unread_at == (self.life, self.next)
 
     def keep(self, batches: Sequence[Batch], octets: int) -> bool:

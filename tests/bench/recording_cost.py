@@ -57,7 +57,7 @@ def _cost(path: Path, frames: Sequence[bytes], quotes: int, count: int) -> tuple
     writer = RecordingWriter(path, broker="bench", made=START_MS * 1_000_000)
     writer.flush()
     before = time.process_time()
-    _add(writer.add, writer.flush, frames, quotes, count // quotes)
+    _add(writer.extend, writer.flush, frames, quotes, count // quotes)
     writer.close()
     spent = time.process_time() - before
     before = time.process_time()
@@ -73,7 +73,8 @@ def _add(add: Callable[..., None], flush: Callable[[], bool], frames: Sequence[b
     due = received + second
     for number in range(count):
         received += NS_A_QUOTE * quotes
-        add(number * quotes, received + number * 7_919 % 1_000_000, 1, FRAME, frames[number % len(frames)])
+        # A read has one frame at this rate.
+        add([(number * quotes, received + number * 7_919 % 1_000_000, 1, FRAME, frames[number % len(frames)])])
         if received >= due:
             due += second
             flush()

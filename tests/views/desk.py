@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.browser.lab import open_notebook, outputs, run_all, run_cell
-from tests.views.stage import Row
+from tests.views.stage import Row, frame_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,22 +25,10 @@ ARE_DRAWN = """() => {
   const views = [...document.querySelectorAll('.anb-desk-place [data-frames]')];
   return views.length > 3 && views.every(({ dataset }) => dataset.frames !== '0');
 }"""
-# Frames of each view by its class, and of the page itself, in `seconds`.
-COUNTED = """async (seconds) => {
-  const views = [...document.querySelectorAll(".anb-desk-place [data-frames]")];
-  const counts = () => views.map(({ dataset }) => Number(dataset.frames));
-  let page = 0;
-  let isOver = false;
-  const tick = () => { page++; if (!isOver) requestAnimationFrame(tick); };
-  requestAnimationFrame(tick);
-  const [before, start] = [counts(), performance.now()];
-  await new Promise((done) => setTimeout(done, seconds * 1000));
-  isOver = true;
-  const lasted = (performance.now() - start) / 1000;
-  const named = (node) => [...node.classList].filter((name) => !/^(anb-freezable|aries-nb|anb-root)$/.test(name));
-  const drawn = counts().map((count, place) => [named(views[place])[0], (count - before[place]) / lasted]);
-  return { drawn, page: page / lasted };
-}"""
+VIEWS = "[...document.querySelectorAll('.anb-desk-place [data-frames]')]"
+COUNTS = f"() => {VIEWS}.map(({{ dataset }}) => Number(dataset.frames))"
+NAMES = f"""() => {VIEWS}
+  .map((node) => [...node.classList].find((name) => !/^(anb-freezable|aries-nb|anb-root)$/.test(name)))"""
 LEAST, LEAST_PAGE = 8.0, 30.0
 BAR = "anb-playback"  # the timeline at its foot, which moves four times a second
 
@@ -60,17 +48,18 @@ def measure(stage: Stage) -> Iterator[Row]:
             if place == 1:
                 page.evaluate("() => document.querySelector('.anb-desk-box').scrollIntoView()")
                 page.wait_for_timeout(1_000)
-                counted = page.evaluate(COUNTED, stage.times(20, 6))
+                names = page.evaluate(NAMES)
+                rates, whole, _ = frame_rates(page, COUNTS, stage.times(20, 6))
     seconds, cpu, received = (after - before for before, after in zip(*spent, strict=True))
-    drawn = ", ".join(f"{names} {rate:.1f}" for names, rate in counted["drawn"])
-    moving = [rate for name, rate in counted["drawn"] if name != BAR]
+    drawn = ", ".join(f"{name} {rate:.1f}" for name, rate in zip(names, rates, strict=True))
+    moving = [rate for name, rate in zip(names, rates, strict=True) if name != BAR]
     slowest, views = min(moving), len(moving)
     yield Row(
         f"a desk of {views} views: slowest", f"{slowest:.1f} frames/s ({drawn})", f"≥ {LEAST:g}", slowest >= LEAST
     )
     yield Row(
-        f"a desk of {views} views: page", f"{counted['page']:.0f} frames/s", f"≥ {LEAST_PAGE:g}",
-        counted["page"] >= LEAST_PAGE,
+        f"a desk of {views} views: page", f"{whole:.0f} frames/s", f"≥ {LEAST_PAGE:g}",
+        whole >= LEAST_PAGE,
     )  # fmt: skip
     yield Row(
         f"a desk of {views} views: kernel",

@@ -19,9 +19,22 @@ if TYPE_CHECKING:
 
     from tests.browser.lab import LabServer
 
-__all__ = ["Row", "Stage", "load", "notebook_of", "write_notebook"]
+__all__ = ["Row", "Stage", "frame_rates", "load", "notebook_of", "write_notebook"]
 
 SPIN = "while True: pass"
+# How much each of the counts, and that of the page's own frames, grows in a second.
+GROWTH = """async ([source, seconds]) => {
+  const counts = eval(source);
+  let page = 0;
+  let isOver = false;
+  const tick = () => { page++; if (!isOver) requestAnimationFrame(tick); };
+  requestAnimationFrame(tick);
+  const [before, start] = [counts(), performance.now()];
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  isOver = true;
+  const lasted = (performance.now() - start) / 1000;
+  return [counts().map((count, place) => (count - before[place]) / lasted), page / lasted, lasted];
+}"""
 
 
 class Row(NamedTuple):
@@ -79,3 +92,12 @@ def load(processes: int) -> Iterator[None]:
         for process in running:
             process.kill()
             process.wait()
+
+
+def frame_rates(page: Page, counts: str, seconds: float) -> tuple[list[float], float, float]:
+    """Return frames a second of views and of the page itself, and for how many seconds they were counted.
+
+    `counts` is the source of a function of the page that returns the number of frames of each view until now.
+    """
+    rates, whole, lasted = page.evaluate(GROWTH, [counts, seconds])
+    return rates, whole, lasted

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.browser.lab import ADD_CELL, RUN, open_notebook, run_all
 from tests.views.leak import heap_mb
-from tests.views.stage import Row
+from tests.views.stage import Row, frame_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,22 +31,16 @@ ARE_DRAWN = {
     "plotly": "() => document.querySelectorAll('.js-plotly-plot .scatterlayer .trace .js-line').length >= 24",
 }
 SCREENS = {"light": {"width": 1180, "height": 1700}, "plotly": {"width": 1180, "height": 4400}}
-# Frames of each chart, and of the page itself, in `seconds`.
-COUNTED = """async ([seconds, isLight]) => {
-  const charts = [...document.querySelectorAll(isLight ? ".anb-light" : ".js-plotly-plot")];
+# Functions that count the frames of each chart.
+COUNTS = {
+    "light": "() => [...document.querySelectorAll('.anb-light')].map(({ dataset }) => Number(dataset.frames))",
+    "plotly": """(() => {
+  const charts = [...document.querySelectorAll(".js-plotly-plot")];
   const drawn = charts.map(() => 0);
-  if (!isLight) charts.forEach((each, place) => each.on("plotly_afterplot", () => drawn[place]++));
-  const counts = () => charts.map((each, place) => (isLight ? Number(each.dataset.frames) : drawn[place]));
-  let page = 0;
-  let isOver = false;
-  const tick = () => { page++; if (!isOver) requestAnimationFrame(tick); };
-  requestAnimationFrame(tick);
-  const [before, start] = [counts(), performance.now()];
-  await new Promise((done) => setTimeout(done, seconds * 1000));
-  isOver = true;
-  const lasted = (performance.now() - start) / 1000;
-  return { charts: counts().map((count, place) => (count - before[place]) / lasted), page: page / lasted, lasted };
-}"""
+  charts.forEach((each, place) => each.on("plotly_afterplot", () => drawn[place]++));
+  return () => [...drawn];
+})()""",
+}
 
 
 class Rates(NamedTuple):
@@ -63,9 +57,9 @@ def rates(page: Page, *, is_light: bool, seconds: float) -> Rates:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # processor time: other programs cost none
     before = task_seconds(session)
-    counted = page.evaluate(COUNTED, [seconds, is_light])
-    busy = (task_seconds(session) - before) / counted["lasted"]
-    return Rates(min(counted["charts"]), counted["page"], busy, heap_mb(session))
+    charts, whole, lasted = frame_rates(page, COUNTS["light" if is_light else "plotly"], seconds)
+    busy = (task_seconds(session) - before) / lasted
+    return Rates(min(charts), whole, busy, heap_mb(session))
 
 
 def task_seconds(session: CDPSession) -> float:
