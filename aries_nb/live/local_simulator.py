@@ -35,6 +35,7 @@ __all__ = ["EmbeddedMarket", "SimValue", "SimulatedClock", "Simulation", "argume
 
 SimValue: TypeAlias = int | float | str | PathLike[str] | Sequence[str] | Sequence[PathLike[str]] | None
 CATCH_UP_SECONDS = 5.0  # for what was sent until the market stands; the rest comes later
+GOING_ON = {"play", "seek", "step"}
 WRONG_USAGE = 2  # exit status of the command line
 OURS = "ARIES_NB_"  # environment variables of this package; not passed on: `ps e` would show a token
 _OPTIONS = ("seed", "rate", "tape", "speed", "rough", "rough_seconds", "troubles")
@@ -125,6 +126,8 @@ class EmbeddedMarket:
         An interrupt of "seek" or "step" leaves the market standing where it is. Raises ClosedError when the market has
         ended, UsageError for what it refuses.
         """
+        if what in GOING_ON:
+            self.clock.part()
         done = self._send(what, more)
         try:
             done.result()

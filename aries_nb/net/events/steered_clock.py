@@ -6,6 +6,7 @@ there. Both processes read the same steady clock, so that nothing depends on how
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 from aries_nb.model import Observers
@@ -13,6 +14,8 @@ from aries_nb.model.clock import steady_ns
 from aries_nb.net.events.exchange_clock import SECOND, ExchangeClock
 
 __all__ = ["Course", "SteeredClock"]
+
+MICROSECOND = 1_000  # ns: no user sees less
 
 
 class Course(NamedTuple):
@@ -38,6 +41,7 @@ class SteeredClock(ExchangeClock):
         """Called on the steering thread when the course has changed."""
         # Together, so that a reader without a lock gets both of one moment.
         self._course = Course(0, 0, 0.0), 0
+        self._guard = threading.Lock()  # of those who change it
 
     @property
     def offset_s(self) -> float:
@@ -59,12 +63,14 @@ class SteeredClock(ExchangeClock):
 
     def steer(self, course: Course) -> None:
         """Take the course of the market; where time has gone on further, it stands until the market is there."""
-        self._course = course, self.running_ns()
+        with self._guard:
+            self._course = course, self.running_ns()
         self.changed.notify()
 
     def jump(self, course: Course) -> None:
         """Take a course that may go back, as that of a replay that begins anew."""
-        self._course = course, course.now
+        with self._guard:
+            self._course = course, course.now
         self.changed.notify()
 
     def stop(self) -> int:
@@ -72,6 +78,15 @@ class SteeredClock(ExchangeClock):
         now = self.running_ns()
         self.steer(Course(now, 0, 0.0))
         return now
+
+    def part(self) -> None:
+        """Let all from now on have a later time than all until now, by a microsecond; for before the market goes on.
+
+        What the market then sends may come before it tells its time.
+        """
+        with self._guard:
+            course, floor = self._course
+            self._course = course, (max(floor, self.running_ns()) // MICROSECOND + 1) * MICROSECOND
 
     def running_ns(self) -> int:
         """Return the market time though the network's thread holds the clock."""

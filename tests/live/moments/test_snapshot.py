@@ -12,6 +12,7 @@ import pytest
 
 import aries_nb as anb
 from aries_nb.errors import UsageError
+from aries_nb.live.local_simulator import SimulatedClock
 from aries_nb.live.moments.parts import Moment
 from aries_nb.live.moments.series import BarsSnapshot
 from aries_nb.store import GapLog
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aries_nb.live import Feed
+    from aries_nb.net.events.steered_clock import Course
     from aries_nb.sim import Simulator
 
 
@@ -185,6 +187,26 @@ def test_present_of_a_paused_market_is_held_whole(paused: Feed) -> None:
         assert len(late._view_source.rows(0).ts) == len(late)
         feed.timeline().live()
         feed.clock.step("7ms")
+
+
+def test_past_of_a_paused_market_ends_where_it_goes_on_though_its_clock_comes_late(
+    paused: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(paused.clock, SimulatedClock)
+    quotes = paused.quotes(symbol_of(paused)).wait()
+    paused.clock.step("1s")
+    now, clock = paused.snapshot(), paused.clock._market.clock
+    steer = clock.steer
+
+    def steer_late(course: Course) -> None:
+        time.sleep(0.3)  # rows come by another way
+        steer(course)
+
+    monkeypatch.setattr(clock, "steer", steer_late)
+    paused.clock.step("1s")
+
+    assert quotes.received > len(now[quotes])
+    pd.testing.assert_frame_equal(paused.at(now.ts)[quotes].df, now[quotes].df)
 
 
 def test_bars_of_trades_are_made_of_the_trades_in_the_snapshot(feed: Feed) -> None:

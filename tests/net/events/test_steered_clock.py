@@ -81,3 +81,20 @@ def test_whoever_waits_is_told_of_a_change() -> None:
     clock.steer(Course(NOON, 5 * SECOND, 0.0))
 
     assert told == [NOON]
+
+
+def test_what_comes_after_it_parts_is_a_microsecond_later_also_where_it_stands(
+    pass_time: Callable[[float], None],
+) -> None:
+    clock = SteeredClock()
+    clock.steer(Course(NOON + 300, 5 * SECOND, 0.0))
+
+    clock.part()
+    parted = clock.now_ns()
+    clock.part()
+    clock.steer(Course(NOON + 1_000, 5 * SECOND, 0.0))  # the market is behind, by less than any turn
+
+    assert (parted - NOON, clock.now_ns() - NOON) == (1_000, 2_000)
+    clock.steer(Course(NOON + SECOND, 5 * SECOND, 2.0))
+    pass_time(1.0)
+    assert clock.now_ns() == NOON + 3 * SECOND
