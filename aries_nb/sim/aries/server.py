@@ -60,23 +60,17 @@ class LineClient(Client["AriesSession"]):
         self._rng = rng
 
     def frames(self) -> Iterator[tuple[int, str]]:
-        """Empty the session's outbox into frames of newline-separated JSON.
+        """Empty the session's outbox into frames of newline-separated JSON, each once the one before is sent.
 
         Yield each frame's number of lines and text.
         """
         outbox = self.session.outbox
         while outbox:
             lines = outbox[:FRAME_LINES]
-            del outbox[:FRAME_LINES]
-            yield from self._joined(lines)
-
-    def _joined(self, lines: list[str]) -> Iterator[tuple[int, str]]:
-        text = "\n".join(lines)
-        if len(text) > FRAME_CHARACTERS and len(lines) > 1:
-            middle = len(lines) // 2
-            yield from self._joined(lines[:middle])
-            yield from self._joined(lines[middle:])
-        else:
+            while len(lines) > 1 and sum(map(len, lines)) > FRAME_CHARACTERS:
+                del lines[len(lines) // 2 :]
+            del outbox[: len(lines)]
+            text = "\n".join(lines)
             yield len(lines), f"{text}\n" if self._rng.random() < TRAILING_NEWLINE_SHARE else text
 
 
