@@ -96,11 +96,15 @@ class GapLog(Checkpointed):
     def opened(self, stream: str, *, started: int, reason: str, cause: Cause = "cut") -> None:
         """Begin a gap of a stream at `started` (ns since the epoch); does nothing where one is open.
 
-        `cause` is one of those of `Gap`, `reason` says it in words.
+        `cause` is one of those of `Gap`, `reason` says it in words. Its entries by kind and symbol are known by when it
+        began: it begins a ns or so later where another gap of the stream began at that time.
         """
         with self._lock:
             if stream in self._open:
                 return
+            others = {gap.started for gap in self._gaps.values() if gap.stream == stream}
+            while started in others:
+                started += 1
             self._open[stream] = self.count
             self._add(Gap(stream, "", started, None, reason, cause=cause))
             self.counts[stream] += 1
@@ -124,7 +128,7 @@ class GapLog(Checkpointed):
                 resumed = [self._completed(number, each) for each in resumed]
                 is_filled = is_all and bool(resumed) and all(each.is_filled for each in resumed)
                 missed = sum(each.count for each in resumed) if is_filled else None
-                gap = self._gaps[number] = replace(gap, ended=ended, filled=is_filled, missed=missed)
+                gap = self._gaps[number] = replace(gap, ended=max(ended, gap.started), filled=is_filled, missed=missed)
                 for part in () if is_filled else _parts(gap, resumed):
                     self._add(part)
             self._filled = {key: count for key, count in self._filled.items() if key[0] != number}

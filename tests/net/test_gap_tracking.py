@@ -14,7 +14,7 @@ NOW = 1_900_000_000_000_000_000
 SECOND = 1_000_000_000
 
 
-@pytest.mark.parametrize(("later", "expected"), [(80_000, 80_000), (0, 0), (-3_600 * SECOND, -3_600 * SECOND)])
+@pytest.mark.parametrize(("later", "expected"), [(80_000, 80_000), (0, 1), (-3_600 * SECOND, -3_600 * SECOND)])
 def test_gap_does_not_begin_before_the_end_of_the_one_before(later: int, expected: int) -> None:
     intake: Any = SimpleNamespace(last_received=NOW, subscriptions=())
     log = GapLog()

@@ -237,3 +237,16 @@ def test_what_fills_one_gap_says_nothing_of_another() -> None:
 
     lines = [(gap.started - NOW, gap.symbol, gap.filled) for gap in log.all() if gap.stream == "market trades"]
     assert lines == [(0, "A", True), (2, "A", False), (4, "B", False)]
+
+
+def test_gap_that_began_at_the_time_of_another_hides_nothing_of_that() -> None:
+    log = GapLog()
+    log.opened("market", started=NOW, reason="first")
+    log.closed("market", ended=NOW)
+    log.opened("market", started=NOW, reason="again")
+    log.closed("market", ended=NOW + 5, resumed=[Resumed("quotes", "A", True), Resumed("trades", "A", False)])
+
+    of_quotes = log.of({("market", "quotes"): {"A"}})
+    lines = [(gap.stream, gap.started - NOW, gap.reason, gap.filled) for gap in of_quotes]
+
+    assert lines == [("market", 0, "first", False), ("market quotes", 1, "again", True)]
