@@ -7,10 +7,10 @@ counts. The network's thread adds them to a `Journal`, which may be a recording;
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-__all__ = ["FRAME", "HOLE", "Event", "EventFields", "Hole", "Journal"]
+__all__ = ["FRAME", "HOLE", "Event", "EventFields", "EventGroup", "Hole", "Journal", "events_of"]
 
 FRAME = "frame"
 """The event whose body is a frame as received. By far the most frequent."""
@@ -36,6 +36,15 @@ class Event(NamedTuple):
 
 EventFields: TypeAlias = tuple[int, int, int, str, bytes]
 """The fields of an `Event`, of which there are hundreds of thousands a second."""
+
+EventGroup: TypeAlias = tuple[int, int, str, Sequence[int], Sequence[bytes]]
+"""Events that happened together: `received`, `connection` and `what` of all, then `seq` and `body` of each."""
+
+
+def events_of(group: EventGroup) -> Iterator[EventFields]:
+    """Yield the events of a group."""
+    received, connection, what, seqs, bodies = group
+    return ((seq, received, connection, what, body) for seq, body in zip(seqs, bodies, strict=True))
 
 
 class Hole(NamedTuple):
@@ -65,8 +74,8 @@ class Hole(NamedTuple):
 class Journal(Protocol):
     """Takes the events of one feed."""
 
-    def extend(self, events: Sequence[EventFields]) -> None:
-        """Take events that follow each other; each has the fields of `Event`, and the sequence is never changed.
+    def extend(self, group: EventGroup) -> None:
+        """Take events that happened together, at least one; nothing changes the group afterwards.
 
         Called on the network's thread alone, in the order of the events. Returns at once and never raises: a journal
         that fails says so elsewhere, and takes nothing from then on.

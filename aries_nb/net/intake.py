@@ -228,7 +228,7 @@ class Intake(Checkpointed):
         self._received = received, self._arrivals.clock.base
         count = sum(len(block.ts) for block in blocks)
         if self._arrivals.journals:
-            self._arrivals.note_all(self._connection, "frame", frames, (0, *ends))
+            self._arrivals.note_all(self._connection, "frame", frames, (0, *ends[:-1]))
         first = self._arrivals.take(count, self)
         for block in blocks:
             self._add(block, first, received)

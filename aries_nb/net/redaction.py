@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from urllib.parse import quote
@@ -113,6 +114,10 @@ class FrameMask:
             return frame
         text = frame.decode("utf-8", "surrogateescape")
         return self._redact.without_secrets(text).encode("utf-8", "surrogateescape")
+
+    def all(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the frames masked, each as by itself; the same sequence where there are no tokens."""
+        return [self(frame) for frame in frames] if self._has_piece(b"\n".join(frames)) else frames
 
     def _has_piece(self, frame: bytes) -> bool:
         find = frame.find

@@ -1,7 +1,8 @@
 """Layer 1 of a recording: how events become batches of an Arrow IPC stream, and batches become events again.
 
-A batch says in its metadata, as JSON under "batch", which it is and what it holds, with a CRC-32 of its content; "crc"
-is the CRC-32 of that JSON. Whatever of it is damaged is noticed: the batch is then no batch.
+A batch says in its metadata, as JSON under "batch", which it is and what it holds; "crc" is the CRC-32 of that JSON, so
+that it is read without the content. "sum" is the CRC-32 of the whole message, compressed as it is and with `NO_SUM` in
+its place. Whatever is damaged is noticed: the batch is then no batch.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import json
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 import pyarrow as pa
 
-from aries_nb.model.journal import HOLE, Event, EventFields
+from aries_nb.model.journal import HOLE, Event, EventGroup
 from aries_nb.recording.messages import ByteSource, Message, MessageError
 
 __all__ = [
@@ -25,10 +26,11 @@ __all__ = [
     "FORMAT",
     "MOST_BATCH_BYTES",
     "MOST_BODY_BYTES",
-    "MOST_ROWS",
+    "ROW_BYTES",
     "SCHEMA",
     "BatchHeader",
     "StreamEncoder",
+    "batches_of",
     "decode",
     "read_header",
 ]
@@ -46,7 +48,8 @@ SCHEMA = pa.schema(
     ]
 )
 
-BATCH_BYTES = 262_144
+BATCH_BYTES = 524_288  # of events, with `ROW_BYTES` for each: one batch may have twice as many
+ROW_BYTES = 200  # what an event takes in memory without its body
 MOST_ROWS = 65_536
 MOST_BODY_BYTES = 64 << 20
 """The largest body of an event that is recorded and read."""
@@ -54,6 +57,7 @@ MOST_BATCH_BYTES = MOST_BODY_BYTES + BATCH_BYTES + 64 * MOST_ROWS
 MOST_WHATS = 64
 MOST_WHAT_CHARACTERS = 40
 ZSTD_LEVEL = 1  # higher levels take twice the time for 1 % fewer bytes
+NO_SUM = "\1" + "0" * 8  # \1 is in no JSON
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,13 @@ class BatchHeader:
     """The latest in the recording so far: it never falls, though `received` does where the clock is corrected."""
     whats: tuple[str, ...]
     """What happened, each name once."""
-    crc: int
-    """CRC-32 of the content: the columns' values without padding, bodies after their sizes."""
+    crc: int | None = None
+    """None, or where there is no "sum", CRC-32 of the columns' values without padding, bodies after their sizes."""
 
     def texts(self) -> dict[str, str]:
-        """Return the header as the batch's custom metadata."""
-        text = json.dumps(asdict(self), separators=(",", ":"))
-        return {"batch": text, "crc": str(zlib.crc32(text.encode()))}
+        """Return the header as the batch's custom metadata, without a sum."""
+        text = json.dumps(vars(self), separators=(",", ":"))
+        return {"batch": text, "crc": str(zlib.crc32(text.encode())), "sum": NO_SUM}
 
 
 def read_header(message: Message, recording: str) -> BatchHeader:
@@ -97,7 +101,8 @@ def read_header(message: Message, recording: str) -> BatchHeader:
         header = BatchHeader(**fields, seq=seq, received=received, whats=whats)
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise MessageError("a batch has an unknown header") from error
-    numbers = (header.number, header.session, header.before, header.rows, header.crc, header.latest)
+    crc = header.crc if "sum" not in message.texts else 0
+    numbers = (header.number, header.session, header.before, header.rows, crc, header.latest)
     if not all(map(_is_int64, (*numbers, *seq, *received))) or len(seq) != 2 or len(received) != 2:
         raise MessageError("a batch has an unknown header")
     if min(header.number - 1, header.session - 1, header.before) < 0:
@@ -118,6 +123,9 @@ def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterato
     Its size in memory was checked by `parse`.
     """
     data = source.read(message.offset, message.end - message.offset)
+    said = message.texts.get("sum")
+    if said is not None and said != _sum(data.replace(said.encode(), NO_SUM.encode(), 1)):
+        raise MessageError("the checksum of a batch is wrong")
     try:
         batch = pa.ipc.read_record_batch(pa.ipc.read_message(pa.py_buffer(data)), SCHEMA)
         batch.validate(full=True)
@@ -125,7 +133,7 @@ def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterato
         raise MessageError("a batch cannot be decompressed") from error
     if batch.num_rows != header.rows or any(column.null_count for column in batch.columns):
         raise MessageError("a batch has an impossible number of events")
-    if _checksum(batch) != header.crc:
+    if said is None and _checksum(batch) != header.crc:
         raise MessageError("the checksum of a batch is wrong")
     seq, received, connection, what = (batch.column(place).to_numpy() for place in range(4))
     is_known = (
@@ -148,39 +156,44 @@ class StreamEncoder:
         self._latest = latest
         self._session = session
         self._sink = io.BytesIO()
+        self._head_bytes = SCHEMA.serialize().size  # comes with the first batch
         codec = pa.Codec("zstd", compression_level=ZSTD_LEVEL)
-        self._writer = pa.ipc.new_stream(self._sink, SCHEMA, options=pa.ipc.IpcWriteOptions(compression=codec))
+        # Threads of pyarrow take longer to wake than columns to compress.
+        options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+        self._writer = pa.ipc.new_stream(self._sink, SCHEMA, options=options)
 
-    def encode(self, rows: Sequence[EventFields], number: int, before: int) -> tuple[bytes, BatchHeader]:
+    def encode(self, groups: Sequence[EventGroup], number: int, before: int) -> tuple[bytes, BatchHeader]:
         """Return the next bytes of the stream, and what the batch says of itself.
 
         Raises ValueError, TypeError or pyarrow's errors for rows that are no events.
         """
-        seq, received, connection, what, body = zip(*rows, strict=True)
-        names = {name: code for code, name in enumerate(dict.fromkeys(what))}
+        # Not by `zip`, whose iterators, one a group, would have garbage collected.
+        whats, bodies = [group[2] for group in groups], [group[4] for group in groups]
+        names = {name: code for code, name in enumerate(dict.fromkeys(whats))}
         if not len(names) <= MOST_WHATS or not all(map(_is_what, names)):
             raise ValueError(f"unknown kinds of events: {', '.join(map(repr, names))[:200]}")
+        counts = np.fromiter(map(len, bodies), np.int64, len(groups))
+        body = pa.array([*chain.from_iterable(bodies)], pa.binary())
+        if body.nbytes > MOST_BODY_BYTES and max(map(len, chain.from_iterable(bodies))) > MOST_BODY_BYTES:
+            raise ValueError(f"it is larger than {MOST_BODY_BYTES >> 20} MB")
         columns = [
-            pa.array(seq, pa.int64()),
-            pa.array(received, pa.int64()),
-            pa.array(connection, pa.int32()),
-            pa.array([names[name] for name in what] if len(names) > 1 else [0] * len(what), pa.int8()),
-            pa.array(body, pa.binary()),
+            np.fromiter(chain.from_iterable([group[3] for group in groups]), np.int64, len(body)),
+            np.fromiter([group[0] for group in groups], np.int64).repeat(counts),
+            np.fromiter([group[1] for group in groups], np.int32).repeat(counts),
+            np.fromiter(map(names.__getitem__, whats), np.int8).repeat(counts),
         ]
-        batch = pa.record_batch(columns, schema=SCHEMA)
-        received_span = _span(columns[1])
+        batch = pa.record_batch([*map(pa.array, columns), body], schema=SCHEMA)
+        received_span = _span(batch.column(1))
         self._latest = max(self._latest, received_span[1])
         header = BatchHeader(
-            recording=self._recording, number=number, session=self._session, before=before, rows=len(rows),
-            seq=_span(columns[0]), received=received_span, latest=self._latest, whats=tuple(names),
-            crc=_checksum(batch),
+            recording=self._recording, number=number, session=self._session, before=before, rows=len(body),
+            seq=_span(batch.column(0)), received=received_span, latest=self._latest, whats=tuple(names),
         )  # fmt: skip
         self._writer.write_batch(batch, custom_metadata=header.texts())
-        return self._taken(), header
-
-    def begin(self) -> bytes:
-        """Return the first bytes of the stream, which are its schema."""
-        return self._taken()
+        data = self._taken()
+        head, self._head_bytes = data[: self._head_bytes], 0
+        message = data[len(head) :]
+        return head + message.replace(NO_SUM.encode(), _sum(message).encode(), 1), header
 
     def end(self) -> bytes:
         """Return the bytes that end the stream."""
@@ -192,6 +205,24 @@ class StreamEncoder:
         self._sink.seek(0)
         self._sink.truncate()
         return data
+
+
+def batches_of(groups: Iterable[EventGroup]) -> Iterator[list[EventGroup]]:
+    """Share events out to batches."""
+    batch: list[EventGroup] = []
+    size = 0
+    for group in groups:
+        batch.append(group)
+        size += sum(map(len, group[4])) + len(group[4]) * ROW_BYTES
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _sum(data: bytes) -> str:
+    return f"\1{zlib.crc32(data):08x}"
 
 
 def _checksum(batch: pa.RecordBatch) -> int:

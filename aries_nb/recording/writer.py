@@ -9,7 +9,7 @@ import shutil
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import FRAME, EventFields, Hole
+from aries_nb.model.journal import FRAME, EventGroup, Hole
 from aries_nb.recording.folder import (
     DELETED,
     JSON,
@@ -33,7 +33,7 @@ from aries_nb.recording.folder import (
     write_all,
     write_json,
 )
-from aries_nb.recording.format import BATCH_BYTES, MOST_BODY_BYTES, MOST_ROWS, BatchHeader, StreamEncoder
+from aries_nb.recording.format import BATCH_BYTES, ROW_BYTES, BatchHeader, StreamEncoder, batches_of
 from aries_nb.recording.segments import CLOSED, KILLED, Segment
 
 __all__ = ["RecordingStatistics", "RecordingWriter"]
@@ -44,7 +44,6 @@ SYNC_SECONDS = 0.5  # with the time that a slow disk takes, an event is safe aft
 SEGMENT_SECONDS = 3600.0
 SEGMENT_BYTES = 256 << 20
 QUEUE_BYTES = 64 << 20
-ROW_BYTES = 200  # what an event takes in the queue without its body
 CLOSE_SECONDS = 10.0
 RATE_SECONDS = 10.0
 SEGMENTS_IN_ALL = 8  # where `most_bytes` is small, a segment is a share of it
@@ -116,13 +115,13 @@ class RecordingWriter(BoundToProcess):
         self._segment_bytes = segment_bytes if most_bytes is None else min(segment_bytes, most_bytes // SEGMENTS_IN_ALL)
         self._queue_bytes = queue_bytes
         self._on_error = on_error
-        # Of the network's thread; the writer's takes rows out of the list, and reads the others.
+        # Of the network's thread; the writer's takes groups out of the list, and reads the others.
         self._is_open = True
-        self._rows: list[EventFields] = []
+        self._groups: list[EventGroup] = []
         self._added_bytes = 0
         self._wake_at = BATCH_BYTES
         # Of the writer's thread.
-        self._taken_bytes = 0
+        self._written_bytes = 0  # of those added
         self._file = -1
         self._segment_end = 0.0
         self._current: _Written | None = None
@@ -154,13 +153,14 @@ class RecordingWriter(BoundToProcess):
 
     def add(self, seq: int, received: int, connection: int, what: str, body: bytes) -> None:
         """Take one event; the arguments are the fields of `Event`."""
-        self.extend([(seq, received, connection, what, body)])
+        self.extend((received, connection, what, (seq,), (body,)))
 
-    def extend(self, events: Sequence[EventFields]) -> None:
+    def extend(self, group: EventGroup) -> None:
         """Take events, as `Journal` says. Ends the recording if the disk does not follow."""
         if self._is_open:
-            self._rows.extend(events)
-            self._added_bytes += sum([len(event[4]) for event in events]) + len(events) * ROW_BYTES
+            self._groups.append(group)
+            bodies = group[4]
+            self._added_bytes += sum(map(len, bodies)) + len(bodies) * ROW_BYTES
             if self._added_bytes >= self._wake_at:
                 self._filled()
 
@@ -226,7 +226,7 @@ class RecordingWriter(BoundToProcess):
         self._resume()
         self._delete_old()
         encoder = StreamEncoder(self.header.id, self._session, self._latest)
-        encoder.encode([(0, 0, 0, FRAME, b"")], 1, 0)  # for nothing: pyarrow imports pandas with the first
+        encoder.encode([(0, 0, FRAME, (0,), (b"",))], 1, 0)  # for nothing: pyarrow imports pandas with the first
         self._begin_segment()  # also if nothing will be added: its end says whether the recording was closed
 
     def _resume(self) -> None:
@@ -270,7 +270,7 @@ class RecordingWriter(BoundToProcess):
 
     def _filled(self) -> None:
         self._wake_at = self._added_bytes + BATCH_BYTES
-        if self._added_bytes - self._taken_bytes > self._queue_bytes:
+        if self._added_bytes - self._written_bytes > self._queue_bytes:
             self._fail(
                 RecordingError(
                     f"the disk is too slow: {self._queue_bytes >> 20} MB wait to be written",
@@ -285,7 +285,7 @@ class RecordingWriter(BoundToProcess):
     def _run(self) -> None:
         try:
             with explained(self.path):
-                while not self._is_closing or self._rows:
+                while not self._is_closing or self._groups:
                     self._wake.wait(max(0.0, self._synced + SYNC_SECONDS - elapsed()))
                     self._wake.clear()
                     self._step()
@@ -306,8 +306,13 @@ class RecordingWriter(BoundToProcess):
     def _step(self) -> None:
         flushes = self._flushes[:]
         is_due = bool(flushes) or self._is_closing or elapsed() - self._synced >= SYNC_SECONDS
-        while rows := self._take(is_due=is_due):
-            self._write(rows)
+        added = self._added_bytes
+        if is_due or added - self._written_bytes >= BATCH_BYTES:
+            for groups in self._take(added - self._written_bytes):
+                if self.error is not None:
+                    return
+                self._write(groups)
+            self._written_bytes = added
         if not is_due:
             return
         if self._is_unsynced:
@@ -325,27 +330,16 @@ class RecordingWriter(BoundToProcess):
             self._delete_old()
             self._begin_segment()
 
-    def _take(self, *, is_due: bool) -> list[EventFields]:
-        """Take the rows of one batch out of the queue; none if they are few and no sync is due."""
-        rows = self._rows[:MOST_ROWS]  # copied and deleted below in one step each: the other thread appends meanwhile
-        size = count = 0
-        for row in rows:
-            count += 1
-            size += len(row[4])
-            if size >= BATCH_BYTES:
-                break
-        if not is_due and size < BATCH_BYTES and count < MOST_ROWS:
-            return []
-        del self._rows[:count]
-        self._taken_bytes += size + count * ROW_BYTES
-        return rows[:count]
+    def _take(self, size: int) -> Iterable[list[EventGroup]]:
+        """Take what is in the queue, about `size` bytes, as one batch or, where it is more than two, as batches."""
+        groups = self._groups[:]  # copied and deleted in one step each: the other thread appends meanwhile
+        del self._groups[: len(groups)]
+        return batches_of(groups) if size > 2 * BATCH_BYTES else [groups] if groups else ()
 
-    def _write(self, rows: list[EventFields]) -> None:
-        if max(len(row[4]) for row in rows) > MOST_BODY_BYTES:
-            raise ValueError(f"it is larger than {MOST_BODY_BYTES >> 20} MB")
+    def _write(self, groups: list[EventGroup]) -> None:
         current = self._current
         assert current is not None, "begun with the recording, and where the last one ended"
-        data, header = self._encoder.encode(rows, self._number + 1, self._rows_before)
+        data, header = self._encoder.encode(groups, self._number + 1, self._rows_before)
         try:
             write_all(self._file, data)
         except OSError:
@@ -353,8 +347,8 @@ class RecordingWriter(BoundToProcess):
                 os.ftruncate(self._file, current.bytes)  # so that no half of a batch is left where there is no room
             raise
         self._number += 1
-        self._rows_before += len(rows)
-        self._written_rows += len(rows)
+        self._rows_before += header.rows
+        self._written_rows += header.rows
         self._is_unsynced = True
         self._latest = header.latest
         self._current = current._replace(bytes=current.bytes + len(data), last=header)
@@ -366,10 +360,7 @@ class RecordingWriter(BoundToProcess):
         sync_folder(self.path)
         self._encoder = StreamEncoder(self.header.id, self._session, self._latest)
         self._segment_end = elapsed() + self._segment_s
-        data = self._encoder.begin()
-        write_all(self._file, data)
-        self._is_unsynced = True
-        self._current = _Written(name, len(data), None)
+        self._current = _Written(name, 0, None)
 
     def _end_segment(self) -> None:
         current = self._current
@@ -392,7 +383,7 @@ class RecordingWriter(BoundToProcess):
     def _after_fork(self) -> None:
         """Take no part in a forked child process, which has copies of the files but no writer's thread."""
         self._is_open = False
-        self._rows.clear()
+        self._groups.clear()
         self._closing = self._failing = threading.Lock()
         self._close_files()
 
@@ -405,7 +396,7 @@ class RecordingWriter(BoundToProcess):
             if self.error is not None:
                 return
             self.error = error
-        self._rows.clear()
+        self._groups.clear()
         self._is_closing = True
         self._wake.set()
         log.error("the recording ended: %s", error)

@@ -74,7 +74,7 @@ def _add(add: Callable[..., None], flush: Callable[[], bool], frames: Sequence[b
     for number in range(count):
         received += NS_A_QUOTE * quotes
         # A read has one frame at this rate.
-        add([(number * quotes, received + number * 7_919 % 1_000_000, 1, FRAME, frames[number % len(frames)])])
+        add((received + number * 7_919 % 1_000_000, 1, FRAME, (number * quotes,), (frames[number % len(frames)],)))
         if received >= due:
             due += second
             flush()

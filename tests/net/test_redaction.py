@@ -108,6 +108,17 @@ def test_any_piece_of_16_characters_of_a_token_without_capitals_is_masked(token:
     assert all(b"***" in each for each in kept)
 
 
+def test_frames_of_a_read_are_masked_as_each_by_itself() -> None:
+    mask = FrameMask()
+    mask.add(Secret(TOKEN))
+    plain = [b'{"bid":1}', b"", b'{"ask":2}']
+    frames = [*plain, f'{{"error":"bad {TOKEN}"}}'.encode(), b"\xff"]
+
+    assert mask.all(plain) is plain
+    assert list(map(mask, frames)) == mask.all(frames)
+    assert TOKEN.encode() not in b"".join(mask.all(frames))
+
+
 def test_a_piece_of_a_token_in_a_frame_is_masked() -> None:
     mask = FrameMask()
     mask.add(Secret(TOKEN))

@@ -60,7 +60,7 @@ def test_a_disk_that_does_not_follow_ends_the_recording(tmp_path, monkeypatch):
 
     assert [recording.error] == errors
     assert "too slow" in str(recording.error)
-    assert recording._rows == []
+    assert recording._groups == []
     answers.set()
     recording.close()
     assert next(RecordingReader(tmp_path / "a.anb").events()).seq == 0

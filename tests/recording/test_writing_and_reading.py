@@ -15,6 +15,7 @@ import pytest
 from aries_nb.errors import RecordingError, UsageError
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.recording import RecordingReader, RecordingWriter, segments
+from aries_nb.recording.format import BATCH_BYTES, ROW_BYTES, batches_of
 from tests.recording.recorded import MADE, events, record, writer
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
@@ -37,6 +38,29 @@ def test_events_of_any_size_come_back(tmp_path):
     path = record(tmp_path / "today.anb", added)
 
     assert added == list(RecordingReader(path).events())
+
+
+def test_events_that_came_together_come_back_one_by_one(tmp_path):
+    added = events(400)
+    recording = writer(tmp_path / "today.anb")
+    expected = []
+    for start in range(0, 400, 40):
+        first, bodies = added[start], [event.body for event in added[start : start + start % 7 + 1]]
+        seqs = range(first.seq, first.seq + len(bodies))
+        recording.extend((first.received, first.connection, first.what, seqs, bodies))
+        expected += [first._replace(seq=seq, body=body) for seq, body in zip(seqs, bodies, strict=True)]
+    recording.close()
+
+    assert expected == list(RecordingReader(tmp_path / "today.anb").events())
+
+
+def test_what_piled_up_is_shared_out_to_batches_of_bounded_size():
+    groups = [(MADE + number, 1, "frame", range(50), [bytes(1_000)] * 50) for number in range(200)]
+
+    batches = [*batches_of(groups)]
+
+    assert groups == [group for batch in batches for group in batch]
+    assert {len(batch) * 50 * (1_000 + ROW_BYTES) // BATCH_BYTES for batch in batches[:-1]} == {1}
 
 
 def test_reading_begins_at_a_time(tmp_path):

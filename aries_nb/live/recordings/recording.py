@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import chain
 from numbers import Real
 from pathlib import Path
@@ -18,7 +18,7 @@ from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Column, Subscription
-from aries_nb.model.journal import HOLE, Event, EventFields, Hole
+from aries_nb.model.journal import HOLE, Event, EventGroup, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
 from aries_nb.net.events.playback_run import Passing, replayed
@@ -107,9 +107,10 @@ class Recording(BoundToProcess):
     def _state(self) -> str:
         return str(self.error) if self.error is not None else "recording" if self.is_open else "closed"
 
-    def attach(self, events: Sequence[EventFields]) -> None:
+    def attach(self, groups: Iterable[EventGroup]) -> None:
         """Begin with these events, and get all that follow; the network's thread only."""
-        self._journal.extend(events)
+        for group in groups:
+            self._journal.extend(group)
         self._arrivals.journals = (*self._arrivals.journals, self._journal)
 
     def _detach(self) -> None:
@@ -122,12 +123,9 @@ class _Masked:
     def __init__(self, writer: RecordingWriter, mask: FrameMask) -> None:
         self._extend, self._mask = writer.extend, mask
 
-    def extend(self, events: Sequence[EventFields]) -> None:
+    def extend(self, group: EventGroup) -> None:
         """Pass events on; see `Journal`."""
-        mask = self._mask
-        self._extend(
-            [(seq, received, connection, what, mask(body)) for seq, received, connection, what, body in events]
-        )
+        self._extend((*group[:4], self._mask.all(group[4])))
 
 
 class Recorder:
@@ -240,7 +238,7 @@ class Recorder:
         if not self._ring.is_whole:
             advice = "Record it from its beginning: `anb.connect(…, record=…)`."
             raise UsageError("the feed has received too much to be recorded from here on", advice=advice)
-        recording.attach(self._ring.events)
+        recording.attach(self._ring.groups)
 
 
 def frames_of(

@@ -7,7 +7,7 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.json import encode
 
 from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment, Subscription
-from aries_nb.model.journal import EventFields, Journal
+from aries_nb.model.journal import EventFields, EventGroup, Journal, events_of
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
@@ -53,7 +53,7 @@ class EventRing:
     """A journal that keeps the newest 48 MiB of events. Used on the network's thread."""
 
     def __init__(self, most_bytes: int = RING_BYTES) -> None:
-        self._batches: deque[tuple[int, Sequence[EventFields]]] = deque()  # with their sizes
+        self._groups: deque[tuple[int, EventGroup]] = deque()  # with their sizes
         self.is_whole = True
         """Whether no event was dropped: they are all since the feed was made."""
         self._left = most_bytes
@@ -61,16 +61,22 @@ class EventRing:
     @property
     def events(self) -> list[EventFields]:
         """The events that are kept, the oldest first; each has the fields of `Event`."""
-        return [event for _, events in self._batches for event in events]
+        return [event for group in self.groups for event in events_of(group)]
 
-    def extend(self, events: Sequence[EventFields]) -> None:
+    @property
+    def groups(self) -> list[EventGroup]:
+        """The same, as they came together."""
+        return [group for _, group in self._groups]
+
+    def extend(self, group: EventGroup) -> None:
         """Keep events, and drop the oldest ones where there is no room: all that came together."""
-        size = sum([len(event[4]) for event in events]) + len(events) * EVENT_BYTES
-        self._batches.append((size, events))
+        bodies = group[4]
+        size = sum(map(len, bodies)) + len(bodies) * EVENT_BYTES
+        self._groups.append((size, group))
         self._left -= size
         while self._left < 0:
             self.is_whole = False
-            self._left += self._batches.popleft()[0]
+            self._left += self._groups.popleft()[0]
 
 
 class Arrivals(Checkpointed):
@@ -151,15 +157,16 @@ class Arrivals(Checkpointed):
         if self.journals:
             self.note_all(connection, what, (body,), (0,))
 
-    def note_all(self, connection: int, what: str, bodies: Iterable[bytes], ahead: Iterable[int]) -> None:
+    def note_all(self, connection: int, what: str, bodies: Sequence[bytes], ahead: Sequence[int]) -> None:
         """Add several events, each with how many records are numbered before it that are not yet."""
         now, seq = self.clock.now_ns(), self.next
         if self.clock.base != self._base:
             self._base = self.clock.base
             self.note(0, CLOCK, encode(self._base))
-        events = [(seq + before, now, connection, what, body) for body, before in zip(bodies, ahead, strict=False)]
-        for journal in self.journals:
-            journal.extend(events)
+        if bodies:
+            group = now, connection, what, [seq + before for before in ahead], bodies
+            for journal in self.journals:
+                journal.extend(group)
 
     def _note_clock(self) -> None:
         with self.moment():

@@ -34,11 +34,11 @@ class Recorded:
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
 
-    def extend(self, events):
-        for _, received, connection, what, body in events:
-            if what == ANSWER:
-                self._answers.append(Answer.from_bytes(body))
-                assert (self._answers[-1].received, connection) == (received, 0)
+    def extend(self, group):
+        received, connection, what, _, bodies = group
+        if what == ANSWER:
+            self._answers += map(Answer.from_bytes, bodies)
+            assert (self._answers[-1].received, connection) == (received, 0)
 
 
 def two_pages(get, _asked):
