@@ -18,6 +18,7 @@ from zlib import crc32
 import hypothesis
 import pytest
 
+from tests.net.patience import be_patient
 from tests.tapes import write_tapes
 
 # nbformat's import makes grammars of addresses for a second in each process, which it needs for no notebook.
@@ -144,6 +145,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             seconds[place] += report.duration
     spent = ", ".join(f"{place} {total:.0f}" for place, total in seconds.most_common())
     terminalreporter.write_line(f"seconds: {spent}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Generator[None]:
+    """Let `wait()` and calls that wait for a server do so for a minute, unless a test says how long."""
+    with pytest.MonkeyPatch.context() as patch:
+        be_patient(patch)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

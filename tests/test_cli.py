@@ -127,7 +127,7 @@ def test_sim_prints_one_line_of_json_and_serves_until_it_is_interrupted() -> Non
         with anb.connect("aries", url=output["url"], token="a token") as feed:
             rows = len(feed.quotes("AAPL").wait(rows=10).df)
         server.send_signal(2)
-        rest, errors = server.communicate(timeout=20)
+        rest, errors = server.communicate(timeout=60)
 
     assert {"url", "broker", "pid"} == set(output)
     assert ("aries", server.pid) == (output["broker"], output["pid"])
@@ -212,7 +212,7 @@ def test_sim_speaks_the_second_brokers_protocol() -> None:
             socket.send(json.dumps(asked))
             first, second = json.loads(socket.recv(10)), json.loads(socket.recv(10))
         server.send_signal(2)
-        rest, errors = server.communicate(timeout=20)
+        rest, errors = server.communicate(timeout=60)
 
     assert set(output) == {"url", "http", "oauth", "refresh_token", "broker", "pid"}
     assert (first["httpCode"], second["data"]["symbol"]) == (200, "SBER")
@@ -241,7 +241,7 @@ def test_sim_ends_with_its_input_when_asked_to() -> None:
 
         server.stdin.close()
 
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

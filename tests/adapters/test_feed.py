@@ -319,7 +319,7 @@ def test_a_frame_that_joins_a_quiet_stream_has_its_newest_row_at_once(packed_ser
         packed_server.is_paused = True
         eventually(lambda: first.received == packed_server.sent["quotes", "AAPL"])
 
-        second = feed.quotes("AAPL", fields=["bid_price"]).wait(rows=1, timeout=3)
+        second = feed.quotes("AAPL", fields=["bid_price"]).wait(rows=1)
 
         assert second.df["bid_price"].iloc[-1] == first.df["bid_price"].iloc[-1]
         assert second.ledger.filled == second.ledger.visible == 1
@@ -635,7 +635,7 @@ def test_a_session_without_streams_is_live_at_once(packed_server: PackedServer) 
 def test_a_recording_of_an_own_broker_is_queried_with_its_broker(tmp_path: Path) -> None:
     path = tmp_path / "own.anb"
     with AlpacaServer() as server, anb.connect(alpaca.BROKER, url=server.url, token=TOKEN, record=path) as feed:
-        rows = len(feed.quotes("AAPL").wait(rows=3, timeout=20).df)
+        rows = len(feed.quotes("AAPL").wait(rows=3, timeout=60).df)
 
     quotes = anb.recordings(path, broker=alpaca.BROKER).df("quotes")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.browser import lab as harness
 
@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 
 # Notebook 7.6 fails on plugins of JupyterLab that it does not include, on every page and before any cell has run.
 NOT_OURS = ("Cannot read properties of undefined (reading 'schema')", "Command 'filebrowser:open-path' not registered.")
+
+expect.set_options(timeout=30_000)  # as all other waits: a busy machine is slow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

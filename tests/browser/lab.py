@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from urllib.request import Request, urlopen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Locator, Page, Playwright
+    from playwright.sync_api import Browser, FloatRect, Locator, Page, Playwright
 
 __all__ = [
     "App",
@@ -38,6 +39,11 @@ __all__ = [
     "run_all",
     "run_cell",
     "serve",
+    "settle",
+    "standing_still",
+    "still_box",
+    "value_of",
+    "wait_for_output",
     "wait_idle",
 ]
 
@@ -106,10 +112,16 @@ ADD_CELL = f"""source => {{
     notebook.activeCellIndex = index;
     return index;
 }}"""
+REMOVE_CELL = f"""() => {{
+    const {{ sharedModel }} = {PANEL}.content.model;
+    sharedModel.deleteCell(sharedModel.cells.length - 1);
+}}"""
 FAILURES = f"""() => {PANEL}.content.widgets.filter(cell => cell.model.type === "code")
     .flatMap(cell => cell.model.outputs.toJSON())
     .filter(output => output.output_type === "error")
     .map(output => `${{output.ename}}: ${{output.evalue}}`)"""
+IS_SETTLED = "() => !document.querySelector('[data-pending=true]')"
+HAS_OUTPUT = f"""text => JSON.stringify({PANEL}.content.widgets.at(-1).model.outputs.toJSON()).includes(text)"""
 OUTPUTS = f"index => {PANEL}.content.widgets[index].model.outputs.toJSON()"
 
 
@@ -269,13 +281,55 @@ def wait_idle(page: Page, *, timeout: float = 60.0) -> None:
     page.wait_for_function(IS_IDLE, timeout=timeout * 1000)
 
 
+def settle(page: Page) -> None:
+    """Wait until the kernel is where the page's bars have asked it to be.
+
+    They show at once what they ask for, and their messages have no order with cells: a front end sends them to a thread
+    of their own.
+    """
+    page.wait_for_function(IS_SETTLED)
+
+
 def run_cell(page: Page, code: str, *, wait: bool = True, timeout: float = 60.0) -> Locator:
-    """Append a cell, run it, and return its element in the page."""
+    """Append a cell, run it once the page's bars are settled, and return its element in the page."""
+    settle(page)
     index = page.evaluate(ADD_CELL, code)
     page.evaluate(RUN, "notebook:run-cell")
     if wait:
         wait_idle(page, timeout=timeout)
     return page.locator(f".jp-Notebook:visible .jp-Cell[data-windowed-list-index='{index}']")
+
+
+def value_of(page: Page, code: str) -> str:
+    """Text of the first output of a cell, which is removed: a longer notebook would scroll views out of sight."""
+    run_cell(page, code)
+    shown = outputs(page, -1)
+    page.evaluate(REMOVE_CELL)
+    return str(shown[0].get("text") or shown[0]["data"]["text/plain"]).strip() if shown else ""
+
+
+def wait_for_output(page: Page, text: str) -> None:
+    """Wait until the outputs of the last cell have this text: a kernel that is busy may be so with something else."""
+    page.wait_for_function(HAS_OUTPUT, arg=text)
+
+
+@contextmanager
+def standing_still(page: Page) -> Iterator[None]:
+    """Stop the process of the notebook's kernel meanwhile, as on a machine that is busy; the front end is not told."""
+    kernel = int(value_of(page, "import os; os.getpid()"))
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+
+
+def still_box(locator: Locator) -> FloatRect:
+    """The place of an element, in sight, once it moves no more and is not covered."""
+    locator.hover(trial=True)
+    box = locator.bounding_box()
+    assert box is not None
+    return box
 
 
 def outputs(page: Page, index: int) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ class Orders:
             time.sleep(0.025)
 
 orders = Orders(ROWS)
-threading.Thread(target=orders.run, daemon=True).start()
+moving = threading.Thread(target=orders.run, daemon=True)
+moving.start()
 blotter = Blotter(orders)
 blotter
 """

@@ -64,9 +64,6 @@ news.wait()
 """
 
 
-expect.set_options(timeout=30_000)
-
-
 @pytest.fixture(scope="module")
 def page(tab, lab):
     with shared_page(tab, lab, **SCREEN) as page:

@@ -22,6 +22,13 @@ COMPLETE = """([data, bytes]) => {
   const isWhole = window.ours.completeFrame({ content: { data }, buffers }, window.connection);
   return [isWhole, isWhole ? [...window.ours.numbersOf(buffers[0])] : []];
 }"""
+# What is said leaves within 20 ms, and a later timer follows; that a display is seen, the browser says when it can.
+SAYS = """
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
+  const isSaid = async (said) => {
+    while (!said.some(([, content]) => "visible" in content)) await pause();
+    await pause();
+  };"""
 # A model of one kernel, with the class of anywidget's between it and that of ipywidgets.
 MODELS = """() => {
   const manager = { kernel: { status: "idle" } };
@@ -96,39 +103,37 @@ EDITS_RECEIVED = """async () => {
   await receive({ _last_layout_edit_id: 14 }, 14);
   return asked;
 }"""
-FIGURE_LEFT = """async () => {
+FIGURE_LEFT = """async () => {SAYS
   const made = window.makeModel("one");
   const script = window.startFigure(made);
   document.body.innerHTML = "";
   const remove = script.render({ model: made.model, el: document.body });
   const said = [];
   const hear = () => said.push(made.said.splice(0).map(([, content]) => content).filter((each) => "visible" in each));
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
-  await pause();
+  await isSaid(made.said);
   hear();
   window.dispatchEvent(new Event("pagehide"));
   hear();
   window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
-  await pause();
+  await isSaid(made.said);
   hear();
   remove();
-  await pause();
+  await isSaid(made.said);
   hear();
   return said;
-}"""
-FIGURE_AGAIN = """async () => {
+}""".replace("SAYS", SAYS)
+FIGURE_AGAIN = """async () => {SAYS
   const [first, second] = ["first", "second"].map((id) => window.makeModel(id));
   const [carrier, script] = [first, second].map(window.startFigure);
   document.body.innerHTML = "";
   script.render({ model: second.model, el: document.body });
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 100));
-  await pause();
+  await isSaid(first.said);
   const before = first.said.splice(0);
   first.hear("destroy");
-  await pause();
+  await isSaid(second.said);
   const shown = (said) => said.map(([id, content]) => [id, content.visible]).filter((each) => each[1]);
   return [shown(before), shown(second.said)];
-}"""
+}""".replace("SAYS", SAYS)
 # A model whose requests for the state are counted.
 LONG_CELL = """() => {
   const made = window.makeModel("one");
@@ -154,17 +159,17 @@ CLOSED_CARRIER = """async () => {
   await pause();
   return [...before, first.said, second.said];
 }"""
-LEFT = """async () => {
+LEFT = """async () => {SAYS
   const made = window.makeModel("one", new DataView(new Float64Array([7, 0, 0, 0]).buffer));
   const script = window.ours.panel(() => ({ paint() {} }));
   script.initialize({ model: made.model });
   document.body.innerHTML = "<div>picture</div>";
   script.render({ model: made.model, el: document.body });
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await isSaid(made.said);
   const before = made.said.splice(0).map(([, { visible }]) => visible);
   window.dispatchEvent(new Event("pagehide"));
   return [before, made.said.map(([, { visible }]) => visible)];
-}"""
+}""".replace("SAYS", SAYS)
 PICTURES = """() => {
   for (let n = 0; n < 1000; n++) {
     const made = window.makeModel(`model${n}`);

@@ -10,8 +10,6 @@ from tests.browser.conftest import errors_of, shared_page
 from tests.browser.lab import failures, open_notebook, run_all
 from tests.views.stage import notebook_of
 
-expect.set_options(timeout=30_000)
-
 START = """import aries_nb as anb
 feed = anb.connect("sim", rate=400)
 quotes = feed.quotes("AAPL", "MSFT", rows=5_000).wait(rows=100)

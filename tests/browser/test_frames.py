@@ -13,7 +13,6 @@ from tests.browser.test_first_light import CHANGED_IN_EACH_SECOND, NOTEBOOK, SCR
 from tests.views.stage import write_notebook
 
 pytestmark = pytest.mark.alone
-expect.set_options(timeout=30_000)
 
 LEAST = 9.9  # frames a second: ten, of which one may fall into the next second
 LAST = 3  # seconds in a row

@@ -11,8 +11,6 @@ from tests.browser.conftest import shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
 from tests.views.stage import write_notebook
 
-expect.set_options(timeout=30_000)
-
 CELLS = (
     'import aries_nb as anb\nanb.settings.timezone = "Asia/Tokyo"\nfeed = anb.connect("sim", rate=100)\n'
     'quotes, book = feed.quotes("AAPL"), feed.book("AAPL")\nladder = book.ladder()',

@@ -9,9 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import new_page
-from tests.browser.lab import RUN, open_notebook, run_all, run_cell
-
-expect.set_options(timeout=30_000)
+from tests.browser.lab import RUN, open_notebook, run_all, run_cell, standing_still
 
 # anywidget gives a model two seconds to get ready. One millisecond does to every model, on any machine, what a busy one
 # does to some.
@@ -44,11 +42,6 @@ HAVE_CHANGED = f"""(before) => {{
 
 
 KILL = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-# The kernel's process stands still for a while, and the front end is not informed.
-STANDSTILL = """
-import os, signal, subprocess
-subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -STOP {os.getpid()}; sleep 7; kill -CONT {os.getpid()}"])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +83,9 @@ def test_views_say_so_when_nothing_comes_and_when_the_kernel_is_gone(page, tmp_p
     signs = page.locator(".anb-kernel:visible")
     expect(signs).to_have_count(0)
 
-    run_cell(page, STANDSTILL)
-
-    expect(signs).to_have_text([re.compile(r"^nothing from the kernel since \d\d:\d\d:\d\d Asia/Tokyo$")] * len(VIEWS))
+    with standing_still(page):
+        silent = re.compile(r"^nothing from the kernel since \d\d:\d\d:\d\d Asia/Tokyo$")
+        expect(signs).to_have_text([silent] * len(VIEWS))
     expect(signs).to_have_count(0)
     moves(page)
 

@@ -14,8 +14,6 @@ from tests.browser.lab import RUN, THEMES, failures, open_notebook, outputs, run
 from tests.views.stage import notebook_of
 from tests.views.twelve_charts import ARE_DRAWN, FILLED, SHEET, START, rates
 
-expect.set_options(timeout=30_000)
-
 SCREEN = {"width": 1180, "height": 1700}
 # Less goes on than where frames are counted; the charts show a minute of it from the beginning.
 CALM = START.replace("rate=2_000", "rate=300")
@@ -23,7 +21,7 @@ MINUTE = 'feed.clock.step("60s")\nfeed.clock.play()'
 LEAST = 9.9  # frames a second: ten, of which one may fall into the next second
 # The message that says a page is gone may come behind the first frames of the next one.
 LEFT = """
-for _ in range(100):
+for _ in range(500):
     left = before & set(one._displays)
     if not left:
         break
@@ -63,8 +61,9 @@ def label(page, number=0):
 
 
 def times(page, number=0):
-    """The first and the last time shown, as texts."""
-    page.wait_for_timeout(1_300)
+    """The first and the last time shown, as texts, once all labels were made anew."""
+    others = page.locator(".anb-light .anb-plot").first
+    expect(others).not_to_have_attribute("aria-label", label(page))  # of a chart that goes on
     return label(page, number).rsplit("; ", 1)[1].removesuffix(" UTC").split(" to ")
 
 
@@ -100,7 +99,9 @@ def test_a_crosshair_has_values_on_both_axes_and_moves_in_all_charts(shown):
     for number in (0, 4, 11):
         expect(chart(shown, number).locator(".anb-tag-x")).to_be_visible()
     expect(chart(shown, 0).locator(".anb-tag-y")).to_be_hidden()
-    seconds = [chart(shown, number).locator(".anb-tag-x").inner_text().split()[-1][:8] for number in (0, 11)]
+    # Read at once: the charts go on under the pointer.
+    tags = shown.locator(".anb-light .anb-tag-x").evaluate_all("tags => tags.map((tag) => tag.innerText)")
+    seconds = [tags[number].split()[-1][:8] for number in (0, 11)]
     assert seconds[0] == seconds[1]
     shown.mouse.move(5, 5)
     expect(chart(shown, 0).locator(".anb-tag-x")).to_be_hidden()
@@ -179,8 +180,7 @@ def test_a_change_of_theme_draws_the_charts_in_its_colours(shown):
     shown.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES["dark"])
 
     shown.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
-    shown.wait_for_timeout(1_500)
-    assert shown.evaluate(brightness) > light
+    shown.wait_for_function(f"light => ({brightness})() > light", arg=light)
 
 
 def test_a_second_display_and_single_charts_share_numbers_and_script(shown):

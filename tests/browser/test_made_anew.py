@@ -9,8 +9,6 @@ from playwright.sync_api import expect
 from tests.browser.lab import RUN, failures, open_notebook, run_all
 from tests.browser.test_late_start import CELLS, moves
 
-expect.set_options(timeout=30_000)
-
 VIEWS = 5
 # The kernel believes that it has sent the engines' scripts: the page must ask.
 LOST_SCRIPTS = """

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import errors_of, shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
+from tests.browser.test_account import WAS_HIT
 
 NOTEBOOK = "03_options.ipynb"
 SCREEN = {"width": 1280, "height": 1700}  # shows the chain and the smile; hidden views are not painted
@@ -92,5 +93,4 @@ def test_contracts_named_by_a_script_show_themselves_and_do_nothing(page):
         "title", re.compile(f"{re.escape(EVIL)}MSFT.*C")
     )
     expect(chart.locator(".js-plotly-plot .gtitle")).to_contain_text("onerror=window.wasHit=1")
-    page.wait_for_timeout(500)
-    assert page.evaluate("() => window.wasHit") is None
+    assert page.evaluate(WAS_HIT) is None

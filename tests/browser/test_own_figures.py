@@ -10,8 +10,6 @@ from tests.browser.conftest import shared_page
 from tests.browser.lab import failures, open_notebook, run_all
 from tests.views.stage import write_notebook
 
-expect.set_options(timeout=30_000)
-
 CELLS = (
     "import pandas as pd\nimport plotly.graph_objects as go\nimport aries_nb as anb\n"
     'times = pd.date_range("2026-11-27 12:00", periods=200, freq="s")\n'

@@ -12,11 +12,20 @@ import aries_nb as anb
 from aries_nb.sim import SimOptions, Simulator
 from tests.browser.axe import change_theme, found
 from tests.browser.conftest import errors_of, shared_page
-from tests.browser.lab import PANEL, failures, open_notebook, outputs, run_all, run_cell
+from tests.browser.lab import (
+    REMOVE_CELL,
+    failures,
+    open_notebook,
+    outputs,
+    run_all,
+    run_cell,
+    settle,
+    standing_still,
+    value_of,
+    wait_for_output,
+)
 from tests.net.patience import eventually
 from tests.views.stage import write_notebook
-
-expect.set_options(timeout=30_000)
 
 SPAN_S = 6
 CELLS = (
@@ -45,14 +54,11 @@ IS_EMPTY = f"""() => {{
   const {{ board, tape, plots }} = ({SHOWN})();
   return !/\\d\\.\\d/.test(board) && !/\\d:\\d/.test(tape) && plots.every((last) => last === 0);
 }}"""
-REMOVE = f"""() => {{
-  const {{ sharedModel }} = {PANEL}.content.model;
-  sharedModel.deleteCell(sharedModel.cells.length - 1);
-}}"""
 STATE = "import json; print(json.dumps([len(quotes.df), len(trades.df), clock.now_ns() / 1e6, clock.is_playing]))"
-# Ends once the clock has moved, or after 20 s; its number tells which.
+# Ends once the clock has moved, or after 20 s; it says which.
 BUSY = """import time
 until, begun = time.monotonic() + 20, clock.now
+print("runs")
 while time.monotonic() < until and clock.now == begun:
     pass
 print("moved" if clock.now != begun else "stood")"""
@@ -93,7 +99,7 @@ def shown(tab, lab, day):
 def bar(shown):
     """The bar of a replay that stands at its start, with the slider in focus."""
     bar = shown.locator(BAR).first
-    run(shown, "clock.pause(); past._playback.set_speed(1.0).result(); clock.seek(clock.start)")
+    value_of(shown, "clock.pause(); past._playback.set_speed(1.0).result(); clock.seek(clock.start)")
     slider = bar.get_by_role("slider")
     expect(slider).to_have_attribute("aria-valuenow", "0.0")
     shown.wait_for_function(IS_EMPTY)
@@ -101,16 +107,16 @@ def bar(shown):
     return bar
 
 
-def run(page, code):
-    """The text of a cell's first output; the cell is removed: a longer notebook would scroll the bar out of sight."""
-    run_cell(page, code)
-    shown = outputs(page, -1)
-    page.evaluate(REMOVE)
-    return shown and (shown[0].get("text") or shown[0]["data"]["text/plain"]).strip()
-
-
 def state(page):
-    return json.loads(run(page, STATE))
+    return json.loads(value_of(page, STATE))
+
+
+def are_of(views, start, now):
+    """Whether the views are of the span from `start` to `now`; each of them draws in its turn."""
+    seconds = {int(text[-2:]) for text in re.findall(r"\d\d:\d\d:\d\d", views["tape"])}
+    is_new = re.search(r"\t[012] s$", views["board"].strip())  # by the replay's time, not by the computer's
+    plots = all(0 < last <= now for last in views["plots"])
+    return plots and is_new and seconds and seconds <= {int(each // 1000) % 60 for each in (start, now)}
 
 
 def test_play_and_pause_by_mouse_move_frames_and_views(shown, bar):
@@ -132,6 +138,7 @@ def test_the_keyboard_moves_frames_and_views_forth_and_back(shown, bar):
     start = state(shown)[2]
     slider.press("End")
     expect(bar.get_by_role("status").first).to_have_text("at the end")
+    settle(shown)
     shown.wait_for_function(f"() => ({SHOWN})().plots.every((last) => last > {start + 1000 * (SPAN_S - 2)})")
     at_end = state(shown)
     slider.press("Home")
@@ -139,17 +146,13 @@ def test_the_keyboard_moves_frames_and_views_forth_and_back(shown, bar):
     shown.wait_for_function(IS_EMPTY)
     for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
         slider.press(key)
-    expect(slider).to_have_attribute("aria-valuenow", "1.0")
     quotes, trades, now, _ = state(shown)
-    shown.wait_for_function(f"() => ({SHOWN})().plots.every((last) => last > 0 && last <= {now})")  # the last key's
-    after = shown.evaluate(SHOWN)
 
     assert now == pytest.approx(start + 1000, abs=1e-2)
     assert 0 < quotes < at_end[0]
     assert 0 < trades < at_end[1]
-    seconds = {int(text[-2:]) for text in re.findall(r"\d\d:\d\d:\d\d", after["tape"])}
-    assert re.search(r"\t[012] s$", after["board"].strip())  # old by the replay's time, not by the computer's
-    assert seconds <= {int(each // 1000) % 60 for each in (start, now)}
+    eventually(lambda: are_of(shown.evaluate(SHOWN), start, now), "every view is of the last key")
+    expect(slider).to_have_attribute("aria-valuenow", "1.0")
     slider.press("Shift+ArrowRight")
     expect(bar.get_by_role("status").first).to_have_text("at the end")
     slider.press(" ")  # again, from the start
@@ -166,10 +169,11 @@ def test_every_view_is_the_same_where_the_replay_comes_again(shown, bar):
         slider.press("Home")
         for _ in range(SPAN_S - 1):  # over the gap
             slider.press("ArrowRight")
+        settle(shown)
         expect(slider).to_have_attribute("aria-valuenow", f"{SPAN_S - 1}.0")
-        run(shown, "[view.draw() for view in (chart, candles, light)]; quotes.df.tail(3)")
+        value_of(shown, "[view.draw() for view in (chart, candles, light)]; quotes.df.tail(3)")
         shown.wait_for_function(f"() => ({SHOWN})().plots.every((last) => last > 0)")
-        pictures.append({**shown.evaluate(SHOWN), "ladder": run(shown, "book.df.to_json()")})  # its middle may lag
+        pictures.append({**shown.evaluate(SHOWN), "ladder": value_of(shown, "book.df.to_json()")})  # its middle may lag
         slider.press("End")
         expect(bar.get_by_role("status").first).to_have_text("at the end")
 
@@ -199,33 +203,42 @@ def test_a_drag_sends_ten_seeks_a_second_and_ends_where_it_was_left(shown, bar):
     shown.mouse.move(box["x"] + box["width"] * 0.5, middle)
     shown.mouse.up()
     seconds = (shown.evaluate("() => performance.now()") - begun) / 1000
-    share = float(run(shown, "(clock.now - clock.start) / (clock.end - clock.start)"))
+    share = float(value_of(shown, "(clock.now - clock.start) / (clock.end - clock.start)"))
 
     assert share == pytest.approx(0.5, abs=0.01)
     assert 1 < shown.evaluate("() => window.ariesSeeks") <= 10 * seconds + 3
+
+
+def test_the_bar_is_pending_until_the_kernel_is_where_it_was_asked_to_be(shown, bar):
+    slider = bar.get_by_role("slider")
+    with standing_still(shown):
+        slider.press("ArrowRight")
+        expect(slider).to_have_attribute("aria-valuenow", "1.0")
+        expect(bar).to_have_attribute("data-pending", "true")
+    settle(shown)
+
+    assert value_of(shown, "(clock.now - clock.start).total_seconds()") == "1.0"
 
 
 def test_speed_steps_and_python_agree(shown, bar):
     bar.get_by_role("combobox", name="Speed").select_option("max")
     bar.get_by_role("button", name="Step 1 message").click()
     expect(bar.get_by_role("status").first).to_have_text("paused")
-    assert run(shown, 'clock.speed, clock.play("max")').startswith("(inf")
+    assert value_of(shown, 'clock.speed, clock.play("max")').startswith("(inf")
     expect(bar.get_by_role("status").first).to_have_text("at the end")
-    run(shown, "clock.seek(clock.start); clock.play(3); clock.pause()")
+    value_of(shown, "clock.seek(clock.start); clock.play(3); clock.pause()")
     expect(bar.get_by_role("combobox", name="Speed")).to_have_value("3")
 
 
 def test_the_bar_works_while_a_cell_runs(shown, bar):
     run_cell(shown, BUSY, wait=False)
-    shown.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
-    )
+    wait_for_output(shown, "runs")
     bar.get_by_role("slider").press("ArrowRight")
     shown.wait_for_function("() => window.ariesRun.done", timeout=30_000)
 
-    text = outputs(shown, -1)[0]["text"].strip()
-    shown.evaluate(REMOVE)
-    assert text == "moved"
+    said = "".join(output["text"] for output in outputs(shown, -1)).split()
+    shown.evaluate(REMOVE_CELL)
+    assert said == ["runs", "moved"]
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.long)])

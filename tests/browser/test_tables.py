@@ -11,15 +11,13 @@ from tests.browser.conftest import shared_page
 from tests.browser.lab import open_notebook, run_all, run_cell
 from tests.browser.measure_tables import ORDERS, PRINTS, RATES, VIEWS, write_notebook
 
-expect.set_options(timeout=30_000)
-
 ROWS = 4_600
 LEAST_FRAMES, LEAST_ANIMATION_FRAMES = 8, 30
 # A table of the same rows that stands still, and a tape, in cells of the same notebook.
 ANOTHER = "still = Blotter(Orders(4_600))\nstill"
 STILL = """
 orders.is_running = False
-time.sleep(0.1)
+moving.join()
 orders.rows = [order(number, "new", number % 7) for number in range(4_600)]
 orders.version += 1
 """
@@ -92,7 +90,7 @@ def test_rows_are_found_opened_copied_and_saved(page, tmp_path):
     for key in ("Home", "Shift+ArrowDown", "Control+c"):
         page.keyboard.press(key)
     expect(blotter.get_by_role("button", name="Copied 2")).to_be_visible()
-    lines = page.evaluate("navigator.clipboard.readText()").split("\n")
+    lines = page.evaluate("navigator.clipboard.readText()").split("\n")  # it says so once they are there
     assert [line.split("\t")[0] for line in lines] == ["Symbol", "AAPL  261218C00270000", "BRK.B"]
     assert lines[2].split("\t")[-1] == "ORD-004598"
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import errors_of, shared_page
-from tests.browser.lab import failures, open_notebook, outputs, run_all, run_cell
+from tests.browser.lab import failures, open_notebook, outputs, run_all, run_cell, wait_for_output, wait_idle
 
 CELLS = (
     'import time\nimport aries_nb as anb\nfeed = anb.connect("sim", rate=200, seed=7)\n'
@@ -25,7 +25,8 @@ CELLS = (
 VIEWS = (".anb-board", ".anb-tape", ".anb-ladder", ".anb-figure", ".anb-light")
 FROZEN = re.compile(r"^frozen at \d\d:\d\d:\d\d\.\d{3} UTC, [\d,]+ (row|update)s? behind$")
 LIVE = "live: of now, does not go back"
-BUSY = """until = time.monotonic() + 20
+BUSY = """print("runs")
+until = time.monotonic() + 20
 while time.monotonic() < until and not timeline.is_live:
     pass
 print(timeline.is_live)"""
@@ -57,6 +58,7 @@ def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(sho
     bar.get_by_role("slider").focus()
     shown.keyboard.press("ArrowLeft")
     expect(bar.get_by_role("status")).to_have_text("the past, paused")
+    # The cell runs once the kernel has followed: the bar has said so since the click.
     run_cell(shown, "then = feed.at(timeline.now); print(then[quotes].df['bid_price'].iloc[-1], timeline.now)")
     bid, moment = outputs(shown, -1)[0]["text"].split(" ", 1)
     at = f"frozen at {moment[11:23]} UTC, "
@@ -65,11 +67,14 @@ def test_the_bar_moves_all_views_to_a_past_moment_and_back_while_a_cell_runs(sho
     expect(shown.locator(".anb-board tbody")).to_contain_text(f"{float(bid):.2f}")
 
     run_cell(shown, BUSY, wait=False)
+    wait_for_output(shown, "runs")
     bar.get_by_role("button", name="Live", exact=True).click()
     expect(bar.get_by_role("status")).to_have_text("live")
     for badge in badges:
         expect(badge).not_to_have_text(FROZEN)
     expect(bars).not_to_have_text(LIVE)
+    wait_idle(shown)
+    assert outputs(shown, -1)[0]["text"].split() == ["runs", "True"]
 
 
 def test_the_button_of_a_view_is_the_same(shown):

@@ -13,8 +13,6 @@ from tests.browser.lab import PANEL, open_notebook, outputs, run_all, run_cell
 from tests.browser.test_late_start import CELLS, VIEWS, moves
 from tests.views.twelve_charts import task_seconds
 
-expect.set_options(timeout=30_000)
-
 SECONDS = 5
 SCREEN = {"width": 1180, "height": 3000}  # JupyterLab removes cells out of sight from the page
 COUNT = f"""async (seconds) => {{
@@ -103,4 +101,4 @@ def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, noteb
     run_cell(page, STAND_STILL)
     run_cell(page, "chart.figure.data[1].y.tolist(), chart.figure.data[1].x.tolist()")
     y, x = literal_eval(outputs(page, -1)[0]["data"]["text/plain"])
-    page.wait_for_function(IS_LINE, arg=[x, y], timeout=10_000)
+    page.wait_for_function(IS_LINE, arg=[x, y])

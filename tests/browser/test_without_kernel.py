@@ -10,9 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import errors_of, new_page
-from tests.browser.lab import RUN, open_notebook, run_all, run_cell
-
-expect.set_options(timeout=30_000)
+from tests.browser.lab import PANEL, RUN, open_notebook, run_all, run_cell
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -45,6 +43,9 @@ SHOWN = """() => [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].sli
 })""" % len(CELLS)  # noqa: UP031  # braces are JavaScript's
 IS_WHOLE = f"""() => ({SHOWN})().every((each, at) => each.isSeen && !/model not found|Loading widget/.test(each.text)
   && ({json.dumps(sorted(FIGURES))}.includes(at) ? each.image > 100 : each.cells > 3))"""
+IS_CLOSED = (
+    f"() => !JSON.stringify({PANEL}.content.widgets[{len(CELLS) - 1}].model.outputs.toJSON()).includes('{VIEW}')"
+)
 SAVE = (RUN, "docmanager:save")
 
 
@@ -61,7 +62,8 @@ def saved(context, lab):
         run_all(page)
         page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot').length === 6", timeout=60_000)
         run_cell(page, "closed.close()")
-        page.wait_for_function("() => globalThis['aries_nb.kept.1'].pictures.size >= 11", timeout=30_000)
+        page.wait_for_function("() => globalThis['aries_nb.kept.1'].pictures.size >= 11")
+        page.wait_for_function(IS_CLOSED)
         page.evaluate(*SAVE)
         page.wait_for_function("() => window.ariesRun.done")
         assert page.errors == []

@@ -38,7 +38,7 @@ class Victim:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=60)
 
     def __call__(self, do: str, **arguments: object) -> dict[str, Any]:
         assert self._process.stdin is not None

@@ -45,7 +45,7 @@ class Victim:
         self.error = ""
         try:
             token = ALOR_TOKEN if broker == "alor" else "a-token-called-hunter2"
-            self.feed = feed = anb.connect(broker, url=url, token=token, timeout=20)
+            self.feed = feed = anb.connect(broker, url=url, token=token, timeout=60)
             symbol, account = ("SBER", "D1") if broker == "alor" else ("AAPL", "ACC-1")
             mine = feed.account(account)
             self.open = [feed.quotes(symbol), feed.trades(symbol), feed.book(symbol), mine.orders, mine.positions]

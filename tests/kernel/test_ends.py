@@ -61,9 +61,17 @@ print([model for model in ipywidgets.widgets.widget._instances.values() if "Prog
 """
 # A stopped market also keeps `close` waiting for its closing handshake.
 CLOSE = f"""
+from aries_nb.net import pool
 os.kill({{market}}, signal.SIGSTOP)
-threading.Timer(0.2, print, [{READY!r}]).start()
-feed.close()
+wait = pool.wait
+def wait_for_an_interrupt(done, seconds):
+    print({READY!r})
+    wait(done, 60)
+pool.wait = wait_for_an_interrupt
+try:
+    feed.close()
+finally:
+    pool.wait = wait
 """
 OURS = "print([each.name for each in threading.enumerate() if each.name.startswith('aries')])"
 

@@ -83,7 +83,7 @@ def test_a_portfolio_may_be_named_with_its_exchange(feed: Feed) -> None:
 
     assert account is not feed.account("D00001")
     assert feed.account("SPBX:D00001") is feed.account("D00001")
-    assert account.positions.wait(timeout=30).df["exchange"].unique().tolist() == ["MOEX"]
+    assert account.positions.wait().df["exchange"].unique().tolist() == ["MOEX"]
 
 
 # Which accounts there are.

@@ -61,7 +61,7 @@ def test_rows_out_of_order_texts_and_missing_times_are_those_of_df() -> None:
 
 
 def test_other_libraries_take_a_live_frame(feed: Feed, sim: Simulator) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50)
     sim.close()
     table = pa.table(quotes)
     assert len(pl.DataFrame(quotes)) == table.num_rows == len(quotes.df)
@@ -75,7 +75,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFra
     with anb.connect("sim", rate=2_000, record=path) as feed:
         quotes, trades = feed.quotes("AAPL", "MSFT"), feed.trades("AAPL", fields=["price", "size", "venue"])
         feed.quotes("AAPL", fields=["bid_price"])
-        trades.wait(rows=100, timeout=20)
+        trades.wait(rows=100, timeout=60)
     return path, quotes.df, trades.df
 
 
@@ -99,13 +99,13 @@ def test_a_recording_has_the_rows_of_its_frames(recorded: tuple[Path, pd.DataFra
 def test_a_query_of_a_running_recording_sees_what_was_synced(tmp_path: Path) -> None:
     path = tmp_path / "day.anb"
     with anb.connect("sim", rate=2_000, seed=int.from_bytes(os.urandom(2), "big"), record=path) as feed:
-        quotes = feed.quotes("AAPL").wait(rows=50, timeout=20)
+        quotes = feed.quotes("AAPL").wait(rows=50, timeout=60)
         feed.record(path).flush()
         day = anb.recordings(path)
         first = len(day.df("quotes"))
         assert first >= 50
         count = len(quotes.df)
-        quotes.wait(rows=count + 50, timeout=20)
+        quotes.wait(rows=count + 50, timeout=60)
         feed.record(path).flush()
         assert len(anb.recordings(path).df("quotes")) >= count + 50 > first
 

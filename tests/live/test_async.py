@@ -160,7 +160,7 @@ def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
             assert time.monotonic() - begun < 30
             slow.may_answer = True
             with pytest.raises(anb.UnknownSymbolError, match="NOPE"):
-                await unknown.until(timeout=20)
+                await unknown.until(timeout=60)
             assert all(each.is_open for each in held)
 
     with slow.server as server:
@@ -249,7 +249,7 @@ def test_accounts_and_bars_hold_up_no_loop_while_connections_and_answers_are_slo
             assert len(await account.positions.until()) > 0
             await equity.until()
             with pytest.raises(anb.FeedError, match="404"):  # the history of the bars
-                await bars.until(timeout=20)
+                await bars.until(timeout=60)
             assert feed.bars("A") is not bars  # asked again
             assert all(each.is_open for each in tables)
             assert equity.df["equity"].iloc[-1] == 1060
@@ -459,7 +459,7 @@ def updates_of(live: Any, count: int) -> list[pd.DataFrame]:
             has_come.set()
 
     stop = live.on_update(take)
-    assert has_come.wait(20)
+    assert has_come.wait(60)
     stop()
     return parts
 

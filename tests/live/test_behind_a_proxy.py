@@ -39,7 +39,7 @@ def test_everything_goes_through_it(
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         with anb.connect(broker, url=f"wss://{HOST}", token=token) as feed:
             trades = feed.trades(symbol).wait(rows=5)
-            bars = feed.bars(symbol, "1min", history="2d").wait(timeout=15)
+            bars = feed.bars(symbol, "1min", history="2d").wait()
             known = feed.accounts
 
     assert len(trades.df) >= 5

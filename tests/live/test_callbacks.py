@@ -28,7 +28,7 @@ def test_every_row_comes_to_a_slow_callback_exactly_once(sim: Simulator, feed: a
     quotes = feed.quotes("AAPL", "MSFT", "NVDA")
 
     def slow(rows: pd.DataFrame) -> None:
-        may_go_on.acquire(timeout=5)
+        may_go_on.acquire(timeout=60)
         parts.append(rows)
 
     quotes.wait()

@@ -110,7 +110,7 @@ def test_what_is_not_in_memory_any_more_is_not_captured_without_a_recording(
 ) -> None:
     monkeypatch.setattr("aries_nb.live.recordings.recording.EventRing.__init__.__defaults__", (1_000,))
     feed = market()
-    feed.quotes("AAPL").wait(rows=50, timeout=10)
+    feed.quotes("AAPL").wait(rows=50)
 
     with pytest.raises(anb.UsageError, match="record="):
         feed.capture(tmp_path / "why.ipynb")

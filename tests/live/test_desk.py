@@ -46,7 +46,7 @@ def choose(desk: Desk, what: str, value: object) -> None:
     """Ask for something as a page does, and wait until it is done."""
     number = time.monotonic()
     desk._box.bar._on_message(None, {"desk": [what, value, number]}, [])
-    eventually(lambda: desk._box.bar._handled >= number, seconds=15)
+    eventually(lambda: desk._box.bar._handled >= number)
 
 
 def note_of(desk: Desk) -> str:

@@ -17,7 +17,7 @@ EVERY = {**QUOTE_FIELDS, **TRADE_FIELDS, **GREEKS_FIELDS}
 
 
 def test_every_field_of_a_share_comes(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", fields="*").wait(rows=20, timeout=20)
+    quotes = feed.quotes("AAPL", fields="*").wait(rows=20, timeout=60)
 
     row = quotes.latest.loc["AAPL"]
     assert set(quotes.df.columns) == {"received", "symbol", *EVERY}
@@ -37,7 +37,7 @@ def test_every_field_of_an_option_has_the_greeks(feed: Feed) -> None:
     options = feed.options("AAPL")
     contract = str(options.contracts(options.expiries[0]).index[0])
 
-    quotes = feed.quotes(contract, fields="*").wait(rows=2, timeout=20)
+    quotes = feed.quotes(contract, fields="*").wait(rows=2, timeout=60)
 
     assert quotes.df.iloc[-1][list(GREEKS_FIELDS)].notna().all()
 
@@ -47,8 +47,8 @@ def test_what_another_frame_wants_stays_when_every_field_goes(feed: Feed, sim: S
     before = sim.subscriptions()[0]["AAPL"]["quote"]
 
     every.close()
-    some.wait(rows=some.received + 20, timeout=20)
-    feed.quotes("MSFT").wait(timeout=20)  # what was sent before has been received
+    some.wait(rows=some.received + 20, timeout=60)
+    feed.quotes("MSFT").wait(timeout=60)  # what was sent before has been received
 
     after = sim.subscriptions()[0]["AAPL"]
     assert set(before) == set(QUOTE_FIELDS.values())
@@ -57,7 +57,7 @@ def test_what_another_frame_wants_stays_when_every_field_goes(feed: Feed, sim: S
 
 
 def test_every_field_of_a_print_comes(feed: Feed) -> None:
-    trades = feed.trades("AAPL", fields="*").wait(rows=20, timeout=20)
+    trades = feed.trades("AAPL", fields="*").wait(rows=20, timeout=60)
 
     assert {"price", "size", "side", "trade_id", "venue", "tick"} < set(trades.df.columns)
     assert set(trades.df["tick"]) <= {"+", "-", "0"}

@@ -15,7 +15,7 @@ def test_each_idea_is_a_line_that_runs() -> None:
     names: dict[str, Any] = {}
     first, *blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(compile(first, "docs/ideas.md", "exec"), names)
-    names["trades"].wait(rows=100, timeout=20)
+    names["trades"].wait(rows=100, timeout=60)
     lines = [line for block in blocks for line in block.splitlines() if line]
 
     made: list[Any] = []

@@ -6,17 +6,19 @@ import gc
 import math
 import sys
 import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aries_nb as anb
-from aries_nb.live import idle, notebook
+from aries_nb.live import idle, live_object, notebook
 from aries_nb.live.idle import IdleStreams
 from aries_nb.live.market.bars import LiveBars
 from aries_nb.model.clock import elapsed
 from aries_nb.net.background import on_network
+from aries_nb.widgets import view as view_module
 from tests.live.alor_feeds import open_alor, serve_alor
 from tests.net.patience import eventually
 
@@ -105,9 +107,10 @@ def test_an_object_of_the_output_history_alone_is_unsubscribed_and_comes_back(
     assert not held[1].is_live
     assert held[1].is_open
     before = held[1]._count()
-    assert len(held[1].df) >= 1  # this is a use
-    assert held[1].is_live
-    eventually(lambda: isinstance(held[1], LiveBars) or held[1]._count() > before)
+    again = held[1]  # else it may be given up anew
+    assert len(again.df) >= 1  # this is a use
+    assert again.is_live
+    eventually(lambda: isinstance(again, LiveBars) or again._count() > before)
     eventually(lambda: feed.gaps.df["ended"].notna().all())
     gaps = feed.gaps.df
     assert gaps["cause"].tolist() == ["given up"]
@@ -143,13 +146,13 @@ def test_rows_stay_and_the_gap_is_that_of_the_old_frame_alone(feed_in_notebook: 
 
     pause(0.1)
     back = feed.clock.now
-    before = len(shell.user_ns["Out"][1].df)
-    shell.user_ns["Out"][1].wait(rows=kept + 20)
+    frame = shell.user_ns["Out"][1]  # from here on it is held
+    before = len(frame.df)
+    frame.wait(rows=kept + 20)
 
     assert before == kept
     assert wider.gaps.df.empty
     assert wider.is_live
-    frame = shell.user_ns["Out"][1]
     assert frame.gaps.df["cause"].tolist() == ["given up"]
     started, ended = frame.gaps.df.loc[0, ["started", "ended"]]
     assert started < back < ended
@@ -176,8 +179,10 @@ HOLDERS: dict[str, Callable[[Any, Shell], object]] = {
 def test_what_anything_else_holds_is_never_given_up(
     hold: Callable[[Any, Shell], object], feed_in_notebook: anb.Feed, shell: Shell
 ) -> None:
-    shell.show(feed_in_notebook.quotes("AAPL").wait(rows=5))
-    holder = hold(shell.user_ns["Out"][1], shell)
+    frame = feed_in_notebook.quotes("AAPL").wait(rows=5)
+    holder = hold(frame, shell)
+    shell.show(frame)
+    del frame
 
     pause(3 * SECONDS)
 
@@ -197,6 +202,7 @@ def test_a_running_function_holds_its_frame(feed_in_notebook: anb.Feed, shell: S
 
     thread = threading.Thread(target=work)
     thread.start()
+    eventually(lambda: 1 in shell.user_ns["Out"])
     pause(3 * SECONDS)
     is_live = shell.user_ns["Out"][1].is_live
     end.set()
@@ -206,12 +212,28 @@ def test_a_running_function_holds_its_frame(feed_in_notebook: anb.Feed, shell: S
     eventually(lambda: not shell.user_ns["Out"][1].is_live)
 
 
-@pytest.mark.parametrize("shell", [1.5], indirect=True)  # a busy machine may stand still between two readings
-def test_reading_it_now_and_then_keeps_it(feed_in_notebook: anb.Feed, shell: Shell) -> None:
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let seconds pass, and wait until it was looked for what is not in use then; no others pass."""
+    now, looks, look = [elapsed()], list[float](), IdleStreams.look
+    for module in (idle, live_object, view_module):
+        monkeypatch.setattr(module, "elapsed", lambda: now[-1])
+    monkeypatch.setattr(IdleStreams, "look", lambda *given: (look(*given), looks.append(now[-1])))
+
+    def act(seconds: float) -> None:
+        now.append(now[-1] + seconds)
+        eventually(lambda: looks[-1:] == now[-1:])
+
+    return act
+
+
+def test_reading_it_now_and_then_keeps_it(
+    passing: Callable[[float], None], feed_in_notebook: anb.Feed, shell: Shell
+) -> None:
     shell.show(feed_in_notebook.quotes("AAPL").wait(rows=5))
 
     for _ in range(8):
-        pause(0.25)
+        passing(0.8 * SECONDS)
         assert shell.user_ns["Out"][1].is_live
         assert len(shell.user_ns["Out"][1].latest) == 1
 
@@ -270,11 +292,13 @@ def print_nothing(rows: object) -> None:
 
 
 def test_a_view_that_a_page_shows_keeps_its_frame_until_it_is_removed(feed_in_notebook: anb.Feed, shell: Shell) -> None:
-    shell.show(feed_in_notebook.quotes("AAPL").wait(rows=5))
-    shell.user_ns["Out"][1]._repr_mimebundle_()
-    view = next(iter(shell.user_ns["Out"][1]._views.values()))
+    frame = feed_in_notebook.quotes("AAPL").wait(rows=5)
+    shell.show(frame)
+    frame._repr_mimebundle_()
+    view = next(iter(frame._views.values()))
     view._on_message(None, {"visible": True, "view": "d1"}, [])
     view._on_message(None, {"visible": False, "view": "d1"}, [])  # out of sight
+    del frame
 
     pause(3 * SECONDS)
     is_live = shell.user_ns["Out"][1].is_live
@@ -285,23 +309,25 @@ def test_a_view_that_a_page_shows_keeps_its_frame_until_it_is_removed(feed_in_no
     assert view.seen_at() == -math.inf
     del view
     eventually(lambda: not shell.user_ns["Out"][1].is_live)
-    shell.user_ns["Out"][1]._repr_mimebundle_()  # displayed again
-    assert shell.user_ns["Out"][1].is_live
+    frame = shell.user_ns["Out"][1]
+    frame._repr_mimebundle_()  # displayed again
+    assert frame.is_live
 
 
 def test_a_page_that_answers_no_more_shows_nothing(
-    feed_in_notebook: anb.Feed, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    passing: Callable[[float], None], feed_in_notebook: anb.Feed, shell: Shell
 ) -> None:
-    monkeypatch.setattr(idle, "PAGE_SECONDS", 1.0)
     shell.show(feed_in_notebook.quotes("AAPL").wait(rows=5))
     shell.user_ns["Out"][1]._repr_mimebundle_()
     view = next(iter(shell.user_ns["Out"][1]._views.values()))
 
-    for _ in range(14):
-        pause(0.1)
+    for _ in range(8):
+        passing(0.8 * idle.PAGE_SECONDS)
         view._on_message(None, {"ack": view.frames}, [])
     is_live = shell.user_ns["Out"][1].is_live
     del view
+    passing(1.2 * idle.PAGE_SECONDS)
+    passing(1.2 * SECONDS)
 
     assert is_live
     eventually(lambda: not shell.user_ns["Out"][1].is_live)
@@ -313,11 +339,11 @@ def test_a_chain_of_options_is_given_up_whole(feed_in_notebook: anb.Feed, shell:
     shell.show(feed.options("AAPL", expiry, strikes=2).wait(contracts=1))
 
     eventually(lambda: feed.stats().streams == 0)
+    quotes = shell.user_ns["Out"][1].quotes  # it holds all of it
     assert len(shell.user_ns["Out"][1].df) == 10
 
     eventually(lambda: feed.stats().streams == 11)
-    assert shell.user_ns["Out"][1].quotes.gaps.df["cause"].tolist() == ["given up"]
-    quotes = shell.user_ns["Out"][1].quotes
+    assert quotes.gaps.df["cause"].tolist() == ["given up"]
     pause(3 * SECONDS)
     assert quotes.is_live
 
@@ -363,9 +389,9 @@ def test_a_look_is_cheap(feed_in_notebook: anb.Feed, shell: Shell) -> None:
     looks = IdleStreams(feed_in_notebook._registry)
 
     def look() -> float:
-        began = elapsed()
+        began = time.thread_time()
         looks.look(shell, feed_in_notebook._registry.open_objects())
-        return elapsed() - began
+        return time.thread_time() - began
 
     took = min(on_network(look).result() for _ in range(5))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def chain(feed: Feed) -> Iterator[OptionChain]:
-    with feed.options("MSFT", feed.options("MSFT").expiries[3], strikes=2).wait(timeout=20) as chain:
+    with feed.options("MSFT", feed.options("MSFT").expiries[3], strikes=2).wait(timeout=60) as chain:
         yield chain
 
 

@@ -24,7 +24,7 @@ def test_the_promised_lines_work_in_a_plain_script() -> None:
     quotes = feed.quotes("AAPL", "MSFT", window="15min")
     trades = feed.trades("AAPL")
     book = feed.book("AAPL", depth=10)
-    quotes.wait(rows=100, timeout=10)
+    quotes.wait(rows=100)
     trades.wait()
     book.wait()
     frame, latest, ladder = quotes.df, quotes.latest, book.df

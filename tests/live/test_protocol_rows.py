@@ -137,7 +137,7 @@ ENDPOINTS = pytest.mark.parametrize("endpoint", ["market", "charts", "accounts"]
 
 
 def test_every_message_of_a_frame_that_holds_several_is_read(everything: Everything) -> None:
-    everything.quotes.wait(rows=200, timeout=20)
+    everything.quotes.wait(rows=200, timeout=60)
 
     talks = everything.talks.values()
     assert max(everything.market.frames) > 1
@@ -278,7 +278,7 @@ def test_each_table_is_asked_for_by_its_topic_and_answered(everything: Everythin
     asked = {request["payload"]["topic"]: request for request in talk.sent("subscribe")}
 
     for table in everything.tables:
-        table.wait(timeout=20)
+        table.wait(timeout=60)
 
     assert asked.keys() == {"account", "pnl", "watchlist", "news"}
     assert asked["account"]["payload"]["params"] == {"accountId": "ACC-1"}
@@ -341,7 +341,7 @@ def test_legs_of_an_order_are_kept(serve: Callable[..., Simulator], open_feed: C
 
 
 def test_candles_watchlists_and_news_come_as_rows(everything: Everything) -> None:
-    candles, watchlists, news = (table.wait(timeout=20) for table in everything.tables[4:])
+    candles, watchlists, news = (table.wait(timeout=60) for table in everything.tables[4:])
 
     assert set(candles.df.index.get_level_values("interval")) == {"1m"}
     assert (candles.df["low"] <= candles.df["high"]).all()

@@ -84,7 +84,7 @@ def test_a_symbol_that_was_refused_and_bars_not_asked_for_are_none_that_were_rec
         with pytest.raises(anb.UnknownSymbolError):
             feed.quotes("NOPE")
         trades = feed.trades(SYMBOLS[broker][0], fields=["price", "size"])
-        feed.quotes(*SYMBOLS[broker]).wait(rows=5, timeout=10)
+        feed.quotes(*SYMBOLS[broker]).wait(rows=5)
         trades.close()
     with anb.replay(path) as past:
         past.clock.pause()
@@ -124,7 +124,7 @@ def test_a_process_that_is_killed_loses_what_was_not_synced_and_says_so(path: Pa
 import aries_nb as anb, os, signal
 feed = anb.connect("sim", rate=2000, record={str(path)!r})
 quotes = feed.quotes("AAPL")
-quotes.wait(rows=200, timeout=20)
+quotes.wait(rows=200, timeout=60)
 feed.record({str(path)!r}).flush()
 print(len(quotes.df), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -140,7 +140,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize("broker", ["aries", "alor"])
 def test_no_token_is_in_a_recording(market: Callable[..., Feed], path: Path, broker: str) -> None:
     with market(broker, record=path) as feed:
-        feed.trades(*SYMBOLS[broker]).wait(rows=50, timeout=10)
+        feed.trades(*SYMBOLS[broker]).wait(rows=50)
     bodies = [event.body for event in RecordingReader(path).events()]
     assert len(bodies) > 5
     files = [file.read_bytes() for file in path.iterdir()]
@@ -199,7 +199,7 @@ def test_a_feed_that_has_received_too_much_is_recorded_from_its_beginning_only(
 ) -> None:
     monkeypatch.setattr("aries_nb.live.recordings.recording.EventRing.__init__.__defaults__", (1_000,))
     feed = market()
-    feed.quotes("AAPL").wait(rows=50, timeout=10)
+    feed.quotes("AAPL").wait(rows=50)
     with pytest.raises(anb.UsageError, match="record="):
         feed.record(path)
 
@@ -208,7 +208,7 @@ def test_a_full_disk_ends_the_recording_and_the_feed_goes_on(
     market: Callable[..., Feed], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = market(record=path)
-    quotes = feed.quotes("AAPL").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL").wait(rows=10)
     recording = feed.record(path)
     recording.flush()
 
@@ -244,7 +244,7 @@ def test_a_replay_starts_where_it_is_told_and_ends_where_the_recording_does(
     market: Callable[..., Feed], path: Path
 ) -> None:
     with market(record=path) as feed:
-        quotes = feed.quotes("AAPL").wait(rows=500, timeout=20)
+        quotes = feed.quotes("AAPL").wait(rows=500, timeout=60)
     middle = quotes.df["received"].iloc[250]
     with anb.replay(path, speed=1, start=middle) as past:
         past.clock.pause()
@@ -280,7 +280,7 @@ def test_trades_that_came_over_http_are_in_replays_sealed_rows_and_after_a_resta
             return made
 
         with opened(record=path, rule=BackoffRule(0.4, 0.4, 0.4)) as feed:
-            trades = feed.trades("SBER").wait(rows=20, timeout=20)
+            trades = feed.trades("SBER").wait(rows=20, timeout=60)
             sim.drop_connections()
             eventually(lambda: feed.state == "reconnecting")
             sim._call(lambda: trade_a_lot(sim, "SBER", MOST_PRINTS + 500))

@@ -331,7 +331,7 @@ def test_after_a_seek_back_one_waits_for_rows_and_a_callback_gets_them_again(rec
     with pytest.raises(anb.WaitTimeoutError):
         quotes.wait(rows=count, timeout=0.05)
     to_the_end(replay)
-    quotes.wait(rows=count, timeout=5)
+    quotes.wait(rows=count)
 
     eventually(lambda: sum(map(len, got)) == count)
     assert "missed" not in str(replay.stats().last_error)

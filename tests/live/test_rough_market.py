@@ -83,7 +83,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
         quotes, trades = feed.quotes(symbol, rows=50_000), feed.trades(symbol, rows=50_000)
         book, bars = feed.book(symbol), feed.bars(symbol)
         found = Scene(sim, feed, is_rough, symbol, name, quotes, trades, book, bars, account)
-        account.equity.wait(timeout=20)
+        account.equity.wait(timeout=60)
         eventually(found.has_seen_enough, "the market has been as it is", seconds=30)
         sim.set_market("closed")
         time.sleep(0.3)  # what is on its way arrives

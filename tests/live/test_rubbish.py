@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -160,6 +161,7 @@ def test_a_frame_beyond_16_mib_is_one_gap_that_says_so(sim: Simulator, feed: anb
 
 
 def test_statistics_add_up(sim: Simulator, feed: anb.Feed) -> None:
+    begun = time.monotonic()
     quotes, trades, book = feed.quotes("AAPL", "MSFT"), feed.trades("AAPL"), feed.book("AAPL")
     trades.wait(rows=20)
     sim.broadcast("rubbish\nrubbish")
@@ -174,5 +176,6 @@ def test_statistics_add_up(sim: Simulator, feed: anb.Feed) -> None:
     assert sim.statistics().messages_sent + 2 == now.messages
     assert (now.streams, now.reconnects, now.renewals, now.gaps) == (4, 0, 0, 0)
     assert now.octets > 50 * now.messages
-    assert 0 <= now.lag_ms < 5000
-    assert 0 <= now.silence_s < 15
+    lasted = time.monotonic() - begun
+    assert 0 <= now.lag_ms < 1000 * lasted
+    assert 0 <= now.silence_s < lasted

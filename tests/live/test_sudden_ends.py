@@ -37,7 +37,7 @@ def token():
 feed = anb.connect("aries", url=sys.argv[1], token=token)
 feed.quotes("AAPL").wait(rows=1)
 print("live", flush=True)
-is_asked.wait(20)
+is_asked.wait(60)
 def load():
     with contextlib.suppress(anb.ClosedError):
         feed.bars("AAPL")
@@ -175,7 +175,7 @@ def test_a_server_that_is_terminated_says_goodbye_and_frees_its_port(broker: str
         said = json.loads(server.stdout.readline())
         with anb.connect(broker, url=said["url"], token=said.get("refresh_token", "a token")) as feed:
             server.send_signal(signal.SIGTERM)
-            words = server.communicate(timeout=20)
+            words = server.communicate(timeout=60)
             eventually(lambda: len(feed.gaps) == 1)
             reason = feed.gaps.df["reason"].iloc[0]
 

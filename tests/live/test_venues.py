@@ -27,16 +27,16 @@ COLUMNS = ["venue", "bid_price", "bid_size", "ask_price", "ask_size", "ts", "rec
 
 def looked_at(book: LiveBook) -> pd.DataFrame:
     """The venues, however long the first look takes."""
-    wait_for(lambda: len(book.venues) > 0, (book._source.watch,), timeout=20, what="the venues")
+    wait_for(lambda: len(book.venues) > 0, (book._source.watch,), timeout=60, what="the venues")
     return book.venues
 
 
 def test_venues_are_one_row_each_with_its_latest_word(feed: Feed) -> None:
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
 
     first = looked_at(book).set_index("venue")
     seen = first["received"].max()
-    wait_for(lambda: book.venues["received"].max() > seen, (book._source.watch,), timeout=20, what="later venues")
+    wait_for(lambda: book.venues["received"].max() > seen, (book._source.watch,), timeout=60, what="later venues")
     later = book.venues.set_index("venue")
 
     assert list(book.venues.columns) == COLUMNS
@@ -47,10 +47,10 @@ def test_venues_are_one_row_each_with_its_latest_word(feed: Feed) -> None:
 
 
 def test_best_of_the_venues_is_the_best_of_the_book(feed: Feed, sim: Simulator) -> None:
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
     looked_at(book)
     sim.set_market("closed")  # it stands still
-    feed.quotes("AAPL").wait(timeout=20)  # everything that was sent before has come
+    feed.quotes("AAPL").wait(timeout=60)  # everything that was sent before has come
 
     venues, levels = book.venues, book._source.levels(1)
     assert venues["bid_price"].max() == levels.bids[0, 0]
@@ -67,22 +67,22 @@ def test_looking_at_venues_takes_one_more_stream_and_looking_again_none(feed: Fe
 
 
 def test_a_closed_book_gives_its_venues_up_and_leaves_what_has_come(feed: Feed) -> None:
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
     count = len(looked_at(book))
 
     book.close()
 
-    other = feed.quotes("MSFT").wait(timeout=20)  # what was given up before is given up now
+    other = feed.quotes("MSFT").wait(timeout=60)  # what was given up before is given up now
     assert (feed.stats().streams, other.is_open) == (1, True)
     assert len(book.venues) >= count > 0
 
 
 def test_a_forgotten_book_gives_its_venues_up(feed: Feed) -> None:
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
     assert len(looked_at(book)) > 0
 
     del book
-    other = feed.quotes("MSFT").wait(timeout=20)
+    other = feed.quotes("MSFT").wait(timeout=60)
 
     assert (feed.stats().streams, other.is_open) == (1, True)
 
@@ -100,23 +100,23 @@ def test_while_the_connection_is_down_venues_are_of_before_and_the_book_says_so(
 ) -> None:
     sim = serve(rate=2000)
     feed = open_feed(sim, rule=BackoffRule(first=60.0, cap=60.0, cap_after_live=60.0))
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
     count = len(looked_at(book))
 
     sim.drop_connections()
-    wait_for(lambda: feed.state == "reconnecting", (feed._link.watch,), timeout=10, what="the break")
+    wait_for(lambda: feed.state == "reconnecting", (feed._link.watch,), timeout=60, what="the break")
 
     assert book.integrity == "gap"
     assert len(book.venues) >= count > 0
 
 
 def test_after_a_break_no_venue_is_of_before(feed: Feed, sim: Simulator) -> None:
-    book = feed.book("AAPL").wait(timeout=20)
+    book = feed.book("AAPL").wait(timeout=60)
     before = looked_at(book)["received"].max()
 
     sim.drop_connections()
-    quotes = feed.quotes("AAPL").wait(timeout=20)
-    wait_for(lambda: book.integrity != "gap", (book._source.watch,), timeout=20, what="the book after the break")
+    quotes = feed.quotes("AAPL").wait(timeout=60)
+    wait_for(lambda: book.integrity != "gap", (book._source.watch,), timeout=60, what="the book after the break")
 
     assert quotes.df["received"].min() > before
     assert (looked_at(book)["received"] > before).all()

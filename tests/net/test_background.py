@@ -38,11 +38,11 @@ def test_what_work_raises_comes_out_of_its_future() -> None:
         raise ValueError("in the background")
 
     with pytest.raises(ValueError, match="in the background"):
-        Background.shared().submit(fail()).result(5)
+        Background.shared().submit(fail()).result(60)
 
 
 def test_the_work_is_done_on_a_daemon_thread_of_that_name() -> None:
-    thread = run_on_thread(threading.current_thread, name="a-thread").result(10)
+    thread = run_on_thread(threading.current_thread, name="a-thread").result(60)
 
     assert (thread.name, thread.daemon) == ("a-thread", True)
 
@@ -53,14 +53,14 @@ def test_what_the_work_raises_is_raised_by_the_future(error: type[BaseException]
         raise error("no")
 
     with pytest.raises(error, match="no"):
-        run_on_thread(work, name="a-thread").result(10)
+        run_on_thread(work, name="a-thread").result(60)
 
 
 def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> None:
     release, ended = threading.Event(), threading.Event()
 
     def work() -> threading.Thread:
-        release.wait(20)
+        release.wait(60)
         ended.set()
         return threading.current_thread()
 
@@ -68,6 +68,6 @@ def test_a_cancelled_future_is_over_at_once_and_the_work_ends_in_silence() -> No
     future.cancel()
 
     with pytest.raises(CancelledError):
-        future.result(10)
+        future.result(60)
     release.set()
     assert ended.wait(30)

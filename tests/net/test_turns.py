@@ -112,8 +112,8 @@ def test_loop_runs_on_after_so_many_routes(name: str, live: Open, turns: LoopTur
     for method in ("attach", "detach"):
         setattr(session.intake, method, spied(turns, getattr(session.intake, method)))
 
-    session.subscribe(many).result(20)
-    session.unsubscribe(many).result(20)
+    session.subscribe(many).result(60)
+    session.unsubscribe(many).result(60)
 
     assert sum(turns.work.values()) == 2 * MANY
     assert max(turns.work.values()) == ROUTES_A_TURN
@@ -121,7 +121,7 @@ def test_loop_runs_on_after_so_many_routes(name: str, live: Open, turns: LoopTur
 
 def test_loop_runs_on_after_so_many_frames_also_after_a_break(live: Open, turns: LoopTurns) -> None:
     session = live("alor")
-    session.subscribe(routes()).result(20)
+    session.subscribe(routes()).result(60)
     turns.work.clear()
     whole = session._send_queue.send
 
@@ -167,7 +167,7 @@ def test_loop_runs_on_while_a_day_of_orders_is_decoded(turns: LoopTurns, monkeyp
     with RudeServer(behave) as server:
         session = Session(server.url, BROKERS["aries"].accounts.make(), fixed_token("any"), GapLog().stream("test"))
         session.wait_open(30)
-        session.subscribe([Route(Subscription("orders", "A", ("order_id",)), table, 0)]).result(20)
+        session.subscribe([Route(Subscription("orders", "A", ("order_id",)), table, 0)]).result(60)
         count = len(table)
         session.close().result(30)
 
@@ -182,7 +182,7 @@ def test_calls_take_effect_in_their_order(name: str, live: Open) -> None:
     session.subscribe(many)
     session.unsubscribe(many)
     session.subscribe(many[:7])
-    session.unsubscribe(many[:3]).result(20)
+    session.unsubscribe(many[:3]).result(60)
 
     assert session.intake.subscriptions == [route.subscription for route in many[3:7]]
 
@@ -210,7 +210,7 @@ def test_cut_in_the_middle_everything_is_requested_once_on_the_next_connection(n
         return attach(turn)
 
     protocol.open, protocol.outgoing, session.intake.attach = opened, queued, cutting  # type: ignore[method-assign]
-    session.subscribe(many).result(20)
+    session.subscribe(many).result(60)
     eventually(lambda: session.state == "live" and session.reconnects == 1, 20)
 
     assert sum(attached) == MANY

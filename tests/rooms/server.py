@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +40,7 @@ class NatsServer:
         self._process = subprocess.Popen([PROGRAM, "-c", settings], stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while not is_open(self.port):
+            assert self._process.poll() is None, "the server has ended"
             assert time.monotonic() < until, "the server does not start"
             time.sleep(0.02)
 
@@ -58,10 +61,12 @@ class NatsServer:
 
 
 def free_port() -> int:
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        port: int = some.getsockname()[1]
-        return port
+    """A port that nobody listens on, below those that systems give to connections: none takes it meanwhile."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as some, suppress(OSError):
+            some.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a hundred ports are in use")
 
 
 def is_open(port: int) -> bool:

@@ -40,7 +40,7 @@ class Forger:
         self._beating = asyncio.run_coroutine_threadsafe(self._beat(), self._loop)
 
     def do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def send(self, subject: str, data: bytes) -> None:
         self.do(self._client.publish(subject, data))

@@ -82,10 +82,10 @@ def test_two_frames_of_one_reader_have_each_row_once(server, feed, enter):
 
 
 def test_a_book_is_the_publishers(server, feed, enter):
-    book = feed.book("AAPL").wait(timeout=10)
+    book = feed.book("AAPL").wait()
     feed.serve(server.room())
 
-    theirs = enter(server.room()).book("AAPL").wait(timeout=10)
+    theirs = enter(server.room()).book("AAPL").wait()
 
     def is_same() -> bool:
         mine, other = book.df, theirs.df

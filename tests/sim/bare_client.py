@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 PATH = "/v1/market/ws"
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class JsonSocket:

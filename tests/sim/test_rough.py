@@ -30,7 +30,7 @@ def test_http_answer_hangs_while_others_come_at_once(options, path):
                 time.sleep(0.02)
 
     assert max(took) >= 0.3
-    assert sorted(took)[len(took) // 2] < 0.2
+    assert sorted(took)[len(took) // 2] < max(took) / 2
 
 
 def test_troubles_come_through_a_real_socket():

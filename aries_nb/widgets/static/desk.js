@@ -174,6 +174,7 @@ function makeDesk(root, clock, connection) {
   const shownOf = (what) => String(asked[what]?.value ?? description[what]);
   function draw() {
     if (!description) return;
+    showPending(root, isChanging || Object.keys(asked).length > 0);
     for (const [what, select] of Object.entries(selects)) {
       const values = description[LISTS[what]].map(String);
       if ([...select.options].map((option) => option.value).join() !== values.join()) {

@@ -189,6 +189,7 @@ function makePlayback(root, clock, connection) {
   function draw(isOwn) {
     const wasPlaying = shown.isPlaying;
     shown = { ...known, ...asked };
+    showPending(root, asked !== null || known.isMoving || known.handled < number);
     const isMoved = isOwn || wasPlaying !== shown.isPlaying;
     // Once a second is motion enough for those who want little of it.
     if (isCalm.matches && shown.isPlaying && !isMoved && performance.now() - drawnAt < SECOND) return;

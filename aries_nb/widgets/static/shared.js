@@ -31,6 +31,13 @@ function flag(node, name, isOn) {
   if (node.classList.contains(name) !== isOn) node.classList.toggle(name, isOn);
 }
 
+// A bar shows at once what it asks for; `data-pending` says that the kernel has yet to follow. It is no `aria-busy`, for
+// which screen readers would hold back what the bar says.
+function showPending(root, isPending) {
+  const text = String(isPending);
+  if (root.dataset.pending !== text) root.dataset.pending = text;
+}
+
 const FORMATS = new Map();
 const WHOLE_FROM = 2 ** 53; // a number of this size has no decimals, and is written in full as a BigInt alone
 function grouped(value, decimals) {

@@ -354,12 +354,12 @@ function makeWindowedTable(root, store, look) {
     if (!queued) queued = requestAnimationFrame(render);
   };
 
-  function copyRows() {
+  async function copyRows() {
     const rows = selected.size ? order.filter((row) => selected.has(row.key)) : order;
     const plain = (text, column) =>
       look.isText(column) ? harmless(text) : text.replace(/−/g, "-").replace(/(\d),(?=\d{3})/g, "$1").replace(/^–$/, "");
     const lines = rows.map((row) => row.texts.map((text, at) => plain(text, columns[at])).join("\t"));
-    copyText([columns.map((column) => column.label).join("\t"), ...lines].join("\n"));
+    await copyText([columns.map((column) => column.label).join("\t"), ...lines].join("\n"));
     put(copy, `Copied ${grouped(rows.length, 0)}`);
     clearTimeout(copiedTimer);
     copiedTimer = setTimeout(() => put(copy, "Copy"), 2000);

@@ -80,7 +80,7 @@ def test_what_was_closed_is_made_anew_when_it_is_asked_for_again(feed: Feed, tab
     assert again is not before
     assert again is getattr(account, table)
     assert again.is_open
-    assert again.wait(timeout=20) is again
+    assert again.wait(timeout=60) is again
 
 
 def test_equity_goes_on_with_the_positions_that_are_open(feed: Feed) -> None:
@@ -169,7 +169,7 @@ def test_after_a_break_the_tables_are_whole_again_and_the_gap_is_in_the_ledger(s
     positions = feed.account("ACC-1").positions.wait()
 
     sim.drop_connections()
-    positions.wait(changes=positions._source.version + 1, timeout=20)
+    positions.wait(changes=positions._source.version + 1, timeout=60)
 
     assert {gap.stream for gap in feed._gaps.all()} >= {"accounts"}
 
@@ -196,7 +196,7 @@ def test_watchlists_and_news_are_tables_too(open_feed: Callable[..., Feed], sim:
 
 
 def test_pnl_candles_come_for_the_interval_asked(feed: Feed) -> None:
-    candles = feed.account("ACC-1").pnl("1min").wait(timeout=20)
+    candles = feed.account("ACC-1").pnl("1min").wait(timeout=60)
 
     assert set(candles.df.index.get_level_values("interval")) == {"1m"}
 
@@ -206,9 +206,9 @@ def test_starts_of_one_interval_share_one_stream_from_the_earliest_on(feed: Feed
     late, early = now.floor("5min") - pd.Timedelta("20min"), now.floor("5min") - pd.Timedelta("50min")
     before = feed.stats().streams
 
-    later = account.pnl("5min", start=late).wait(timeout=20)
+    later = account.pnl("5min", start=late).wait(timeout=60)
     first = later.df.index.get_level_values("start")
-    earlier = account.pnl("5min", start=early.isoformat()).wait(changes=len(first) + 5, timeout=20)
+    earlier = account.pnl("5min", start=early.isoformat()).wait(changes=len(first) + 5, timeout=60)
     for minutes in range(5):
         account.pnl("5min", start=now - pd.Timedelta(minutes=minutes))
 
@@ -227,8 +227,8 @@ def test_pnl_from_now_on_has_the_candle_of_now(feed: Feed, interval: str) -> Non
     account = feed.account("ACC-1")
     now = pd.Timestamp.now("UTC")
 
-    account.pnl(interval, start=now - pd.Timedelta("70D")).wait(timeout=20)
-    candles = account.pnl(interval, start=now).wait(timeout=20)
+    account.pnl(interval, start=now - pd.Timedelta("70D")).wait(timeout=60)
+    candles = account.pnl(interval, start=now).wait(timeout=60)
 
     assert candles.df.index.get_level_values("start")[0] <= now
 
@@ -236,13 +236,13 @@ def test_pnl_from_now_on_has_the_candle_of_now(feed: Feed, interval: str) -> Non
 def test_pnl_that_nobody_holds_any_more_ends_its_stream(feed: Feed) -> None:
     account = feed.account("ACC-1")
     before = feed.stats().streams
-    candles = account.pnl("15s").wait(timeout=20)
+    candles = account.pnl("15s").wait(timeout=60)
 
     candles.close()
 
     eventually(lambda: feed.stats().streams == before)
     assert not candles.is_live
-    assert account.pnl("15s").wait(timeout=20).is_live
+    assert account.pnl("15s").wait(timeout=60).is_live
 
 
 def test_pnl_in_the_old_spelling_warns_and_is_the_same(feed: Feed) -> None:
@@ -344,7 +344,7 @@ def test_who_waits_for_equity_hears_of_the_end_at_once(feed: Feed, end: str) -> 
     closing.close()
 
     with pytest.raises(ClosedError):
-        waiting.result(2)
+        waiting.result(60)
 
 
 @pytest.mark.parametrize("table", ["stop_orders", "risks", "derivative_risks"])

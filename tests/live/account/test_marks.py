@@ -236,7 +236,7 @@ def test_marks_are_read_while_a_user_opens_and_closes_quotes_of_other_endpoints(
             held.charts = charts[number % 2 :: 1 + number % 3]
             held.marks._watch_others(frozenset({"SPX"}))
         is_over.set()
-        reading.result(20)
+        reading.result(60)
     finally:
         is_over.set()
         sys.setswitchinterval(usual)

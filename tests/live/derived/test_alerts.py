@@ -73,15 +73,15 @@ def test_what_came_before_it_was_made_only_says_what_holds(feed: Feed) -> None:
 
 
 def test_an_alert_on_a_derived_frame_stays_although_no_variable_refers_to_it(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT", rows=5_000).wait(rows=50, timeout=20)
-    sizes = quotes.wait(rows=200, timeout=20)["AAPL"].df["bid_size"]
+    quotes = feed.quotes("AAPL", "MSFT", rows=5_000).wait(rows=50, timeout=60)
+    sizes = quotes.wait(rows=200, timeout=60)["AAPL"].df["bid_size"]
     high = sizes.max()  # it was never true before
     seen: list[pd.DataFrame] = []
     quotes.assign(bid=lambda df: df.bid_size)["AAPL"].alert(f"bid > {high}").on_update(seen.append)
     gc.collect()
     alert = feed.alerts.open[0]
 
-    alert.wait(firings=1, timeout=30)
+    alert.wait(firings=1)
     eventually(lambda: bool(seen))
     assert feed.alerts.df["symbol"].iloc[0] == "AAPL"
     alert.close()

@@ -41,7 +41,7 @@ def still(feed: Feed, trades: anb.LiveFrame) -> pd.DataFrame:
 def test_bars_of_time_are_those_of_pandas(feed: Feed) -> None:
     trades = feed.trades("AAPL", "MSFT")
     bars = trades.bars("200ms")
-    bars.wait(bars=12, timeout=20)
+    bars.wait(bars=12, timeout=60)
 
     rows = still(feed, trades)
     found = bars.df
@@ -62,7 +62,7 @@ def test_bars_of_ticks_and_volume_have_all_trades_in_their_order(
     feed: Feed, options: dict[str, Any], column: str, amount: float
 ) -> None:
     trades = feed.trades("AAPL")
-    bars = trades.bars(**options).wait(bars=6, timeout=20)
+    bars = trades.bars(**options).wait(bars=6, timeout=60)
 
     rows = still(feed, trades)
     found = bars.df
@@ -79,7 +79,7 @@ def test_they_are_live_objects_like_the_brokers_bars(feed: Feed) -> None:
     bars = trades.bars(ticks=10)
     seen: list[pd.DataFrame] = []
     bars.on_update(seen.append)
-    bars.wait(bars=10, timeout=20)
+    bars.wait(bars=10, timeout=60)
 
     eventually(lambda: sum(len(each) for each in seen) > 10)
     chart = bars.chart(symbol="MSFT")
@@ -88,7 +88,7 @@ def test_they_are_live_objects_like_the_brokers_bars(feed: Feed) -> None:
         bundle: Any = shown._repr_mimebundle_()
         assert "text/html" in (bundle[0] if isinstance(bundle, tuple) else bundle)
     assert trades.bars(ticks=10) is bars
-    assert trades["AAPL"].bars("1s").wait(bars=1, timeout=20).df["symbol"].unique().tolist() == ["AAPL"]
+    assert trades["AAPL"].bars("1s").wait(bars=1, timeout=60).df["symbol"].unique().tolist() == ["AAPL"]
     assert "10 ticks bars of trades AAPL, MSFT" in repr(bars)
     trades.close()
     assert not bars.is_open
@@ -102,7 +102,7 @@ def test_they_are_collected_without_a_user_and_keep_their_trades(feed: Feed) -> 
     bars = feed.trades("AAPL").bars("100ms")
     gc.collect()
 
-    assert bars.wait(bars=3, timeout=20).is_live
+    assert bars.wait(bars=3, timeout=60).is_live
 
 
 def test_corrected_trades_are_counted_as_in_the_frame(
@@ -142,4 +142,4 @@ def test_bars_of_quotes_or_without_sizes_are_refused(feed: Feed) -> None:
         feed.quotes("AAPL").bars("1s")
     with pytest.raises(anb.UsageError, match="price and size"):
         feed.trades("AAPL", fields=["price"]).bars(volume=10)
-    assert feed.trades("AAPL", fields=["price"]).bars(ticks=1).wait(bars=2, timeout=20).df["volume"].isna().all()
+    assert feed.trades("AAPL", fields=["price"]).bars(ticks=1).wait(bars=2, timeout=60).df["volume"].isna().all()

@@ -24,7 +24,7 @@ def test_a_derived_frame_is_a_live_frame_like_any_other(feed: Feed) -> None:
     mids = quotes.assign(mid=mid, name=lambda df: df.symbol.str.lower())
     seen: list[pd.DataFrame] = []
     mids.on_update(seen.append)
-    mids.wait(rows=1_200, timeout=20)
+    mids.wait(rows=1_200, timeout=60)
     apple = mids["AAPL"]
 
     eventually(lambda: sum(map(len, seen)) > 1_000)
@@ -72,7 +72,7 @@ def test_the_lists_of_what_is_computed_are_there_before_any_thread_asks(feed: Fe
 
 
 def test_a_source_closes_what_is_computed_from_it(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=50)
     part = quotes.assign(mid=mid)["AAPL"]
     before = len(part.df)
     quotes.close()
@@ -86,13 +86,13 @@ def test_a_source_closes_what_is_computed_from_it(feed: Feed) -> None:
 
 
 def test_a_derived_frame_closes_alone(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10)
     part = quotes["AAPL"]
     part.close()
 
     assert quotes.is_open
     assert quotes["AAPL"] is not part
-    assert quotes["AAPL"].wait(rows=10, timeout=10).is_live
+    assert quotes["AAPL"].wait(rows=10).is_live
 
 
 def test_a_derived_frame_keeps_its_source_and_is_collected_without_a_user(feed: Feed) -> None:
@@ -100,12 +100,12 @@ def test_a_derived_frame_keeps_its_source_and_is_collected_without_a_user(feed: 
     eventually(lambda: gc.collect() >= 0 and part() is None)
     kept = feed.quotes("AAPL", "MSFT").assign(mid=mid)
     gc.collect()
-    kept.wait(rows=10, timeout=10)
+    kept.wait(rows=10)
     assert kept.is_live
 
 
 def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10)
     fails = threading.Event()
 
     def fragile(df: pd.DataFrame) -> pd.Series:
@@ -116,8 +116,8 @@ def test_errors_of_a_function_are_shown_and_stop_no_other(feed: Feed) -> None:
     bad, good = quotes.assign(x=fragile), quotes.assign(mid=mid)
     fails.set()
     newest = bad.received + 200
-    bad.wait(rows=newest, timeout=20)
-    good.wait(rows=newest, timeout=20)
+    bad.wait(rows=newest, timeout=60)
+    good.wait(rows=newest, timeout=60)
 
     assert bad.df["x"].tail(50).isna().all()
     assert "ZeroDivisionError: by hand" in repr(bad)
@@ -150,7 +150,7 @@ def test_wrong_functions_are_refused(feed: Feed, columns: dict, message: str) ->
 
 
 def test_numbers_of_numpy_are_values_for_all_rows(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10)
 
     made = quotes.assign(whole=np.int64(3), small=np.float32(0.5), flag=np.bool_(True))
 
@@ -168,14 +168,14 @@ def test_an_unknown_symbol_is_refused_and_a_frame_is_not_iterated_over(feed: Fee
 
 def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
     with anb.connect("sim", seed=5) as feed:
-        quotes = feed.quotes("AAPL", "MSFT").wait(rows=20, timeout=10)
+        quotes = feed.quotes("AAPL", "MSFT").wait(rows=20)
         mids = quotes.assign(mid=mid)
         frames = [mids, mids.rolling("3s")["mid"].mean(), mids["AAPL"], mids["AAPL"]["mid"].frame]
         assert [each.ledger.gaps for each in frames] == [0] * 4
 
         feed.simulate("outage", seconds=1.5)
         eventually(lambda: any(gap.ended is not None for gap in quotes._gap_selection.all()))
-        quotes.wait(rows=quotes.received + 50, timeout=20)
+        quotes.wait(rows=quotes.received + 50, timeout=60)
 
         gaps = sum(not gap.filled for gap in quotes._gap_selection.all())
         assert gaps > 0
@@ -185,7 +185,7 @@ def test_a_derived_frame_knows_the_gaps_of_its_source() -> None:
 
 
 def test_a_frame_that_an_error_ended_is_not_live_and_lets_no_one_wait(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10)
     is_wrong = threading.Event()
     bad = quotes.assign(x=lambda df: df.bid_price.diff() if is_wrong.is_set() else df.bid_price)
     mean = bad.rolling("1s")["x"].mean()
@@ -193,7 +193,7 @@ def test_a_frame_that_an_error_ended_is_not_live_and_lets_no_one_wait(feed: Feed
 
     for each in (bad, mean):
         with pytest.raises(anb.UsageError, match="with x has stopped: the function of 'x' depends on other rows"):
-            each.wait(rows=10**9, timeout=20)
+            each.wait(rows=10**9, timeout=60)
         assert not each.is_live
         assert "stopped" in repr(each) or "depends on other rows" in repr(each)
         assert len(each.df) > 0
@@ -209,7 +209,7 @@ def test_others_and_closing_and_showing_do_not_wait_for_a_function_that_hangs(fe
             has_ended.set()
         return df.bid_price
 
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=10)
     frame, other = quotes.assign(x=hangs), quotes.assign(mid=mid)
     seen: list[pd.DataFrame] = []
     is_hanging.set()

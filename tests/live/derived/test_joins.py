@@ -38,10 +38,10 @@ def arrays(frame: anb.LiveFrame, until: int) -> pd.DataFrame:
 def test_a_join_is_that_of_pandas_on_the_final_frames(delayed: Feed, on: Any) -> None:
     quotes, trades = delayed.quotes(*SYMBOLS), delayed.trades(*SYMBOLS)
     joined = trades.join_asof(quotes, on=on)
-    joined.wait(rows=300, timeout=20)
+    joined.wait(rows=300, timeout=60)
     for frame in (trades, quotes):
         delayed._link.release(frame._tape)
-    on_network(lambda: None).result(10)  # nothing more comes
+    on_network(lambda: None).result(60)  # nothing more comes
     found = joined.df
 
     key = "seq" if on == "received" else "ts"
@@ -60,18 +60,18 @@ def test_a_join_is_that_of_pandas_on_the_final_frames(delayed: Feed, on: Any) ->
 
 def test_of_a_frame_whose_source_began_anew_no_row_is_complete(delayed: Feed) -> None:
     quotes = delayed.quotes(*SYMBOLS)
-    mids = quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2).wait(rows=50, timeout=20)
+    mids = quotes.assign(mid=lambda df: (df.bid_price + df.ask_price) / 2).wait(rows=50, timeout=60)
     assert isinstance(mids, DerivedFrame)
 
     with mids._guard:  # so that nothing is computed in between
         assert mids._complete_until() > 0
-        on_network(quotes._tape.restart).result(10)
+        on_network(quotes._tape.restart).result(60)
         assert mids._complete_until() == 0
 
 
 def test_what_was_true_had_often_not_arrived(delayed: Feed) -> None:
     quotes, trades = delayed.quotes(*SYMBOLS), delayed.trades(*SYMBOLS)
-    knew, true = trades.join_asof(quotes).wait(rows=200, timeout=20), trades.join_asof(quotes, on="ts")
+    knew, true = trades.join_asof(quotes).wait(rows=200, timeout=60), trades.join_asof(quotes, on="ts")
 
     known, unknown = knew.df.dropna(subset=["bid_price"]), true.df.dropna(subset=["bid_price"])
     assert (known["received_right"] <= known["received"]).all()
@@ -87,7 +87,7 @@ def test_a_join_is_a_live_frame_that_closes_with_either_side(delayed: Feed) -> N
 
     assert trades.join_asof(quotes) is joined
     assert trades.join_asof(quotes, on="ts") is not joined
-    excess = joined.assign(excess=lambda df: df.price - (df.bid_price + df.ask_price) / 2).wait(rows=100, timeout=20)
+    excess = joined.assign(excess=lambda df: df.price - (df.bid_price + df.ask_price) / 2).wait(rows=100, timeout=60)
     frame = excess.df
     assert frame.loc[frame["symbol"] == "NVDA", "bid_price"].isna().all()
     assert frame.loc[frame["symbol"] == "AAPL", "excess"].tail(10).notna().all()
@@ -98,7 +98,7 @@ def test_a_join_is_a_live_frame_that_closes_with_either_side(delayed: Feed) -> N
 
 
 def test_a_frame_of_ones_own_is_joined_by_symbol(delayed: Feed) -> None:
-    trades = delayed.trades(*SYMBOLS).wait(rows=20, timeout=20)
+    trades = delayed.trades(*SYMBOLS).wait(rows=20, timeout=60)
     start = pd.Timestamp("2020-01-01", tz="UTC")
     levels = pd.DataFrame(
         {"symbol": ["MSFT", "AAPL"], "level": [300.0, 200.0], "price": [1, 2], "note": ["low", "high"]},
@@ -133,4 +133,4 @@ def test_what_cannot_be_joined_is_refused(delayed: Feed, feed: Feed) -> None:
         trades.join_asof([1, 2])  # type: ignore[arg-type]
     with pytest.raises(anb.UsageError, match=r"'odd'.*Leave it out"):
         trades.join_asof(frame.tz_localize("UTC").assign(odd=[[1, 2]]))
-    assert trades.join_asof(feed.quotes("AAPL"), on="ts").wait(rows=10, timeout=20).is_live
+    assert trades.join_asof(feed.quotes("AAPL"), on="ts").wait(rows=10, timeout=60).is_live

@@ -30,7 +30,7 @@ def test_windows_of_a_feed_are_those_of_pandas(feed: Feed, sim: Simulator) -> No
     of_rows, median = mids.rolling(7)["mid"].mean(), mids.rolling("500ms")["mid"].median()
     assert mids.rolling("500ms")["mid"].mean() is mean
     assert of_rows._name.endswith("mid mean of 7 rows")
-    mean.wait(rows=1_000, timeout=20)
+    mean.wait(rows=1_000, timeout=60)
     sim.close()
     eventually(lambda: feed.state != "live")
     frame = mids.df
@@ -50,7 +50,7 @@ def test_aggregates_of_trades(feed: Feed) -> None:
     signals = trades.rolling("1s").agg(
         vwap=anb.vwap(), rv=anb.realized_volatility(), imbalance=anb.imbalance(), high=("price", "max")
     )
-    signals.wait(rows=200, timeout=30)
+    signals.wait(rows=200)
     frame = signals.df
 
     assert (frame["vwap"] <= frame["high"] + 1e-9).all()
@@ -64,7 +64,7 @@ def test_a_series_is_one_column_of_one_symbol(feed: Feed) -> None:
     bid = feed.quotes("AAPL", "MSFT")["AAPL"]["bid_price"]
     seen: list[pd.Series] = []
     bid.on_update(seen.append)
-    bid.wait(rows=50, timeout=10)
+    bid.wait(rows=50)
 
     assert bid.values.dtype == "float64"
     assert bid.latest > 0
@@ -84,7 +84,7 @@ def test_live_arithmetic_of_two_symbols(feed: Feed) -> None:
     again = mids["AAPL"]["mid"] / mids["MSFT"]["mid"]
     assert ratio.frame is again.frame
     percent = (ratio - 1) * 100
-    percent.wait(rows=200, timeout=20)
+    percent.wait(rows=200, timeout=60)
     frame = mids.df
 
     assert ratio.latest == pytest.approx(
@@ -108,8 +108,8 @@ def test_series_of_two_feeds_are_refused(feed: Feed, serve, open_feed) -> None:
 
 
 def test_symbols_are_compared_from_a_common_beginning(feed: Feed) -> None:
-    quotes = feed.quotes("AAPL", "MSFT").wait(rows=100, timeout=10)
-    both = quotes.rebased(100).wait(rows=50, timeout=10)
+    quotes = feed.quotes("AAPL", "MSFT").wait(rows=100)
+    both = quotes.rebased(100).wait(rows=50)
     first = both.df.groupby("symbol", observed=True)["mid"].first()
 
     assert first.tolist() == [100.0, 100.0]
@@ -171,7 +171,7 @@ def test_wrong_arguments_are_refused(feed: Feed, call) -> None:
 
 def test_a_mean_over_time_of_a_feed(feed: Feed) -> None:
     quotes = feed.quotes("AAPL", "MSFT")
-    weighted = quotes.rolling("1h", weight="time")["bid_price"].mean().wait(rows=300, timeout=20)
+    weighted = quotes.rolling("1h", weight="time")["bid_price"].mean().wait(rows=300, timeout=60)
     frame = weighted.df
     newest = frame[frame["symbol"] == "AAPL"]["bid_price"].iloc[-1]
 
@@ -179,7 +179,7 @@ def test_a_mean_over_time_of_a_feed(feed: Feed) -> None:
 
 
 def test_numbers_of_numpy_and_every_operation_with_a_number_on_the_left(feed: Feed) -> None:
-    bid = feed.quotes("AAPL").wait(rows=50, timeout=10)["bid_price"]
+    bid = feed.quotes("AAPL").wait(rows=50)["bid_price"]
     powers, rests, quotients, twice = 1.01**bid, 7 % bid, 1_000 // bid, np.float64(2) * bid
     more = [np.float64(2) + bid, np.int64(2) - bid, np.float32(2) / bid, bid * np.float64(2)]
     feed.close()

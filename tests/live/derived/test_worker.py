@@ -33,7 +33,7 @@ def deriving() -> list[str]:
 
 def test_a_function_that_never_returns_delays_only_what_is_computed_from_it() -> None:
     end = threading.Event()
-    hanging = Frame(lambda: end.wait(20))
+    hanging = Frame(lambda: end.wait(60))
     waiting = [Frame(lambda: None, [hanging.job]) for _ in range(5)]
     waiting.append(Frame(lambda: None, [waiting[0].job]))
     others = [Frame(lambda: None) for _ in range(3)]

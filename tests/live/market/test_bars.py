@@ -567,7 +567,7 @@ def test_a_history_that_does_not_answer_holds_up_neither_the_running_bar_nor_the
     ask = BarHistory.ask
 
     def hanging(self: BarHistory, *args: int, **options: Any) -> BarPage:
-        released.wait(20)
+        released.wait(60)
         return ask(self, *args, **options)
 
     monkeypatch.setattr(BarHistory, "ask", hanging)

@@ -172,7 +172,7 @@ def test_while_a_question_waits_nothing_else_does_and_a_gap_makes_its_answer_voi
 ) -> None:
     clock = Clock(monkeypatch)
     may_answer = threading.Event()
-    history = History(lambda: 7.0 if may_answer.wait(10.0) else 0.0)
+    history = History(lambda: 7.0 if may_answer.wait(60.0) else 0.0)
     running, series, tape = make(history, clock)
 
     clock.seconds += 3

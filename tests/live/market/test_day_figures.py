@@ -13,7 +13,7 @@ def board_of(frame):
     return dict(zip(data.columns, data.numbers.T, strict=True))
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)

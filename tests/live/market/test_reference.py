@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def test_details_of_shares_and_options_come_in_the_order_asked_for(reference: Ma
 
 
 def test_details_agree_with_the_stream(feed: Feed, reference: MarketReference) -> None:
-    quotes = feed.quotes("AAPL", fields=["open_price", "previous_close_price", "high_52_week"]).wait(timeout=20)
+    quotes = feed.quotes("AAPL", fields=["open_price", "previous_close_price", "high_52_week"]).wait(timeout=60)
 
     details = reference.details("AAPL").loc["AAPL"]
 
@@ -141,10 +142,12 @@ def test_the_market_is_open_or_not(sim: Simulator, reference: MarketReference) -
 
 
 def test_the_servers_clock_is_ours_here(reference: MarketReference) -> None:
+    begun = time.monotonic()
     clock = reference.server_time()
+    lasted = time.monotonic() - begun
 
     assert clock.ts.tzinfo is not None
-    assert abs(clock.ahead_s) <= clock.within_s < 5
+    assert abs(clock.ahead_s) <= clock.within_s < lasted
 
 
 def test_a_server_that_is_well_says_so(reference: MarketReference) -> None:
@@ -186,7 +189,7 @@ def test_a_chain_is_filtered_by_day_type_and_strikes(feed: Feed, reference: Mark
 def test_bars_of_trades_come_page_by_page_without_a_doubled_or_missing_one(
     feed: Feed, reference: MarketReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    feed.trades("AAPL").wait(rows=300, timeout=20)
+    feed.trades("AAPL").wait(rows=300, timeout=60)
 
     with monkeypatch.context() as patch:
         patch.setattr(http_bars, "MOST_TICK_BARS", 7)
@@ -199,7 +202,7 @@ def test_bars_of_trades_come_page_by_page_without_a_doubled_or_missing_one(
 
 
 def test_bars_of_trades_are_fewer_where_there_are_no_more(feed: Feed, reference: MarketReference) -> None:
-    feed.trades("AAPL").wait(rows=50, timeout=20)
+    feed.trades("AAPL").wait(rows=50, timeout=60)
 
     bars = reference.tick_bars("AAPL", 25, 100_000)
     none = reference.tick_bars("KO", 1000, 5)

@@ -48,7 +48,7 @@ class Issuer:
     def __call__(self, asked: Asked) -> Reply:
         if asked.path.startswith("/authorize?"):
             return self.authorize(dict(parse_qsl(asked.path.partition("?")[2])))
-        self.gate.wait(20)
+        self.gate.wait(60)
         if self.reply is not None:
             return self.reply
         is_json = asked.headers["content-type"] == "application/json"

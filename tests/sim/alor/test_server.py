@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from aries_nb.sim import AlorOptions, Simulator
 from aries_nb.sim.alor.server import AlorServer, FrameClient
 from aries_nb.sim.alor.session import AlorSession
+from tests.net.patience import eventually
 from tests.sim.alor.client import AlorClient
 from tests.sim.standing import go_on, standing
 
@@ -32,11 +33,8 @@ def alor() -> Iterator[Callable[..., Simulator]]:
 
 
 def wait(sim: Simulator, what: str, least: int) -> None:
-    """Wait until a counter of the server has reached a value."""
-    deadline = time.monotonic() + 60
-    while getattr(sim.statistics(), what) < least:
-        assert time.monotonic() < deadline, f"{what} is {getattr(sim.statistics(), what)}"
-        time.sleep(0.01)  # there is nothing to wait on: the client must not read
+    """Wait until a counter of the server has reached a value: there is nothing else, as the client must not read."""
+    eventually(lambda: getattr(sim.statistics(), what) >= least, what)
 
 
 def test_broker_may_be_named_alone() -> None:
