@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 # How long the package waits for a server before it goes on without, unless the caller says so.
 LIMITS = (
+    "aries_nb.live.account.positions.FIRST_MARKS_SECONDS",
     "aries_nb.live.completion.WAIT_SECONDS",
     "aries_nb.live.connection.ANSWER_SECONDS",
     "aries_nb.live.derived.instants.FIRST_SECONDS",

@@ -152,7 +152,7 @@ def test_new_states_reach_a_callback(feed: Feed) -> None:
 
     with pytest.raises(WaitTimeoutError):
         orders.wait(changes=10**9, timeout=0.3)
-    assert sum(len(rows) for rows in seen) >= 3
+    eventually(lambda: sum(len(rows) for rows in seen) >= 3)
     assert pd.concat(seen).index.is_unique
 
 

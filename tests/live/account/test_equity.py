@@ -67,7 +67,7 @@ def test_equity_is_awaited_like_all_live_objects(account: Account) -> None:
         with pytest.raises(ClosedError, match="the equity is closed"):
             await waiting
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_positions_are_marked_at_the_middle_of_the_feeds_own_quotes(sim: Simulator, account: Account) -> None:
