@@ -85,7 +85,7 @@ def test_a_feed_that_was_given_up_while_it_opened_is_closed(slow: SlowFeed) -> N
             slow.turn.set()
             await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_connecting_raises_what_connect_raises() -> None:
@@ -167,7 +167,7 @@ def test_no_call_holds_up_the_loop_while_the_server_answers_slowly(
         feed = anb.Feed(BROKERS[broker], server.url, fixed_token("a token"), at_close=lambda closed: None)
         feed.wait_open(30)
         monkeypatch.setattr("aries_nb.live.connect", lambda _: feed)
-        asyncio.run(asyncio.wait_for(main(), 60))
+        asyncio.run(asyncio.wait_for(main(), 120))
 
 
 class Turns:
@@ -255,7 +255,7 @@ def test_accounts_and_bars_hold_up_no_loop_while_connections_and_answers_are_slo
             assert equity.df["equity"].iloc[-1] == 1060
 
     with slow_broker(broker, monkeypatch, turns):
-        asyncio.run(asyncio.wait_for(main(), 60))
+        asyncio.run(asyncio.wait_for(main(), 120))
 
 
 WAITING: dict[str, Callable[[anb.Feed], object]] = {
@@ -279,7 +279,7 @@ def test_what_must_be_waited_for_is_refused_on_the_loop(name: str, monkeypatch: 
             assert "asyncio.to_thread" in str(refused.value)
 
     with slow_broker("aries", monkeypatch, turns):
-        asyncio.run(asyncio.wait_for(main(), 60))
+        asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_accounts_that_were_listed_are_known_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_accounts_that_were_listed_are_known_on_the_loop(monkeypatch: pytest.Mon
                 feed.account("D2")
 
     with slow_broker("aries", monkeypatch, Turns()):
-        asyncio.run(asyncio.wait_for(main(), 30))
+        asyncio.run(asyncio.wait_for(main(), 120))
 
 
 TABLES: dict[str, Callable[[anb.Account], Any]] = {
@@ -317,7 +317,7 @@ def test_a_refused_account_raises_when_it_is_awaited(broker: str, name: str, mon
             with pytest.raises(anb.UsageError, match=r"the server refuses .* of account 'D99999'"):
                 await asyncio.to_thread(lambda: TABLES[name](feed.account("D99999")).wait())
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 @pytest.mark.parametrize(("broker", "symbol"), [("sim", "AAPL"), ("sim-alor", "SBER")])
@@ -332,7 +332,7 @@ def test_bars_of_a_loop_are_those_of_a_cell(broker: str, symbol: str) -> None:
             with pytest.raises(anb.FeedError, match="NOPE"):
                 await feed.bars("NOPE").until()
 
-    asyncio.run(asyncio.wait_for(main(), 40))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) -> None:
@@ -345,7 +345,7 @@ def test_every_row_comes_once_with_those_that_are_there_first(feed: anb.Feed) ->
             if sum(map(len, parts)) > 300:
                 break
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
     feed.close()
 
     got = pd.concat(parts)
@@ -373,7 +373,7 @@ def test_blocking_calls_of_the_user_hold_up_neither_connecting_nor_an_iteration(
                     return len(rows)
         return 0
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) > 0
+    assert asyncio.run(asyncio.wait_for(main(), 120)) > 0
 
 
 def test_a_feed_that_opens_after_the_loop_has_ended_is_closed(slow: SlowFeed, caplog: pytest.LogCaptureFixture) -> None:
@@ -416,7 +416,7 @@ def test_rows_are_made_on_another_thread_than_the_loops(
                 return
 
     monkeypatch.setattr("aries_nb.store.log.frame_of", frame)
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
     assert threads
     assert threading.get_ident() not in threads
@@ -435,7 +435,7 @@ def test_all_that_have_updates_can_be_iterated_until_they_are_closed(name: str, 
                 live.close()
         return count
 
-    assert asyncio.run(asyncio.wait_for(main(), 20)) >= 1
+    assert asyncio.run(asyncio.wait_for(main(), 120)) >= 1
 
 
 def test_the_end_of_the_feed_ends_an_iteration(feed: anb.Feed) -> None:
@@ -443,7 +443,7 @@ def test_the_end_of_the_feed_ends_an_iteration(feed: anb.Feed) -> None:
         async for _ in feed.quotes("AAPL"):
             feed.close()
 
-    asyncio.run(asyncio.wait_for(main(), 20))
+    asyncio.run(asyncio.wait_for(main(), 120))
 
 
 # What `on_update` gives of each.

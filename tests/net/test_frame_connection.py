@@ -40,7 +40,7 @@ def test_random_streams_give_what_websockets_gives(count: int, caplog: pytest.Lo
 
 def run(scenario: Coroutine[None, None, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scenario
 
     asyncio.run(bounded())

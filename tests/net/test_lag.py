@@ -206,7 +206,7 @@ async def reported_lags(waiting: int) -> list[str]:
     reported: list[str] = []
     intake = intake_with(Route(Subscription("quotes", "AAPL", BID.fields), Sink(), 0))
     read_monitor = ReadMonitor(intake, "here", lambda: reported.append(f"{read_monitor.lag.seconds:.2f}"))
-    async with asyncio.timeout(10), serve(flood, "127.0.0.1", 0, compression=None) as server:
+    async with asyncio.timeout(60), serve(flood, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
             socket.transport.pause_reading()  # so that all come in one read
@@ -244,7 +244,7 @@ def test_the_rate_is_smoothed_and_begins_with_the_connection() -> None:
         intake = intake_with()
         read_monitor = ReadMonitor(intake, "here", lambda: None)
         took(intake, 0.0, lag=0.0, count=500)  # of the connection before
-        async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(60), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
                 read_monitor.restart(0.0)
@@ -262,7 +262,7 @@ def test_the_rate_is_zero_once_nothing_has_come_for_some_seconds() -> None:
     async def rates() -> list[float]:
         intake = intake_with()
         read_monitor = ReadMonitor(intake, "here", lambda: None)
-        async with asyncio.timeout(10), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(60), serve(ServerConnection.wait_closed, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
                 read_monitor.restart(0.0)

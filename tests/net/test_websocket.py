@@ -36,7 +36,7 @@ async def send(connection: ServerConnection) -> None:
 @asynccontextmanager
 async def asked() -> AsyncIterator[FrameConnection]:
     """A client that has requested frames, all of which wait in the system."""
-    async with asyncio.timeout(10), serve(send, "127.0.0.1", 0, compression=None) as server:
+    async with asyncio.timeout(60), serve(send, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         async with connected(Secret(f"ws://127.0.0.1:{port}")) as socket:
             socket.transport.pause_reading()

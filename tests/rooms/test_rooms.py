@@ -136,7 +136,7 @@ def test_a_room_has_one_publisher(server, feed, monkeypatch):
         RoomAddress.of(server.room()), None, lambda: Offer((), "live", 0, 1.0), feed="aries", window_s=60, lives={}
     )
     with pytest.raises(UsageError, match="another process serves this room"):
-        second.wait_open(10)
+        second.wait_open(60)
 
 
 def test_a_server_that_is_slow_to_answer_holds_no_rows_up(server, feed, enter, monkeypatch):

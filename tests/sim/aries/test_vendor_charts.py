@@ -24,7 +24,7 @@ def talk(sim: Simulator, work: Callable[[Any], Awaitable[None]], *, token: str =
             url=f"{sim.url}/v1/charts/ws",
             config=WebSocketConfig(reconnect=False, incoming_queue_size=100_000, **config),
         )
-        async with asyncio.timeout(15), stream:
+        async with asyncio.timeout(60), stream:
             await work(stream)
 
     asyncio.run(run())
