@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aries_nb.sim import Simulator
 
 SESSION_S, WARNING_S = 2.0, 1.0
+LONG = SESSION_S + 9, WARNING_S + 9  # as often renewed, and with time for it on a busy machine
 
 
 class Source:
@@ -48,8 +49,10 @@ def source() -> Source:
 
 
 @pytest.fixture
-def sim(serve: Callable[..., Simulator]) -> Simulator:
-    return serve(rate=500, seed=4, session_seconds=SESSION_S, warn_seconds=WARNING_S)
+def sim(serve: Callable[..., Simulator], request: pytest.FixtureRequest) -> Simulator:
+    """A market whose sessions end soon, or those of the test's parameter."""
+    session_s, warning_s = getattr(request, "param", (SESSION_S, WARNING_S))
+    return serve(rate=500, seed=4, session_seconds=session_s, warn_seconds=warning_s)
 
 
 @pytest.fixture
@@ -64,6 +67,7 @@ def feed(sim: Simulator, source: Source, witness: Witness) -> Iterator[Feed]:
         yield feed
 
 
+@pytest.mark.parametrize("sim", [LONG], indirect=True)
 def test_sessions_are_renewed_on_all_three_endpoints_without_a_gap_or_a_doubled_row(
     feed: Feed, sim: Simulator, witness: Witness
 ) -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,7 +41,7 @@ def load():
     with contextlib.suppress(anb.ClosedError):
         feed.bars("AAPL")
 threading.Thread(target=load, daemon=True).start()
-print(time.time())
+print("over")
 """
 FORKED = """
 import os, sys, aries_nb as anb
@@ -115,11 +114,9 @@ def test_a_token_function_that_hangs_keeps_no_interpreter_from_ending(serve: Cal
         assert process.stdout is not None
         assert process.stdout.readline() == "live\n"
         sim.drop_connections()  # the next connection asks for a token again
-        last_word, complaints = process.communicate(timeout=60)
-        ended = time.time()
+        words = process.communicate(timeout=120)  # one that waits for the function never ends
 
-    assert (complaints, process.returncode) == ("", 0)
-    assert ended - float(last_word) < 5
+    assert (*words, process.returncode) == ("over\n", "", 0)
 
 
 @needs_fork
