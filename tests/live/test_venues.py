@@ -13,6 +13,7 @@ from aries_nb.live import Feed
 from aries_nb.live.waiting import wait_for
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
+from tests.net.patience import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,11 +51,13 @@ def test_best_of_the_venues_is_the_best_of_the_book(feed: Feed, sim: Simulator) 
     book = feed.book("AAPL").wait(timeout=60)
     looked_at(book)
     sim.set_market("closed")  # it stands still
-    feed.quotes("AAPL").wait(timeout=60)  # everything that was sent before has come
 
-    venues, levels = book.venues, book._source.levels(1)
-    assert venues["bid_price"].max() == levels.bids[0, 0]
-    assert venues["ask_price"].min() == levels.asks[0, 0]
+    def is_best() -> bool:
+        venues, levels = book.venues, book._source.levels(1)
+        best = venues["bid_price"].max(), venues["ask_price"].min()
+        return best == (levels.bids[0, 0], levels.asks[0, 0])
+
+    eventually(is_best, "the best of the venues, once all that is on its way has come")
 
 
 def test_looking_at_venues_takes_one_more_stream_and_looking_again_none(feed: Feed) -> None:
