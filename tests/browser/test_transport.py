@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ast import literal_eval
+import json
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import shared_page
-from tests.browser.lab import PANEL, open_notebook, outputs, run_all, run_cell
+from tests.browser.lab import PANEL, open_notebook, run_all, run_cell, value_of
 from tests.browser.test_late_start import CELLS, VIEWS, moves
+from tests.net.patience import eventually
 from tests.views.twelve_charts import task_seconds
 
 SECONDS = 5
@@ -39,6 +40,8 @@ COUNT = f"""async (seconds) => {{
   return count;
 }}"""
 STAND_STILL = "from aries_nb.widgets.painter import get_painter\nget_painter().forget(chart)"
+# Printed: of what a cell returns, IPython shows the first 1,000 values.
+LINE = "import json; print(json.dumps([each.tolist() for each in (chart.figure.data[1].x, chart.figure.data[1].y)]))"
 IS_LINE = """([x, y]) => {
   const line = document.querySelector(".js-plotly-plot").data[1];
   return line.x.length === x.length && x.every((each, at) => each === line.x[at] && y[at] === line.y[at]);
@@ -99,6 +102,4 @@ def test_the_kernels_busy_light_turns_on_twice_a_second_at_most(page, lab, noteb
 
     # What is put together from changes is what the kernel has. A closed view would be its static picture.
     run_cell(page, STAND_STILL)
-    run_cell(page, "chart.figure.data[1].y.tolist(), chart.figure.data[1].x.tolist()")
-    y, x = literal_eval(outputs(page, -1)[0]["data"]["text/plain"])
-    page.wait_for_function(IS_LINE, arg=[x, y])
+    eventually(lambda: page.evaluate(IS_LINE, json.loads(value_of(page, LINE))), "the kernel's line in the page")

@@ -302,7 +302,9 @@ def test_thousands_asked_for_at_once_are_not_given_up_while_the_server_is_still_
         eventually(lambda: len(quotes.latest.dropna(subset="ts")) == len(symbols), "a quote of each")
         eventually(lambda: replies(talk, "quotes") == len(symbols), "a reply to each")
 
-        assert (feed.state, feed.stats().behind_s, feed.stats().last_error) == ("live", 0.0, "")
+        eventually(lambda: feed.stats().behind_s == 0.0)  # a busy machine may still read what has come
+
+        assert (feed.state, feed.stats().last_error) == ("live", "")
 
 
 def replies(talk: Talk, stream: str) -> int:
