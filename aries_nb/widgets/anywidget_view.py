@@ -20,10 +20,11 @@ import numpy as np
 import traitlets
 
 from aries_nb.model.clock import elapsed, wall_ns
+from aries_nb.widgets.page_script import PageScript, static_text
 from aries_nb.widgets.sources import ClockedSource
 from aries_nb.widgets.transport import FrameChanges
 from aries_nb.widgets.view import View
-from aries_nb.widgets.widget_model import SHARED, LateModel, packed, static_text
+from aries_nb.widgets.widget_model import SHARED, LateModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,9 +94,10 @@ def panel_class(name: str) -> type[PanelWidget]:
     signal, and such a widget is never freed. Each name has one class, made by the first call.
     """
     parts = ("model", "freeze", "shared", *(("windowed_table",) if name in WINDOWED else ()), name)
-    script = packed(static_text(*(f"{part}.js" for part in parts)))
     style = static_text(*(f"{part}.css" for part in parts if part != "freeze"))
-    return type(f"{name.title()}Widget", (PanelWidget,), {"_esm": script, "_css": style, "__module__": __name__})
+    script = PageScript(static_text(*(f"{part}.js" for part in parts)), style)
+    body = {"page_script": script, "_esm": script.stub, "__module__": __name__}
+    return type(f"{name.title()}Widget", (PanelWidget,), body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 from aries_nb.model.clock import wall_ns
 from aries_nb.widgets.anywidget_view import PanelWidget, ScriptView
-from aries_nb.widgets.widget_model import ScriptedModel, loader, static_text
+from aries_nb.widgets.page_script import static_text
+from aries_nb.widgets.widget_model import ScriptedModel, loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,8 +70,8 @@ class LightWidget(ScriptedModel, PanelWidget):
     Its traits `description` and `frame` are not set in the kernel: its state holds those of the view at that time.
     """
 
-    _esm = loader(LIGHT_KEY, "light_model.js")
-    _css = static_text("model.css")
+    page_script = loader(LIGHT_KEY, "light_model.js")
+    _esm = page_script.stub
     script_key = LIGHT_KEY
 
     def __init__(self) -> None:

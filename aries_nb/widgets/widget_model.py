@@ -6,28 +6,26 @@ display, a layout box), after its view has drawn itself.
 
 Every private name of ipywidgets, anywidget and plotly that the package relies on is used in this module and, in the
 browser, in static/model.js, script.js and figure.js; tests/widgets/test_widget_model.py lists them. Only how plotly's
-script is put together stands in `plotly_script`.
+script is put together stands in `plotly_script`, and what anywidget reads of a model in `page_script`.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
-import gzip
-import re
 import threading
 from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib import resources
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakMethod
 
 import anywidget
+import ipywidgets
 import plotly.graph_objects as go
 import traitlets
 from ipywidgets.widgets import widget as ipywidgets_widget
 
+from aries_nb.widgets.page_script import PageScript, PageScriptModel, static_text
 from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY, key_for, plotly_script
 from aries_nb.widgets.transport import FigureChanges, Message, WholeMessages, get_outbox
 
@@ -41,9 +39,7 @@ __all__ = [
     "MessageBatch",
     "ScriptedModel",
     "loader",
-    "packed",
     "seconds",
-    "static_text",
 ]
 
 # Plotly's "Share chart" sends the data of a figure to its cloud; without an address it sends them nowhere, even if a
@@ -54,20 +50,6 @@ MOST_WAITED_MS = 60_000
 SHARED = ("timezone", "frozen")
 # Begin of the names of the traits with which a page reports a click, a zoom, a changed legend.
 EVENT = "_js2py_"
-# Comments and indents are for readers of the source.
-COMMENTS = re.compile(r"^ *(//.*)?\n|^ +", re.MULTILINE)
-
-
-def static_text(*names: str) -> str:
-    """Return the files `names` of the folder static/, joined as one text, without comments and indents."""
-    folder = resources.files("aries_nb.widgets") / "static"
-    return COMMENTS.sub("", "".join((folder / name).read_text("utf-8") for name in names))
-
-
-def packed(script: str) -> str:
-    """Return a model's `_esm` that has `script` packed, a third of its size: every model's state carries its own."""
-    text = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
-    return static_text("packed.js").replace("__PACKED__", text)
 
 
 class _Closed:
@@ -93,9 +75,13 @@ class LateModel(anywidget.AnyWidget):
     last one, and count a thread of ours as that of the cells.
 
     Traits: `timezone` (default "UTC"), the IANA name of the time zone of the times that the view's scripts show;
-    `frozen` (default {}), "at" which time in epoch milliseconds the picture stops, and when that was "said".
+    `frozen` (default {}), "at" which time in epoch milliseconds the picture stops, and when that was "said";
+    `script_model` (default None), the model that brings the page the script of this one.
+
+    A subclass sets `page_script`, its script and style, and its stub as `_esm`.
     """
 
+    page_script: ClassVar[PageScript | None] = None
     takes_messages_in_cells = False
 
     timezone = traitlets.Unicode("UTC", help="IANA name of the time zone of the view's times; default UTC.").tag(
@@ -105,7 +91,14 @@ class LateModel(anywidget.AnyWidget):
         sync=True
     )
 
+    script_model = traitlets.Instance(
+        PageScriptModel, allow_none=True, help="The model that brings the script of this one; default None."
+    ).tag(sync=True, **ipywidgets.widget_serialization)
+
     def __init__(self, *positional: Any, **named: Any) -> None:  # noqa: ANN401
+        # marimo shows one process in many pages, and opens no model in those that come later: each brings its script.
+        if self.page_script is not None and ipywidgets.Widget._widget_construction_callback is not None:  # noqa: SLF001
+            self._esm, self._css = self.page_script.whole, self.page_script.style
         self._view_lock = threading.RLock()
         self._is_openable = False
         self._before_open: Callable[[], object] | None = None
@@ -169,6 +162,8 @@ class LateModel(anywidget.AnyWidget):
             if self._is_openable and self.comm is None:
                 if self._is_opened_by_callback:
                     self._call_widget_constructed(self)
+                elif self.page_script is not None:
+                    self.script_model = self.page_script.model()
                 super().open()
                 comm: Any = self.comm
                 if self.takes_messages_in_cells:
@@ -395,11 +390,11 @@ def _was_sent(key: str) -> threading.Event:  # noqa: ARG001  # one event for eac
 
 
 class ScriptedModel(LateModel):
-    """A model whose state holds a small loader instead of its large script.
+    """A model of which a small loader gets the page its large script, which is in no state.
 
     The script travels to a page once, as one message: unasked with the first model of a kernel that has it, because a
     page cannot ask while a cell runs, and to each page that asks for it. A subclass sets `script_key`, the script's
-    versioned name in the page; its `_esm` is made by `loader`.
+    versioned name in the page; its `page_script` is made by `loader`.
 
     Traits: `static_picture` (HTML, default ""), shown until the script is there. A page that opens gets the newest.
     `script_follows` (default False): said by the message that opens the first model, as the script comes behind it.
@@ -452,15 +447,15 @@ class ScriptedModel(LateModel):
         """Return the script with the versioned name `key`, gzipped, and what comes with it, as it is."""
 
 
-def loader(key: str, *names: str, **values: str) -> str:
-    """Return the `_esm` of a ScriptedModel: its loader, ended by the files `names` of the folder static/, packed.
+def loader(key: str, *names: str, **values: str) -> PageScript:
+    """Return the loader of a kind of ScriptedModel, which is ended by the files `names` of the folder static/.
 
-    `key` is the script's versioned name in the page; `values` are further texts by the names that stand for them.
+    `key` is the large script's versioned name in the page; `values` are further texts by the names that stand for them.
     """
     text = static_text("model.js", "script.js", *names)
     for name, value in {"KEY": key, **values}.items():
         text = text.replace(f"__{name}__", value)
-    return packed(text)
+    return PageScript(text, static_text("model.css"))
 
 
 WHOLE = ("_widget_data", "_widget_layout", "_last_layout_edit_id", "_last_trace_edit_id")
@@ -477,7 +472,7 @@ class FigureListener(Protocol):
 
 
 class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
-    """A FigureWidget whose state holds a loader of 10 kB instead of plotly's script of 5 MB.
+    """A FigureWidget whose state holds a stub of 200 bytes instead of plotly's script of 5 MB.
 
     A page gets the small script of `plotly_script`, or the whole one for figures with traces that the small one lacks.
 
@@ -488,8 +483,8 @@ class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotl
     Traits: `state_number` (default 0), counts the times that the whole state was sent.
     """
 
-    _esm = loader(SMALL_KEY, "figure.js", WHOLE=WHOLE_KEY, TRACES=",".join(SMALL_TRACES))
-    _css = static_text("model.css")
+    page_script = loader(SMALL_KEY, "figure.js", WHOLE=WHOLE_KEY, TRACES=",".join(SMALL_TRACES))
+    _esm = page_script.stub
     script_key = SMALL_KEY
 
     state_number = traitlets.Int(0, help="Times that the whole state was sent; default 0.").tag(sync=True)

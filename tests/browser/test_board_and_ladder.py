@@ -79,7 +79,8 @@ def page(window):
 
 
 def start(page, view):
-    page.evaluate("(all) => window.start(...all)", [view.widget._esm, view.widget._css, state_of(view)])
+    script = view.widget.page_script
+    page.evaluate("(all) => window.start(...all)", [script.whole, script.style, state_of(view)])
 
 
 def update(page, view):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from aries_nb.widgets.light_view import light_code
+from aries_nb.widgets.page_script import static_text
 from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY
 from aries_nb.widgets.transport import FrameChanges, Message
-from aries_nb.widgets.widget_model import static_text
 
 NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel, askForState"
 SCRIPTS = ("model.js", "freeze.js", "shared.js", "script.js", "light_model.js")

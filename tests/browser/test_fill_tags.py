@@ -51,7 +51,8 @@ def test_what_is_said_of_a_fill_ends_where_the_chart_does(page):
         names = {"description", "static_picture", "timezone", "frozen", "problem"}
         state = {name: value for name, value in model.items() if name in names}
         state["frame"] = list(bytes(model["frame"]))
-        given = {"key": LIGHT_KEY, "engine": light_code(), "script": model["_esm"], "style": model["_css"]}
+        script = chart.widget.page_script
+        given = {"key": LIGHT_KEY, "engine": light_code(), "script": script.whole, "style": script.style}
         page.evaluate("(given) => window.start(given)", {**given, "state": state})
         page.wait_for_selector(".anb-light canvas")
         area, outer = page.locator(".u-over").bounding_box(), page.locator(".anb-light").bounding_box()

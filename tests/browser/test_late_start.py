@@ -62,8 +62,11 @@ def moves(page):
 
 @pytest.fixture(scope="module")
 def page(context, lab, notebook):
-    """A page in which every model is late, for the tests here in their order."""
-    with new_page(context, lab) as page:
+    """A page in which every model is late, for the tests here in their order.
+
+    It is so high that no view is out of sight, however many orders there are.
+    """
+    with new_page(context, lab, width=1280, height=2400) as page:
         page.add_init_script(IMPATIENT)
         open_notebook(page, lab, notebook)
         run_all(page)

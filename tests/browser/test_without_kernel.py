@@ -74,6 +74,10 @@ def data_of(notebook):
     return [output.data for cell in notebook.cells[: len(CELLS)] for output in cell.outputs]
 
 
+def is_script(saved):
+    return saved["state"].get("_anywidget_id", "").startswith("aries_nb.script.")
+
+
 def test_the_file_is_small_and_has_what_a_page_needs(saved):
     notebook = nbformat.read(saved, 4)
     states = notebook.metadata.widgets[STATE]["state"]
@@ -84,6 +88,11 @@ def test_the_file_is_small_and_has_what_a_page_needs(saved):
     assert not any(state["state"].get("_widget_data") for state in states.values())
     light = [state["state"] for state in states.values() if "LightWidget" in state["state"].get("_anywidget_id", "")]
     assert ["frame" in state for state in light] == [False]
+    ours = [each["state"] for each in states.values() if each["state"].get("_anywidget_id", "").startswith("aries_nb.")]
+    brought = {f"IPY_MODEL_{model}" for model, each in states.items() if is_script(each)}
+    assert {state["script_model"] for state in ours if "script_model" in state} == brought
+    names = [state["_anywidget_id"] for state in ours if "script_model" not in state]
+    assert len(names) == len(set(names)) == len(brought)
 
 
 def test_the_pictures_in_the_file_are_newer_than_the_display_and_a_closed_view_is_its_picture(saved):

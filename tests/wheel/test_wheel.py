@@ -149,7 +149,10 @@ def test_a_board_of_the_wheel_is_live_in_a_kernel(kernel: BlockingKernelClient, 
     bids = {texts[0]: numbers[1 + names.index("bid_price")] for _, _, texts, numbers in opened["rows"]["put"]}
 
     assert python.parents[1] in Path(printed.strip()).parents
-    assert opened["_esm"] == panel_class("board")._esm  # packed
+    script = panel_class("board").page_script
+    brought = next(each["content"]["data"]["state"] for each in messages if opens(each, opened["script_model"][10:]))
+    assert opened["_esm"] == script.stub
+    assert brought["_css"] == script.style
     assert list(bids) == ["AAPL", "MSFT"]
     assert all(bid > 0 for bid in bids.values())
     assert {texts[0] for _, _, texts, _ in changes[0]["put"]} <= bids.keys()

@@ -20,6 +20,7 @@ from aries_nb.widgets.widget_model import LateModel, LiveFigure, MessageBatch, _
 
 # Private names of other packages that widget_model.py uses; the scripts' names stand with the files that have them.
 OF_IPYWIDGETS = (
+    "_widget_construction_callback",
     "_call_widget_constructed",
     "_handle_custom_msg",
     "_handle_msg",
@@ -43,7 +44,10 @@ OF_PLOTLYS_SCRIPT = (
     *(f"_py2js_{name}" for name in ("addTraces", "deleteTraces", "moveTraces", "restyle", "relayout", "update")),
     *(f"_py2js_{name}" for name in ("animate", "removeLayoutProps", "removeTraceProps")),
 )  # fmt: skip
-OF_ANYWIDGETS_SCRIPT = ("async _handle_comm_msg(...msg)", "AbortSignal.timeout(2e3)", "super._handle_comm_msg(...msg)")
+OF_ANYWIDGETS_SCRIPT = (
+    *("async _handle_comm_msg(...msg)", "AbortSignal.timeout(2e3)", "super._handle_comm_msg(...msg)"),
+    *("class AnyModel", '"_esm"', '"_css"', '"_anywidget_id"'),  # of page_script.py
+)
 OF_JUPYTER_WIDGETS = ("_handle_comm_msg(", "comm_live", "on_msg(", "widget_manager", ".kernel", "model_id", "once(",
     "get_state_sync(", "_modelsSync", "get context()")  # fmt: skip
 
@@ -117,11 +121,11 @@ def test_a_model_is_opened_by_the_first_use_of_its_id_after_its_view_has_drawn()
         widget.close()
 
 
-def test_the_loader_is_small_and_no_script_is_state(figure):
+def test_no_script_is_state(figure):
     state = figure.get_state()
 
-    assert len(state["_esm"]) <= 10_000
-    assert len(str(state)) <= 20_000
+    assert len(state["_esm"]) <= 300
+    assert len(str(state)) <= 10_000
     assert "://" not in state["_esm"]
 
 

@@ -39,6 +39,7 @@ function replaceOutputs(notebook, id, picture) {
 }
 
 const isOurs = (saved) => String(saved?.state?._anywidget_id).startsWith("aries_nb.");
+const isView = (saved) => isOurs(saved) && !saved.state._anywidget_id.startsWith("aries_nb.script.");
 
 function keepViews(file, manager, pictures) {
   const before = file.metadata.widgets?.[STATE]?.state ?? {};
@@ -49,7 +50,7 @@ function keepViews(file, manager, pictures) {
       if (!root) continue;
       const found = new Map();
       gather(root, manager, before, pictures, found);
-      const ours = [...found].filter(([, saved]) => isOurs(saved)).map(([id]) => id);
+      const ours = [...found].filter(([, saved]) => isView(saved)).map(([id]) => id);
       if (ours.length) Object.assign(states, Object.fromEntries(found));
       // Its model was closed: without it the output shows its picture.
       else if (!found.size && String(data["text/html"]).includes("anb-picture")) delete data[VIEW];

@@ -11,7 +11,7 @@ from aries_nb.model.settings import settings
 from aries_nb.widgets import LightCandles, LightChart, LightEquity, LightLines
 from aries_nb.widgets.charts.light import MOST_POINTS
 from aries_nb.widgets.light_view import LightWidget, light_script, packed
-from aries_nb.widgets.widget_model import static_text
+from aries_nb.widgets.page_script import static_text
 from tests.widgets.charts.test_chart import SECOND, filled
 
 NAN = math.nan
@@ -259,7 +259,7 @@ def test_the_script_of_all_light_charts_is_small(chart):
     assert "uPlot (v1.6.32)" in page
     assert len(page.encode()) - len(library.encode()) <= 60_000
     assert len(light_script()) <= 42_000
-    assert len(chart.widget.get_state()["_esm"]) < 12_000
+    assert len(chart.widget.get_state()["_esm"]) < 300
     assert "http" not in page.replace("https://github.com/leeoniya/uPlot", "")
 
 

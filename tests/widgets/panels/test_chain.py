@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from aries_nb.widgets.page_script import static_text
 from aries_nb.widgets.panels.chain import Chain
 from aries_nb.widgets.static_html import WIDGET_MIME
-from aries_nb.widgets.widget_model import static_text
 from tests.widgets.sources import Boards
 
 EVIL = "<script>alert(1)</script>"
