@@ -95,6 +95,10 @@ def test_what_is_at_the_server_has_no_account_no_token_and_no_user(
     make_feed, enter, stack, monkeypatch, tmp_path, broker, name, symbol
 ):
     monkeypatch.setattr(wire, "COMPRESSION", None)
+    # Names of a machine and a user that no other octets have by chance, as those of two letters.
+    monkeypatch.setattr(socket, "gethostname", lambda: "a-machine-called-hunter2")
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "a-user-called-hunter2")
     server = stack.enter_context(TrialServer("room42", port=0, folder=tmp_path / "kept"))
     publisher, reader = server.publisher.reveal(), server.reader.reveal()
     port = int(server.address.server.rpartition(":")[2])
