@@ -119,7 +119,7 @@ def test_what_is_at_the_server_has_no_account_no_token_and_no_user(
     stored = b"".join(path.read_bytes() for path in (tmp_path / "kept").rglob("*") if path.is_file())
 
     of_user = {account.name, "a token", socket.gethostname(), getpass.getuser()}
-    of_account = {text for table in tables for text in table.df.index.astype(str) if len(text) > 2} - {symbol}
+    of_account = {text for table in tables for text in table.df.index.astype(str) if len(text) > 3} - {symbol}
     assert len(of_account) > 1
     # A connection has the password of its user, as the server asks for it: what is stored has none.
     secrets = {publisher, reader, *(each.partition(":")[2] for each in (publisher, reader))}
