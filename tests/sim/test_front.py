@@ -290,9 +290,9 @@ def test_stop_lets_a_request_under_way_end_but_not_for_ever() -> None:
         await asyncio.sleep(0.05)
         return web.Response(text="done")
 
-    async def ask(path: str) -> str:
-        async with httpx.AsyncClient() as client:
-            async with fronted(handle, closing=0.5) as address:
+    async def ask(path: str, closing: float) -> str:
+        async with httpx.AsyncClient(timeout=TIMEOUT) as client:
+            async with fronted(handle, closing=closing) as address:
                 begun.clear()
                 asked = asyncio.create_task(client.get(f"http://{address}{path}"))
                 await begun.wait()
@@ -302,7 +302,7 @@ def test_stop_lets_a_request_under_way_end_but_not_for_ever() -> None:
                 return type(error).__name__
 
     async def run() -> tuple[str, str]:
-        return await ask("/slow"), await ask("/stuck")
+        return await ask("/slow", TIMEOUT), await ask("/stuck", 0.5)
 
     assert asyncio.run(run()) == ("done", "RemoteProtocolError")
     assert stuck == ["cancelled"]
