@@ -21,6 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import Request, urlopen
 
+from tests.kernels import make_patient
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -216,7 +218,7 @@ def environment(home: Path, token: str, runtime: str) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": runtime,
         "JUPYTERLAB_SETTINGS_DIR": home / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
-        "IPYTHONDIR": home / "ipython",
+        "IPYTHONDIR": make_patient(home / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
     return os.environ | {name: str(value) for name, value in own.items()}

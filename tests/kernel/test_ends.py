@@ -16,7 +16,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 from tests.kernel.test_kernel import CELL_SECONDS
-from tests.kernels import manager_of
+from tests.kernels import make_patient, manager_of
 from tests.net.patience import eventually
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
@@ -82,7 +82,11 @@ class Kernel:
     def __init__(self, folder: Path) -> None:
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
-        self._environment = {**os.environ, "TMPDIR": str(self.temporary), "IPYTHONDIR": str(folder / "ipython")}
+        self._environment = {
+            **os.environ,
+            "TMPDIR": str(self.temporary),
+            "IPYTHONDIR": make_patient(folder / "ipython"),
+        }
         self._manager = manager_of(KernelManager)
         self.begin()
 

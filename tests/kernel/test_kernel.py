@@ -7,9 +7,9 @@ import json
 import pytest
 from jupyter_client.manager import KernelManager
 
-from tests.kernels import manager_of
+from tests.kernels import make_patient, manager_of
 
-CELL_SECONDS = 90
+CELL_SECONDS = 150
 
 MAKE_AND_CLOSE = """
 import gc
@@ -58,7 +58,7 @@ print(anb.run(answer()))
 @pytest.fixture
 def kernel(tmp_path, monkeypatch):
     """A client of a kernel of this Python."""
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("IPYTHONDIR", make_patient(tmp_path / "ipython"))
     manager = manager_of(KernelManager)
     manager.start_kernel()
     client = manager.client()

@@ -11,9 +11,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from aries_nb.sim import SimOptions, Simulator
-from tests.kernels import manager_of
+from tests.kernels import make_patient, manager_of
 
-CELL_SECONDS = 60
+CELL_SECONDS = 150
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 COLOURS = re.compile(r"\x1b\[[\d;]*m")
 TOKEN = "a-token-called-hunter2"
@@ -60,7 +60,7 @@ def saved(tmp_path_factory):
     with Simulator(options) as sim:
         client = NotebookClient(notebook, km=kernels, timeout=CELL_SECONDS, allow_errors=True, store_widget_state=True)
         client.resources = {"metadata": {"path": str(folder)}}
-        own = {"IPYTHONDIR": str(folder / "ipython"), "ARIES_NB_TOKEN": TOKEN, "SIMULATED": sim.url}
+        own = {"IPYTHONDIR": make_patient(folder / "ipython"), "ARIES_NB_TOKEN": TOKEN, "SIMULATED": sim.url}
         return client.execute(cleanup_kc=True, env=os.environ | own)
 
 

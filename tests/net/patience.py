@@ -6,10 +6,10 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import pytest
 
 SECONDS = 60.0
 # How long the package waits for a server before it goes on without, unless the caller says so.
@@ -46,15 +46,29 @@ def eventually(holds: Callable[[], object], what: str = "", *, seconds: float = 
         time.sleep(0.005)
 
 
-def be_patient(patch: pytest.MonkeyPatch) -> None:
-    """Let the package's own waits for a server last a minute: how long a busy machine takes is no test's subject."""
+def be_patient(patch: pytest.MonkeyPatch | None = None) -> None:
+    """Let the package's own waits for a server last a minute: how long a busy machine takes is no test's subject.
+
+    With `patch` None it lasts, as in a process of its own.
+    """
+    for values, name in limits():
+        if patch is None:
+            values[name] = SECONDS
+        else:
+            patch.setitem(values, name, SECONDS)
+
+
+def limits() -> Iterator[tuple[dict[str, Any], str]]:
+    """Each limit, as the dict that has it and its name there."""
     for limit in LIMITS:
-        patch.setattr(limit, SECONDS)
+        module, _, name = limit.rpartition(".")
+        yield vars(importlib.import_module(module)), name
     for method in {method for name in WAITING for method in waits_of(importlib.import_module(name))}:
-        patch.setitem(method.__kwdefaults__, "timeout", SECONDS)
+        yield method.__kwdefaults__, "timeout"
 
 
 def waits_of(module: Any) -> list[Any]:
+    """The methods of a module's classes that wait, and for 10 s unless they are told otherwise."""
     kinds = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__]
     methods = [vars(kind)[name] for kind in kinds for name in ("wait", "until") if name in vars(kind)]
     return [method for method in methods if "timeout" in (getattr(method, "__kwdefaults__", None) or {})]

@@ -19,7 +19,7 @@ from traitlets.config import Config
 
 from aries_nb.sim import read_troubles
 from tests.browser.brokers import written_for
-from tests.kernels import manager_of
+from tests.kernels import make_patient, manager_of
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -142,7 +142,7 @@ def run(path):
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
-    environment = os.environ | {"IPYTHONDIR": str(path.parents[1] / f"ipython {path.stem}")}
+    environment = os.environ | {"IPYTHONDIR": make_patient(path.parents[1] / f"ipython {path.stem}")}
     # nbclient leaves a kernel manager that it was given running, but for cleanup_kc.
     return client.async_execute(cleanup_kc=True, env=environment)
 
