@@ -56,6 +56,7 @@ IMPURE_CALLS = re.compile(r"(open|print|input)|.*\.(now|utcnow|today)")
 TIMES = {
     "elapsed": {
         "net.websocket", "net.session", "net.events.playback", "net.events.playback_run", "net.events.replay_clock",
+        "net.events.notes",
         "net.http_client", "net.auth.oauth_callback", "live.connection", "live.waiting",
         "live.idle", "live.live_object", "live.notebook",
         "live.screen.card", "live.moments.timeline", "live.derived.worker", "live.staleness", "live.account.positions",

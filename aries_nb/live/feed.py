@@ -117,7 +117,7 @@ class Feed(FeedViews, FeedMoments):
             room.report_to(gaps.stream("market"))
             arrivals = room.arrivals
         gaps.clock = arrivals.clock
-        self._recorder = Recorder(broker, arrivals, choices or {}, lambda problem: self._link.report(problem))
+        self._recorder = Recorder(broker, arrivals, choices or {}, lambda problem: self._link.report(problem), [gaps])
         past: dict[str, list[list[Route]]] = {}
         if record is not None:
             past = self._recorder.resume(record, endpoints_of(broker), gaps)
@@ -171,8 +171,7 @@ class Feed(FeedViews, FeedMoments):
         self._reference = MarketReference(self._http, broker.lookup, arrivals.clock)
         gap_fill = GapFill.of(self._http, broker, arrivals, self._link.report)
         self._link.fill_gaps_with(gap_fill.start)
-        if self._playback is not None:
-            self._playback.parts.append(gap_fill)
+        (self._recorder if self._playback is None else self._playback).parts.append(gap_fill)
         self._registry = LiveRegistry(self._check)
         playback, recorded_accounts = self._playback, None if room is None else room.accounts
         if playback is not None:

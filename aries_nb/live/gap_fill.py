@@ -165,6 +165,10 @@ class GapFill(Checkpointed):
         self._asked.clear()
         self._open.clear()
 
+    def noted(self, counted: object = None) -> Checkpoint | None:  # noqa: ARG002
+        """Return what a recording notes of it: that it waits for nothing; None while it does."""
+        return None if self._asked or self._open else {}
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Wait for no answers: a replay has no checkpoint while any is waited for."""
         super().resume(checkpoint)

@@ -199,6 +199,35 @@ class Checkpointed:
         """Return a copy of the state; None where it cannot be copied at this moment, or at all."""
         return deepcopy({name: getattr(self, name) for name in self.STATE})
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that it would have without `from_notes`."""
+        return True
+
+    def noted(self, counted: Mapping[int, Mapping[CountedAs, int]] | None = None) -> object:  # noqa: ARG002
+        """Return what a recording notes of the state, to be packed at once; None where it cannot at this moment.
+
+        `counted` has messages without a record, of each symbol by its code here.
+        """
+        return None
+
+    def from_notes(
+        self,
+        notes: Sequence[object],  # noqa: ARG002
+        places: Sequence[tuple[int, int] | None],  # noqa: ARG002
+        received: int,  # noqa: ARG002
+    ) -> Checkpoint | None:
+        """Return a checkpoint made of what was noted of others at a market time `received`, in ns; None for none.
+
+        `places` have of each symbol here the place in `notes`, and its own in the other; None where nothing was
+        received of it yet. Where rows were left out, `is_whole` is False until they would have left the window.
+        """
+        return None
+
+    def would_be_whole(self, checkpoint: Checkpoint, later: Checkpoint) -> bool:  # noqa: ARG002
+        """Return whether one resumed with a checkpoint of `from_notes` would be whole at a later one."""
+        return True
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Set the state to one of before, of this object or of one like it; observers stay, numbers go on growing."""
         for name, value in deepcopy(dict(checkpoint)).items():

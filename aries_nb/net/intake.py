@@ -326,6 +326,8 @@ class Intake(Checkpointed):
         if isinstance(notice, Counted):
             for route in self._routes.get(notice.subscription, ()):
                 route.sink.buffer.counted[notice.what] += notice.count
+            if not self._arrivals.is_replay:
+                self._arrivals.counted.setdefault(notice.subscription, Counter())[notice.what] += notice.count
         elif isinstance(notice, Unreadable):
             self.unreadable += 1
             self.excerpts.append(Unreadable(self._redact(notice.reason), self._redact(notice.excerpt)))
@@ -367,6 +369,8 @@ class Intake(Checkpointed):
                 new.append(route.subscription)
             if route not in existing:
                 existing.append(route)
+                if not self._arrivals.is_replay:
+                    self._arrivals.first_routes.setdefault(route.subscription, route)
                 self._sinks[route.sink] += 1
                 self._appenders_of[route.subscription] = _appenders(existing)
         return new
@@ -380,6 +384,8 @@ class Intake(Checkpointed):
             if route not in existing:
                 continue
             existing.remove(route)
+            if self._arrivals.first_routes.get(route.subscription) == route:
+                self._arrivals.first_routes[route.subscription] = None
             self._sinks[route.sink] -= 1
             if not self._sinks[route.sink]:
                 del self._sinks[route.sink]

@@ -49,7 +49,7 @@ from aries_nb.net.connection_errors import (
 )
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.intake import Route, in_turns
-from aries_nb.net.lag import ReadMonitor, StallDetector
+from aries_nb.net.lag import StallDetector
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 from aries_nb.net.urls import checked_url, shown_url
@@ -114,7 +114,6 @@ class Session(SessionState):
         self._credential = Credential(token, self._redact, self._rule)
         self._background = Background.shared()
         self._first: Future[None] = Future()
-        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
         self._send_queue = SendQueue(self.ponged)
         self._request_order = asyncio.Lock()  # held over all turns of a call, so that calls take effect in their order
         self._renewing: FrameConnection | None = None

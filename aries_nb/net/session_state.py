@@ -19,6 +19,7 @@ from aries_nb.brokers.protocol import ResumableProtocol
 from aries_nb.errors import FeedError
 from aries_nb.model import (
     Cause,
+    Checkpoint,
     Checkpointed,
     GapSink,
     MarketStatus,
@@ -39,6 +40,7 @@ from aries_nb.model import (
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.gap_tracking import GapTracker, PingBarriers
 from aries_nb.net.intake import Intake, Route
+from aries_nb.net.lag import ReadMonitor
 
 __all__ = ["STATE", "SessionState"]
 
@@ -97,10 +99,29 @@ class SessionState(Checkpointed):
         self._gap_tracker = GapTracker(self.intake, gaps, self._clock, lambda: self.running)
         self._barriers = PingBarriers()
         self._observers = Observers()
+        self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
         self._is_live = False  # the session on this connection was opened
         self._changes = 0  # connections and requests since it was made
+        if not arrivals.is_replay:
+            arrivals.sessions.append(self)
         with arrivals.event(self.connection, "session", (endpoint, number)) as made:
             self._made = made
+
+    @property
+    def endpoint(self) -> str:
+        """The name of its endpoint in the journal."""
+        return self._endpoint
+
+    def noted(self, counted: object = None) -> Checkpoint | None:  # noqa: ARG002
+        """Return what a recording notes of its state, to be packed at once; None in the middle of a frame."""
+        if self.intake.is_unfinished:
+            return None
+        parts = {name: {each: getattr(part, each) for each in part.STATE} for name, part in self._parts.items()}
+        return {"own": {name: getattr(self, name) for name in self.STATE}, "protocol": self._protocol, **parts}
+
+    @property
+    def _parts(self) -> dict[str, Checkpointed]:
+        return {"intake": self.intake, "gaps": self._gap_tracker, "reads": self.read_monitor}
 
     def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` on the network's thread whenever the state of the session changes.
@@ -189,6 +210,7 @@ class SessionState(Checkpointed):
                     lost.append(notice)
                 else:
                     self._handle(notice)
+        self._arrivals.ticked()
         return lost
 
     def _note_state(self) -> None:

@@ -76,7 +76,9 @@ class RecordingReader:
             segments=len(self._parts),
         )
 
-    def events(self, start: int | None = None, *, whats: frozenset[str] | None = None) -> Iterator[Event]:
+    def events(
+        self, start: int | None = None, *, whats: frozenset[str] | None = None, until: int | None = None
+    ) -> Iterator[Event]:
         """Yield the events in their order, and an event `HOLE` wherever some are missing.
 
         Where the recording was not closed, its end is a hole: what came after the last event is not known.
@@ -84,7 +86,8 @@ class RecordingReader:
         `start` is a market time in ns since the epoch: the events begin with the first one of that time or later, and
         what is before it is not read where possible. None begins with the first event of all. With `whats` only events
         of these kinds are given; batches that have none of them are not read, and their contents not checked, so that
-        the subscriptions of a day are found in seconds. Raises RecordingError if a file cannot be read any more.
+        the subscriptions of a day are found in seconds. With `until`, a time too, batches
+        after it need not be read. Raises RecordingError if a file cannot be read any more.
         """
         walk = _Walk(self.path, self.header.id, self._deleted)
         hole: Event | None = None  # just before `start`: it may reach beyond it
@@ -94,7 +97,9 @@ class RecordingReader:
                     walk.skip(part.last)
                     walk.is_ended = part.is_ended
                     continue
-                for event in walk.events(part, start, whats):
+                if until is not None and part.first and part.first.received[0] > until:
+                    return
+                for event in walk.events(part, start, whats, until):
                     if start is not None and (event.what == HOLE or event.received < start):
                         hole = event if event.what == HOLE else None
                         continue
@@ -159,7 +164,9 @@ class _Walk:
         self._seq, self._received = header.seq[1], header.received[1]
         self._damage = ""
 
-    def events(self, part: _Part, start: int | None, whats: frozenset[str] | None) -> Iterator[Event]:
+    def events(
+        self, part: _Part, start: int | None, whats: frozenset[str] | None, until: int | None
+    ) -> Iterator[Event]:
         """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError.
 
         Batches that were written after the recording was opened for reading are left out.
@@ -173,7 +180,7 @@ class _Walk:
             for found in segment.batches(0 if start is None else segment.before(start)):
                 if isinstance(found, Broken):
                     self._damage = self._damage or found.reason
-                elif found.header.number > last:
+                elif found.header.number > last or (until is not None and found.header.received[0] > until):
                     break
                 elif found.header.number <= self._number:
                     self._damage = self._damage or "a batch is there again"

@@ -39,7 +39,6 @@ from aries_nb.net.connection_errors import (
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.steered_clock import Course
 from aries_nb.net.intake import Route
-from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import SessionState
 from aries_nb.rooms.address import RoomAddress, closed, connected, end
@@ -87,7 +86,6 @@ class RoomSession(SessionState):
         super().__init__(str(address), NoProtocol(), gaps, arrivals, endpoint="market", redact=self._redact)
         self._address, self._token, self._sink = address, token, gaps
         self._rule = rule or BackoffRule(first=0.2, cap=10.0, cap_after_live=2.0)
-        self.read_monitor = ReadMonitor(self.intake, self._where, self._observers.notify, self._clock)
         self.catalog: Catalog | None = None
         self.is_following = True
         """Whether market time is the publisher's."""

@@ -163,19 +163,19 @@ class PrintNumbers:
         places = {name: place for place, name in enumerate(names)}
         self._number = places.get("trade_id")
         self._size, self._venue, self._source = (places.get(name) for name in ("size", "venue", "source"))
-        self._highest = [0] * symbols
+        self.highest = [0] * symbols
 
     def know(self, codes: AnyArray, numbers: AnyArray) -> None:
         """Take the numbers of prints that were not in a buffer: rows of another frame."""
-        highest = np.array(self._highest, "int64")
+        highest = np.array(self.highest, "int64")
         np.maximum.at(highest, codes.astype("int64"), numbers)
-        self._highest = highest.tolist()
+        self.highest = highest.tolist()
 
     def unusual(self, buffer: RecordBuffer) -> list[int]:
         """Return the places in a buffer of prints whose number is not above all earlier ones of their symbol."""
         if self._number is None:
             return []
-        highest: list[Any] = self._highest
+        highest: list[Any] = self.highest
         found: list[int] = []
         at, width = self._number, self._width
         numbers: Iterable[Any] = chain(buffer.values[at::width], *(block.columns[at] for block in buffer.blocks))

@@ -83,6 +83,13 @@ class GapLog(Checkpointed):
             self.counts.clear()
         self._observers.notify()
 
+    def noted(self, counted: object = None) -> Checkpoint | None:  # noqa: ARG002
+        """Return what a recording notes of it; None where it has gaps that no event of a recording makes."""
+        with self._lock:
+            if any(gap.is_of_one for gap in self._gaps.values()):
+                return None
+            return {name: getattr(self, name) for name in self.STATE}
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Have the gaps of an earlier moment; the network's thread only."""
         with self._lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from heapq import nlargest, nsmallest
 from typing import NamedTuple, Self, TypeAlias
@@ -176,6 +176,22 @@ class OrderBook(Checkpointed):
     def checkpoint(self) -> Checkpoint | None:
         """Return a copy of its levels and counts."""
         return {**(super().checkpoint() or {}), "counted": dict(self.buffer.counted)}
+
+    def noted(self, counted: object = None) -> Checkpoint | None:  # noqa: ARG002
+        """Return its levels and counts."""
+        if self.buffer.codes:
+            return None
+        return {**{name: getattr(self, name) for name in self.STATE}, "counted": self.buffer.counted}
+
+    def from_notes(
+        self,
+        notes: Sequence[object],
+        places: Sequence[tuple[int, int] | None],
+        received: int,  # noqa: ARG002 - nothing is missing
+    ) -> Checkpoint | None:
+        """Return the checkpoint that was noted."""
+        note = notes[0] if len(notes) == 1 and list(places) == [(0, 0)] else None
+        return note if isinstance(note, dict) and note.keys() == {*self.STATE, "counted"} else None
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Have the levels and counts of an earlier moment; the network's thread only."""

@@ -7,7 +7,7 @@ replaced as a whole, and the memory it refers to is never written again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import numpy as np
@@ -15,8 +15,6 @@ import pandas as pd
 
 from aries_nb.model import (
     BoardData,
-    Checkpoint,
-    Checkpointed,
     Column,
     FrameRows,
     Observers,
@@ -25,8 +23,9 @@ from aries_nb.model import (
 )
 from aries_nb.model.clock import MOST_AHEAD_US, wall_ns
 from aries_nb.model.prices import is_never_zero
-from aries_nb.store.corrections import NOTHING_VOID, Corrections, LatestRow, PrintNumbers, VoidRows
+from aries_nb.store.corrections import Corrections, LatestRow, PrintNumbers
 from aries_nb.store.derived.over_time import Ticks
+from aries_nb.store.frame_states import FOREVER_MISSING, MAX_CHARACTERS, FrameStates, MissingRows, PublishedRows
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
@@ -44,35 +43,18 @@ MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the r
 MAX_PENDING = 200_000  # rows that wait in the buffer for a backfill
 MAX_TEXTS = 30_000  # distinct texts of one column, so that a server cannot make it grow without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut
-MAX_CHARACTERS = 2**21  # characters of all distinct texts of one column
 FIRST_CAPACITY = 4_096
 _NO_CORRECTIONS = Corrections([], [])
 _ELLIPSIS = "…"
 
 
-class PublishedRows(NamedTuple):
-    """The rows that readers see: those at the positions [start, end) of `slab`, the memory of the columns.
-
-    `filled` is how many of all rows written so far came without a message of the stream: inserted from the broker's
-    history, or copied from another frame. `void` are prints that were corrected or cancelled: they do not count.
-    """
-
-    slab: Slab
-    start: int
-    end: int
-    filled: int
-    void: VoidRows = NOTHING_VOID
-
-
-class RollingFrame(Checkpointed):
+class RollingFrame(FrameStates):
     """The newest rows of the given symbols, in the order of arrival, at most 5,000,000.
 
     A price of 0 becomes NaN (`aries_nb.model.prices`). `limit` keeps that many of the newest rows; `window_ns` keeps
     rows whose `ts` is at most that much older (in ns) than the newest `ts`; None for no such limit. The network's
     thread writes, any thread reads. `columns` are the fields of a row besides `ts`, `received` and `symbol`.
     """
-
-    STATE = "_newest", "_numbers", "first_taken_ns", "_texts", "_codes", "_characters_left", "_latest"
 
     def __init__(
         self,
@@ -113,6 +95,8 @@ class RollingFrame(Checkpointed):
         self._backfill_number = 0
         self._is_backfilling = False
         self._latest: dict[int, LatestRow | None] = dict.fromkeys(range(len(self.symbols)))
+        self._before = np.zeros(len(self.symbols), "int64")  # of each symbol, the rows that are not in the slab
+        self.missing: MissingRows | None = None
         self._order, self.receipts = TimeOrder(), TimeOrder("received")
         self._sorted: tuple[PublishedRows, SharedFrame] | None = None
 
@@ -155,6 +139,8 @@ class RollingFrame(Checkpointed):
             latest[code] = ts[at], rows.received[at] * 1_000, tuple([column[at] for column in columns])
         if corrected is not None:
             self._find_latest(before)
+            if self.missing is not None:  # what is corrected may be among them
+                self.missing = FOREVER_MISSING
 
     def _append(self, rows: Rows, corrected: Corrections | None) -> None:
         """Write rows behind those written so far, and make them visible."""
@@ -168,6 +154,10 @@ class RollingFrame(Checkpointed):
             done += step
             start = self._first(slab, start, end + step, end)
             if done == count:
+                if self.missing is not None and self.missing.have_left(
+                    self.window, slab.base - slab.origin + end + step, self._newest
+                ):
+                    self.missing = None
                 filled = self.buffer.counted["filled"]
                 if corrected or void.reaches_before(slab.base + start):
                     void = void.after(corrected or _NO_CORRECTIONS, slab.base + start)
@@ -252,31 +242,6 @@ class RollingFrame(Checkpointed):
         """
         self._begin(self.version + 1)
         self.buffer.restart()
-        self.lags.interrupted()
-        self._observers.notify()
-
-    is_resumable = property(lambda self: not self.readers)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """Return a copy of its rows and counts; None during a backfill."""
-        if self._backfills or len(self.buffer):
-            return None
-        slab, start, end, filled, void = self._published
-        rows = {name: column[start:end].copy() for name, column in slab.all_arrays().items()}
-        own = {"first": slab.base + start - slab.origin, "filled": filled, "void": void.moved(-slab.origin)}
-        return {**(super().checkpoint() or {}), **own, "rows": rows, "counted": dict(self.buffer.counted)}
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Have the rows and counts of an earlier moment, with larger numbers; the network's thread only."""
-        origin = self.version + 1
-        self._clear()
-        super().resume({name: checkpoint[name] for name in self.STATE})
-        count = len(checkpoint["rows"]["ts"])
-        slab = self._new_slab(max(self._first_capacity, 2 * count), origin + checkpoint["first"], origin)
-        for name, column in slab.all_arrays().items():
-            column[:count] = checkpoint["rows"][name]
-        self._published = PublishedRows(slab, 0, count, checkpoint["filled"], checkpoint["void"].moved(origin))
-        self.buffer.restart(checkpoint["counted"])
         self.lags.interrupted()
         self._observers.notify()
 
@@ -547,6 +512,7 @@ class RollingFrame(Checkpointed):
 
     def _next_slab(self, slab: Slab, start: int, end: int) -> tuple[Slab, int, int]:
         kept = min(end - start, self._limit)
+        self._before += np.bincount(slab.codes[: end - kept], minlength=len(self.symbols))
         capacity = slab.capacity if self._window_us is None else min(max(2 * kept, FIRST_CAPACITY), 2 * MAX_ROWS)
         new = self._new_slab(capacity, slab.base + end - kept, slab.origin)
         new.copy_from(slab, end - kept, end)

@@ -1,6 +1,6 @@
 """A recording of 10,000,000 quotes: how long it takes to open it and to go anywhere in it, and what others count in it.
 
-A feed records the beginning, the connection with its login; the writer is then given frames of 20 quotes at a thousand
+A feed records the beginning, the connection with its login; its session then takes frames of 20 quotes, a thousand
 quotes a second of the recording's time. Each measurement is made in a process of its own.
 
     python -m tests.bench.long_recording make|open|seek|count PATH [ROWS]
@@ -14,15 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import aries_nb as anb
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
-from aries_nb.model.journal import FRAME
 from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.net.background import on_network
 from tests.bench.blast import silent
 from tests.bench.frames import MESSAGES_A_FRAME, SYMBOLS, quotes_frames
 from tests.bench.results import Budget, Effort, Outcome
@@ -33,7 +34,7 @@ ROWS, QUICK_ROWS, SMOKE_ROWS = 10_000_000, 1_000_000, 10_000
 NS_A_FRAME = 20_000_000
 FRAMES = 5_000
 SEEKS = 20
-FLUSH_FRAMES = 5_000
+FLUSH_FRAMES, FRAMES_A_TURN = 5_000, 500
 
 
 def measure(effort: Effort) -> Outcome:
@@ -82,15 +83,23 @@ def make(path: Path, rows: int) -> None:
     ):
         feed.wait_open(10)
         quotes = feed.quotes(*SYMBOLS)  # whose stream would end with it
-        recording = feed.record(path)
-        recording.flush()
-        feed._link.arrivals.do(recording._detach).result()
-        received = feed.clock.now_ns()
-        add, flush, frames = recording._writer.add, recording._writer.flush, quotes_frames(min(FRAMES, rows // 20))
-        for number in range(rows // MESSAGES_A_FRAME):
-            add(1 + number * MESSAGES_A_FRAME, received + number * NS_A_FRAME, 1, FRAME, frames[number % len(frames)])
+        recording, session, clock = feed.record(path), feed._link._pool.sessions[0], feed._arrivals.clock
+        frames = quotes_frames(min(FRAMES, rows // MESSAGES_A_FRAME))
+        now = clock.now_ns()
+
+        def take(some: Sequence[bytes]) -> None:
+            nonlocal now
+            for frame in some:
+                now += NS_A_FRAME
+                session.take(deque([frame]), lambda: False)
+            session.publish()
+
+        clock.now_ns = lambda: now if clock.held is None else clock.held  # type: ignore[method-assign]
+        for number in range(0, rows // MESSAGES_A_FRAME, FRAMES_A_TURN):
+            count = min(FRAMES_A_TURN, rows // MESSAGES_A_FRAME - number)
+            on_network(lambda count=count: take(frames[:count])).result()
             if number % FLUSH_FRAMES == 0:
-                assert flush(60)
+                recording.flush(60)
         recording.close()
         quotes.close()
 

@@ -16,7 +16,14 @@ class Day:
     def __init__(self, events: Sequence[Event], until: int = 0) -> None:
         self.first, self.last = events[0].received, max(until, *(event.received for event in events))
         self._events = events
+        self.is_whole = True
 
-    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterator[Event]:
+    def events(
+        self,
+        *,
+        start: int | None = None,
+        whats: frozenset[str] | None = None,
+        until: int | None = None,
+    ) -> Iterator[Event]:
         first = 0 if start is None else next(at for at, event in enumerate(self._events) if event.received >= start)
         return (event for event in self._events[first:] if whats is None or event.what in whats)

@@ -29,12 +29,19 @@ class BookStream(ShapedStream):
     has no such level. A frame without changes gives a record with an empty tuple.
     """
 
+    DERIVED = (*ShapedStream.DERIVED, "_bid_levels", "_ask_levels")
+
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
         self._bids: dict[float, float] = {}
         self._asks: dict[float, float] = {}
         self._bid_levels: list[Any] | None = None
         self._ask_levels: list[Any] | None = None
+
+    def derive(self, _: Any) -> None:  # noqa: ANN401
+        """Make what a noted state has not: the next frame is compared with the levels."""
+        super().derive(None)
+        self._bid_levels = self._ask_levels = None
 
     def body(self) -> dict[str, Any]:
         """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.1).

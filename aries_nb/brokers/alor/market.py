@@ -44,11 +44,16 @@ class AlorMarket(AlorConnection):
         "trades": {**column_types(MARKET_FIELDS["trades"]), SOURCE: "text"},
         "book": dict(BOOK_COLUMNS),
     }
+    DERIVED: ClassVar[tuple[str, ...]] = ("_columns",)
     LEAST_FRAMES = 3  # with fewer `receive_columns` takes longer than `receive`
 
     def __init__(self, *, exchange: str = DEFAULT_EXCHANGE) -> None:
         super().__init__(exchange=exchange)
         self._columns: ColumnReader | None = None  # made when it is needed
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not."""
+        self._columns = None
 
     def receive_columns(self, frames: Sequence[bytes], received: int) -> ReceivedColumns | None:
         """Decode frames as `receive` does, but together; None, and nothing has happened, if any is unusual.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from msgspec import MsgspecError
@@ -27,6 +27,8 @@ class QuoteStream(ShapedStream):
 
     is_shareable = True
 
+    DERIVED = (*ShapedStream.DERIVED, "_readers", "_newest")
+
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)
         # The newest quote, its time, and for whom records were made of it; and their first records of those who joined.
@@ -34,6 +36,20 @@ class QuoteStream(ShapedStream):
         self._joined: list[Record] = []
         self.is_held = True  # the first quote of a connection, which may repeat the last one before it
         self._readers: tuple[_Reader, ...] = ()
+
+    def noted(self) -> tuple[Any, int, Sequence[Subscription]]:
+        """Return the newest quote, its time, and for whom records were made of it, for a state that is noted."""
+        data, ts, readers = self._newest
+        fields = None if data is None else {name: getattr(data, name) for name in data.__struct_fields__}
+        return fields, ts, tuple(each for each, *_ in readers)
+
+    def derive(self, noted: tuple[Mapping[str, Any] | None, int, Sequence[Subscription]]) -> None:
+        """Make what a noted state has not."""
+        super().derive(None)
+        fields, ts, users = noted
+        names = self.shape.data.__struct_fields__
+        data = None if fields is None else self.shape.data(**{name: fields[name] for name in names if name in fields})
+        self._newest = data, ts, [each for each in self._readers if each[0] in users]
 
     def body(self) -> dict[str, Any]:
         """Return the server request for the stream, without guid (stream id) and token (ALOR protocol page §6.3)."""

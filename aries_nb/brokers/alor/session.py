@@ -6,7 +6,7 @@ There is no login message: the token is in every request, so the session is open
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -60,6 +60,8 @@ class Request(Struct, gc=False):
 class AlorSession:
     """State of an ALOR session on one connection: token, frames to send, unanswered pings, requests without a reply."""
 
+    DERIVED: ClassVar[tuple[str, ...]] = ("_out",)
+
     def __init__(self) -> None:
         self.is_open = False
         self.has_received = False  # set by the connection for each frame: any frame shows that the server is alive
@@ -105,6 +107,10 @@ class AlorSession:
         self._answered.clear()
         self._pings.clear()
         self._held.clear()
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not: messages may have the token."""
+        self._out = []
 
     def outgoing(self) -> Sequence[str]:
         """Return the queued frames in the order of sending, and clear the queue."""

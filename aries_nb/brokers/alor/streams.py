@@ -168,6 +168,11 @@ class ShapedStream(AlorStream):
     ALWAYS_DECODED: ClassVar[frozenset[str]] = frozenset()  # columns, besides those of the subscriptions
     decode: Callable[[bytes], Any]
     latest = b""  # the latest frame, set by the connection
+    DERIVED: ClassVar[tuple[str, ...]] = ("shape", "decode")
+
+    def derive(self, _: Any) -> None:  # noqa: ANN401 - what a subclass says in `noted`
+        """Make what a noted state has not."""
+        self.reshape()
 
     def missed(self) -> None:
         """Go on after frames that were not received, on the same connection: the latest one may be out of date."""

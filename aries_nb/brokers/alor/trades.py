@@ -64,6 +64,7 @@ class TradeStream(ShapedStream):
 
     is_shareable = True
     ALWAYS_DECODED = frozenset(_STATE)
+    DERIVED = (*ShapedStream.DERIVED, "_readers")
 
     def __init__(self, key: Key, exchange: str) -> None:
         super().__init__(key, exchange)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 from aries_nb.brokers.aries.account_fields import ACCOUNT_COLUMN_TYPES, folded
 from aries_nb.brokers.aries.account_objects import AccountRow, kind_of, rows_of, snapshot_in
@@ -89,6 +89,7 @@ class AriesAccounts(AriesConnection[TopicKey]):
     COLUMNS = ACCOUNT_COLUMN_TYPES
     HAS_TABLES = True
     IS_EXACT = True
+    DERIVED: ClassVar[tuple[str, ...]] = ("_steps", "_list_steps")
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +101,15 @@ class AriesAccounts(AriesConnection[TopicKey]):
         self._list_steps: Iterable[None] = ()  # of the lists in the line that is being decoded
         self._records: list[Record] = []  # decoded by these steps
         self._notices: list[Notice] = []
+
+    def noted(self) -> None:
+        """Raise TypeError where more of a frame is left, which no noted state has."""
+        if self._list_steps:
+            raise TypeError("more of a frame is left")
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not: nothing is left to decode."""
+        self._steps, self._list_steps = iter(()), ()
 
     def receive(self, frames: Sequence[bytes], received: int) -> Received:
         """Decode frames received at `received` (ns since the epoch), or go on with a frame that is not finished.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import UNSET, MsgspecError, Struct, UnsetType
 from msgspec.json import encode
@@ -87,6 +87,7 @@ class AriesMarket(AriesConnection[str]):
     """
 
     COLUMNS = _COLUMN_TYPES
+    DERIVED: ClassVar[tuple[str, ...]] = ("_columns", "_decode")
     LEAST_BYTES = 8 * 2**10  # about 40 messages: with fewer `receive_columns` takes longer than `receive`
 
     def __init__(self) -> None:
@@ -103,6 +104,10 @@ class AriesMarket(AriesConnection[str]):
         self._unanswered = 0  # the ping after the newest request, until it is answered
         self._sent: dict[str, RequestOptions] = {}
         self._unsubscribing: dict[str, int] = {}
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not."""
+        self._columns = self._decode = None
 
     def receive_columns(self, frames: Sequence[bytes], received: int) -> ReceivedColumns | None:  # noqa: ARG002
         """Decode frames as `receive` does, but together; None, and nothing has happened, if any is unusual.

@@ -6,7 +6,7 @@ It is the same on the market, charts and accounts endpoints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.json import encode
 
@@ -36,6 +36,8 @@ class AriesSession:
     `count` numbers requests and pings together; `now` is the latest time passed in, in s of a monotonic clock.
     """
 
+    DERIVED: ClassVar[tuple[str, ...]] = ("_out",)
+
     def __init__(self) -> None:
         self.is_open = False
         self.count = 0
@@ -61,6 +63,10 @@ class AriesSession:
         """Go on after messages that were not received, `count` being the number of the newest request or ping."""
         self.count = count
         self._pings.clear()
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not: messages may have the token."""
+        self._out = []
 
     def outgoing(self) -> Sequence[str]:
         """Return the queued frames in the order of sending, and clear the queue."""

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from msgspec import UNSET, Struct
 
@@ -93,6 +93,7 @@ class StreamPart(ABC):
         "ts",
         "update",
     )
+    DERIVED: ClassVar[tuple[str, ...]] = ("read",)
 
     def __init__(self, stream: MarketStream, update: type[Payload], missing: Values, *, start: int = 0) -> None:
         self.stream = stream
@@ -107,6 +108,10 @@ class StreamPart(ABC):
         self.ts = 0
         self.ping_number = 0
         stream.values += missing
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not."""
+        self.read = _itself
 
     @property
     def known(self) -> Values:
@@ -169,6 +174,10 @@ class FieldsPart(StreamPart):
         self.times = tuple(i for i, field in enumerate(fields) if QUOTE_COLUMN_TYPES[field] == "time")
         self.needs_merge = bool(self.times) or len(fields) < len(stream.subscription.fields)
 
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not."""
+        self.read = _reader(self.names)
+
     def merge(self, new: tuple[Any, ...]) -> Values | None:
         """Return the stream's whole row after an event, in which `new` are the values of this part.
 
@@ -201,15 +210,21 @@ class SidedPart(FieldsPart):
     """
 
     __slots__ = ("places", "sides")
+    DERIVED = (*FieldsPart.DERIVED, "places")
 
     def __init__(self, stream: MarketStream, update: type[Payload], names: Mapping[str, str]) -> None:
         super().__init__(stream, update, names)
         fields = [field for field in stream.subscription.fields if field in names]
         self.names = [names[field] for field in (*fields, *_HIDDEN)]
-        self.read = _reader(self.names)
-        self.places = [(self.start + fields.index(name), rule) for name, rule in FROM_SIDES.items() if name in fields]
+        self.derive(None)
         self.needs_merge = True
         self.sides: Values = (nan,) * len(_HIDDEN)
+
+    def derive(self, _: object) -> None:
+        """Make what a noted state has not."""
+        super().derive(None)
+        fields = self.stream.subscription.fields[self.start : self.stop]
+        self.places = [(self.start + fields.index(name), rule) for name, rule in FROM_SIDES.items() if name in fields]
 
     def merge(self, new: tuple[Any, ...]) -> Values | None:
         """Return the stream's whole row after an event, as any part does, with the middle and spread that are prices.

@@ -17,11 +17,12 @@ from aries_nb.errors import BoundToProcess, RecordingError, UsageError
 from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.recordings.capture import capture, checked_notebook
-from aries_nb.model import Column, Subscription
+from aries_nb.model import Checkpointed, Column, Subscription
 from aries_nb.model.journal import HOLE, Event, EventGroup, Hole
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
-from aries_nb.net.events.playback_run import Passing, replayed
+from aries_nb.net.events.notes import StateNotes
+from aries_nb.net.events.playback_run import Begin, Passing, replayed
 from aries_nb.net.http_client import NoHttp
 from aries_nb.net.intake import Route
 from aries_nb.net.redaction import FrameMask
@@ -56,6 +57,11 @@ class Recording(BoundToProcess):
     def is_open(self) -> bool:
         """Whether it is being written: neither closed nor ended by an error."""
         return self._journal in self._arrivals.journals and self._writer.error is None
+
+    @property
+    def is_from_the_beginning(self) -> bool:
+        """Whether it does not go on with a recording of an earlier feed."""
+        return self._writer.hole is None
 
     @property
     def error(self) -> RecordingError | None:
@@ -131,12 +137,17 @@ class _Masked:
 class Recorder:
     """The recordings of one feed, by path. Any thread.
 
-    `choices` say how it was chosen; `report` gets what ends a recording. The newest
-    events are kept in memory, so that a recording that is made later begins with them.
+    `choices` say how it was chosen; `report` gets what ends a recording. The newest events are kept in memory, so that
+    a recording that is made later begins with them. `parts` are those of `Playback`, to which more may be added.
     """
 
     def __init__(
-        self, broker: Broker, arrivals: Arrivals, choices: Mapping[str, str], report: Callable[[str], None]
+        self,
+        broker: Broker,
+        arrivals: Arrivals,
+        choices: Mapping[str, str],
+        report: Callable[[str], None],
+        parts: list[Checkpointed],
     ) -> None:
         self._broker, self._choices, self._report = broker.name, dict(choices), report
         self._own = broker
@@ -144,6 +155,8 @@ class Recorder:
         self._ring = EventRing()
         if not arrivals.is_replay:
             arrivals.journals = (self._ring,)
+        self.parts = parts
+        self.notes = StateNotes(arrivals, parts, self._is_noting)
         self._recordings: dict[Path, Recording] = {}
         self._guard = threading.Lock()
 
@@ -193,7 +206,7 @@ class Recorder:
         frames = frames_of(events(whats=SUBSCRIBED), endpoints, self._arrivals.clock.now_ns)
         routes = [route for some in frames.values() for each in some for route in each]
         past = chain((event for event in events() if event.what != HOLE or Hole.of(event).next_seq), [hole.event()])
-        passed = passing(self._own, str(path), gaps)(past, routes)
+        passed = passing(self._own, str(path), gaps)(past, routes, None)
         self._arrivals.next = Background.shared().submit(passed).result()
         return frames
 
@@ -217,6 +230,10 @@ class Recorder:
         choices = self._choices
         capture(events, notebook, broker=self._broker, choices=choices, accounts=accounts, last_ns=last_ns)
         return notebook
+
+    def _is_noting(self) -> bool:
+        """Whether a recording is written that has all since the beginning of the feed."""
+        return any(each.is_open and each.is_from_the_beginning for each in list(self._recordings.values()))
 
     def close(self) -> None:
         """End all recordings of the feed."""
@@ -283,14 +300,18 @@ class RecordedDay:
         self._reader = reader
         holes = reader.holes_between_segments()
         self._end = holes[-1] if holes and holes[-1].next_seq is None else None  # it was not closed
+        self.is_whole = all(hole.next_seq is None for hole in holes)
 
-    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterator[Event]:
+    def events(
+        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
+    ) -> Iterator[Event]:
         """Yield the events, the same at each call, whatever was recorded since; with `whats` those of these kinds.
 
-        With `start`, a time in ns, they begin with the first one at that time or later, and a hole before it.
+        With `start`, a time in ns, they begin with the first one at that time or later, and a hole before it. With
+        `until` and `whats`, those that are later need not be among them.
         """
         if whats is not None:
-            yield from self._reader.events(whats=whats)
+            yield from self._reader.events(start, whats=whats, until=until)
             return
         for event in self._reader.events(start):
             if event.what == HOLE and Hole.of(event).next_seq is None:
@@ -315,11 +336,11 @@ def passing(broker: Broker, where: str, gaps: GapLog | None = None) -> Passing:
     `gaps` is the log of gaps, None for one of no interest.
     """
 
-    def passed(events: Iterable[Event], routes: Iterable[Route]) -> Coroutine[Any, Any, int]:
+    def passed(events: Iterable[Event], routes: Iterable[Route], begin: Begin = None) -> Coroutine[Any, Any, int]:
         log = GapLog() if gaps is None else gaps
         to_log = lambda name, number: log.stream(name).of_connection(number)  # noqa: E731
         filling: Any = lambda arrivals: GapFill.of(NoHttp(where), broker, arrivals, lambda _: None).start  # noqa: E731
-        return replayed(events, endpoints_of(broker), to_log, routes, where=where, filling=filling)
+        return replayed(events, endpoints_of(broker), to_log, routes, where=where, filling=filling, begin=begin)
 
     return passed
 

@@ -99,7 +99,7 @@ def seal_rows(path: Place, own: Broker | None = None) -> None:
         routes = [route for drain in drains for route in drain.routes]
         missing, gaps = list[Hole](), GapLog()
         past = _noting_holes(reader.events(), missing)
-        Background.shared().submit(passing(broker, str(path), gaps)(past, routes)).result()
+        Background.shared().submit(passing(broker, str(path), gaps)(past, routes, None)).result()
         for drain in drains:
             drain.take()
         lost = _lost(missing, gaps)

@@ -6,7 +6,7 @@ a request, a tick, a break, an answer. A recording is made of them, and a replay
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.json import encode
 
-from aries_nb.model import Checkpoint, Checkpointed, Observers, ShownMoment, Subscription
+from aries_nb.model import Checkpoint, Checkpointed, CountedAs, Observers, ShownMoment, Subscription
 from aries_nb.model.journal import EventFields, EventGroup, Journal, events_of
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
@@ -113,6 +113,16 @@ class Arrivals(Checkpointed):
         self._users: dict[str, Callable[[Use], object]] = {}
         self.restarted = Observers()
         """Called on the network's thread before a replay begins anew."""
+        self.latest_before = 0
+        """Until the newest correction of the clock, no event was later than this, in ns since the epoch."""
+        self.sessions: list[Any] = []
+        """All sessions of a live feed, in the order in which they were made."""
+        self.first_routes: dict[Subscription, Any] = {}
+        """Of each subscription of a live feed the route that it began with; None where that was removed since."""
+        self.counted: dict[Subscription, Counter[CountedAs]] = {}
+        """Of each subscription of a live feed, the messages without a record."""
+        self.ticked: Callable[[], object] = lambda: None
+        """Called on the network's thread after each tick of a session, between two events."""
         self.late = Observers()
         """Called where something begins in a replay after events that it needed: it is to begin anew."""
 
@@ -161,6 +171,7 @@ class Arrivals(Checkpointed):
         """Add several events, each with how many records are numbered before it that are not yet."""
         now, seq = self.clock.now_ns(), self.next
         if self.clock.base != self._base:
+            self.latest_before = max(self.latest_before, now - self.clock.base + (self._base or self.clock.base))
             self._base = self.clock.base
             self.note(0, CLOCK, encode(self._base))
         if bodies:
@@ -245,6 +256,11 @@ class Arrivals(Checkpointed):
             return None
         own = super().checkpoint() or {}
         return {**own, "clock": self.clock.base, "now": self.timer.now, "answers": self.answers.checkpoint()}
+
+    def noted(self, counted: object = None) -> Checkpoint:  # noqa: ARG002
+        """Return what a recording notes of a live feed's state, without answers, which are in the recording."""
+        own = {name: getattr(self, name) for name in self.STATE}
+        return {**own, "_base": None, "clock": self.clock.base, "now": self.timer.now}
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from the state of an earlier moment. The network's thread only."""

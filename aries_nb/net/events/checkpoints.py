@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink
+from aries_nb.model.journal import Event
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback_run import PlaybackRun, RunState
 
@@ -37,14 +40,17 @@ class ReplayState(NamedTuple):
     """The state of a replay between two events.
 
     No event before it is later than `latest`, the next one is at `following`, which is later; in ns since the epoch.
+    The pass through the events began behind the noted state `begun`, None for the beginning of all. It is that state
+    itself where `following` is None.
     """
 
     latest: int
-    following: int
+    following: int | None
+    begun: Event | None
     arrivals: Checkpoint
     run: RunState
     parts: Sequence[Checkpoint]
-    stores: Mapping[RecordSink, Checkpoint]
+    stores: Mapping[RecordSink, Checkpoint | None]
     octets: int
 
 
@@ -67,9 +73,9 @@ class Checkpoints:
         return self._left <= 0
 
     def take(self, arrivals: Arrivals, run: PlaybackRun, stores: Iterable[RecordSink], following: int) -> None:
-        """Copy the state before the event at `following`, if it can be copied and there is none of later."""
+        """Copy the state before the event at `following`, if it can be copied and is none that is known."""
         latest = run.latest
-        if latest >= following or (self._states and self._states[-1].run.done >= run.done):
+        if latest >= following or any(state.latest == latest for state in self._states):
             return
         self._left = self._every
         copies: dict[RecordSink, Checkpoint] = {}
@@ -90,7 +96,11 @@ class Checkpoints:
             log.info("a replay begins anew with each seek back: its protocol cannot be copied", exc_info=True)
             self._every = self._left = inf
             return
-        self._states.append(ReplayState(latest, following, whole, state, parts, copies, octets))
+        insort(
+            self._states,
+            ReplayState(latest, following, run.begun, whole, state, parts, copies, octets),
+            key=attrgetter("latest"),
+        )
         while len(self._states) > MOST or sum(each.octets for each in self._states) > MOST_BYTES:
             self._states = self._states[::-2][::-1]  # the newest stays
             self._every *= 2
@@ -104,7 +114,9 @@ class Checkpoints:
     def resume(self, state: ReplayState, arrivals: Arrivals) -> None:
         """Set the stores, the parts and the arrivals back to a state."""
         for store, copy in state.stores.items():
-            if isinstance(store, Checkpointed):
+            if copy is None:
+                store.restart()
+            elif isinstance(store, Checkpointed):
                 store.resume(copy)
         for part, copy in zip(self._parts, state.parts, strict=True):
             part.resume(copy)

@@ -21,13 +21,14 @@ from msgspec.json import decode
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ClosedError, FeedError, UsageError
-from aries_nb.model import GapSink, Kind, Observers, Rejected, Subscription, TradeGap
+from aries_nb.model import Checkpointed, GapSink, Kind, Observers, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import FRAME, Event
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.checkpoints import Checkpoints, Part, ReplayState
+from aries_nb.net.events.noted_states import NotedStates, are_whole, by_store
 from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, Passing, PlaybackRun, PlaybackSession, replayed
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
@@ -39,6 +40,7 @@ log = logging.getLogger("aries_nb")
 ACCOUNT_KINDS: frozenset[Kind] = frozenset({"positions", "orders", "balances", "fills"})
 FIRST_ANSWER_NS = 5_000_000_000  # the time in which the server answers a subscription
 MOST_FRAMES = 500  # passed together
+LEAST_SHARE = 200  # of a recording, for which a seek looks for noted states
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
 # What is known of a recording when it is opened.
@@ -56,10 +58,16 @@ class Recorded(Protocol):
     def last(self) -> int:
         """The time of the last event."""
 
-    def events(self, *, start: int | None = None, whats: frozenset[str] | None = None) -> Iterable[Event]:
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all since the beginning of the feed, as far as is known without reading it."""
+
+    def events(
+        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
+    ) -> Iterable[Event]:
         """Return all events from the first one on, or from the first at `start` (ns) or later, and a hole before it.
 
-        With `whats`, at least those of these kinds.
+        With `whats`, at least those of these kinds, and with `until` (ns) at least those that are not later.
         """
 
 
@@ -83,6 +91,7 @@ class Playback:
     ) -> None:
         self.parts = [*parts]
         self._checkpoints = Checkpoints(self.parts)
+        self._notes = NotedStates(recorded, endpoints)
         self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         asked_at: dict[Subscription, int] = {}
@@ -110,6 +119,8 @@ class Playback:
                 elif event.what == ANSWER:
                     if (answer := Answer.from_bytes(event.body)).kind == LISTED:
                         listed[answer.key] = answer.bodies[0]
+                    else:
+                        self._notes.has_answers = True
                 elif event.what == USE:
                     uses.append(decode(event.body, type=Use))
                 elif event.what == CLOCK:
@@ -130,8 +141,8 @@ class Playback:
         self.arrivals.answers.listed = listed
         self.arrivals.late.add(self._late)
         self._is_late = False
-        self.again: Passing = lambda past, routes: replayed(
-            past, endpoints, lambda _name, _number: NoGaps(), routes, where=where
+        self.again: Passing = lambda past, routes, begin: replayed(
+            past, endpoints, lambda _name, _number: NoGaps(), routes, where=where, begin=begin
         )
         """Passes events to the stores of these routes alone, for what is asked for late."""
         self.settled = threading.Event()
@@ -315,12 +326,7 @@ class Playback:
             if self.target != instant:
                 return
             try:
-                known, is_back = self._checkpoints.before(instant, self.arrivals), instant < self.clock.position
-                if known is not None and (is_back or known.run.done > self._run.done):
-                    self._resume(known)
-                elif is_back:
-                    self._restart()
-                await self._until(lambda event: event.received > instant or self.target != instant)
+                await self._go(instant)
                 if self.target == instant:
                     self._run.pass_time(instant + 1)
                     self.clock.move(min(max(instant, self.clock.position), self.last))
@@ -331,6 +337,53 @@ class Playback:
                     self.target = None
         self._changed.set()
         self.observers.notify()
+
+    async def _go(self, instant: int) -> None:
+        """Pass all events until a moment: from the newest known state before it on, or from now, or from the beginning.
+
+        Where a noted state has less than was hoped for, all events are passed.
+        """
+        is_there: Callable[[Event], bool] = lambda event: event.received > instant or self.target != instant  # noqa: E731
+        is_back = instant < self.clock.position
+        known = self._checkpoints.before(instant, self.arrivals)
+        if known is not None and not is_back and known.latest <= self._run.latest:
+            known = None
+        now = self.first if is_back else self.clock.position
+        noted = self._noted(instant, now if known is None else known.latest)
+        try:
+            if (found := noted or known) is not None:
+                self._resume(found)
+            elif is_back:
+                self._restart()
+            await self._until(is_there)
+            if self._is_whole or self.target != instant:
+                return
+        except Exception:  # the border: what a stranger noted
+            if noted is None:
+                raise
+            log.info("a noted state cannot be used", exc_info=True)
+            self._notes.give_up()
+        self._restart()
+        await self._until(is_there)
+
+    def _noted(self, instant: int, since: int) -> ReplayState | None:
+        """Return a noted state before an instant, if that is far ahead of `since`, and all is the same from there."""
+        routes = by_store(chain.from_iterable(self._wanted.values()))
+        is_far = (instant - since) * LEAST_SHARE > self.last - self.first
+        resumable = [self.arrivals, *routes]
+        if not is_far or not all(isinstance(each, Checkpointed) and each.is_resumable for each in resumable):
+            return None
+        found = self._notes.before(instant, routes)
+        if found is None or found[0].latest <= since or len(found[0].parts) != len(self.parts):
+            return None
+        state, checkpoints = found
+        arrivals = self._notes.arrivals(state)
+        return ReplayState(state.latest, None, state.event, arrivals, state.run, state.parts, checkpoints, 0)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all that is filled is as if all events had been passed."""
+        return are_whole(route.sink for routes in self._wanted.values() for route in routes)
 
     def _late(self) -> None:
         """Begin anew and come back to here, for what was asked for after events that it needed in their places."""
@@ -347,8 +400,11 @@ class Playback:
             await asyncio.sleep(LATE_SECONDS)  # what is asked for together is passed together
             async with self._turn:
                 self._is_late = False
-                done, position = self._run.done, self.clock.now_ns()
+                begun, done, position = self._run.begun, self._run.done, self.clock.now_ns()
                 self._restart()
+                if begun is not None:
+                    await self._until(lambda event: event == begun, is_step=True)
+                    done += self._run.done + 1
                 await self._until(lambda _: self._run.done >= done, is_step=True)
                 self._run.pass_time(position + 1)
                 self.clock.move(position)
@@ -398,7 +454,11 @@ class Playback:
         self.clock.move(state.latest)
         self._checkpoints.resume(state, self.arrivals)
         self._new_run(state)
-        self._left = dropwhile(lambda event: event.received < state.following, self._events(start=state.following))
+        following = state.following
+        if following is not None:
+            self._left = dropwhile(lambda event: event.received < following, self._events(start=following))
+        elif state.begun is not None:
+            self._left = self._notes.behind(state.begun)
         self._upcoming = next(self._left, None)
 
     def _know_nothing(self) -> None:
@@ -411,6 +471,7 @@ class Playback:
         run.on_session = self._new_session
         if state is not None:
             run.resume(state.run, self._routes_of)
+            run.begun = state.begun
         for name, sessions in run.sessions.items():
             for session in sessions:
                 session.status_observers = old.sessions[name][0].status_observers
@@ -437,7 +498,36 @@ class Playback:
 
     async def _catch_up(self, routes: Sequence[Route]) -> None:
         """Pass the events until now once more, to the stores of these routes alone."""
-        await self.again(islice(self._events(), self._run.done), routes)
+        stores, begun = by_store(routes), self._run.begun
+        found = None if begun is None else self._notes.before(begun.received, stores)
+        if found is None:
+            await self.again(self._passed(None), routes, None)
+            return
+        state, checkpoints = found
+        try:
+            for store, checkpoint in checkpoints.items():
+                if checkpoint is not None and isinstance(store, Checkpointed):
+                    store.resume(checkpoint)
+            await self.again(self._passed(state.event), routes, (state.run, self._notes.arrivals(state)))
+            if are_whole(stores):
+                return
+        except Exception:  # the border: what a stranger noted
+            log.info("a noted state cannot be used", exc_info=True)
+            self._notes.give_up()
+        for store in stores:
+            store.restart()
+        await self.again(self._passed(None), routes, None)
+
+    def _passed(self, since: Event | None) -> Iterator[Event]:
+        """Yield the events until now, those behind a noted state, or all."""
+        events = iter(self._events()) if since is None else self._notes.behind(since)
+        begun = self._run.begun
+        if begun is not None and begun != since:
+            for event in events:
+                yield event
+                if event == begun:
+                    break
+        yield from islice(events, self._run.done)
 
     async def _unsubscribe(self, routes: Sequence[Route]) -> None:
         for route in routes:

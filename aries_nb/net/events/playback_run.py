@@ -15,20 +15,20 @@ from msgspec.json import decode, encode
 from aries_nb.brokers import BrokerProtocol, Endpoint
 from aries_nb.brokers.protocol import ResumableProtocol
 from aries_nb.errors import UsageError
-from aries_nb.model import Cause, Checkpoint, Checkpointed, GapSink, Resumed, Subscription, TradeGap
+from aries_nb.model import Cause, Checkpoint, GapSink, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import ANNOTATION, CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
-from aries_nb.net.lag import ReadMonitor
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import STATE, SessionState
 
 __all__ = ["BURST_SECONDS", "NoGaps", "Passing", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
 
-Passing: TypeAlias = Callable[[Iterable[Event], Iterable[Route]], Coroutine[Any, Any, int]]
+Begin: TypeAlias = "tuple[RunState, Checkpoint] | None"
+Passing: TypeAlias = Callable[[Iterable[Event], Iterable[Route], Begin], Coroutine[Any, Any, int]]
 """A function that passes events to the stores of these routes, as `replayed` does."""
 
 MOST_RECORDS = 2**62
@@ -44,7 +44,6 @@ class PlaybackSession(SessionState):
 
     def __init__(self, where: str, protocol: BrokerProtocol, gaps: GapSink, arrivals: Arrivals, number: int) -> None:
         super().__init__(where, protocol, gaps, arrivals, number=number, connection=0, redact=Redactor())
-        self.read_monitor = ReadMonitor(self.intake, where, self._observers.notify, self._clock)
 
     def wait_open(self, timeout: float) -> None:
         """Return at once: a replay waits for no connection."""
@@ -59,10 +58,6 @@ class PlaybackSession(SessionState):
         super().resume(checkpoint["own"])
         for name, part in self._parts.items():
             part.resume(checkpoint[name])
-
-    @property
-    def _parts(self) -> dict[str, Checkpointed]:
-        return {"intake": self.intake, "gaps": self._gap_tracker, "reads": self.read_monitor}
 
     @property
     def is_open(self) -> bool:
@@ -179,7 +174,8 @@ class PlaybackRun:
         self, endpoints: Mapping[str, Endpoint], arrivals: Arrivals, gaps: Callable[[str, int], GapSink], where: str
     ) -> None:
         self.arrivals = arrivals
-        self.done = 0  # events
+        self.begun: Event | None = None  # the noted state behind which it began; None for the first event of all
+        self.done = 0  # events since
         self.latest = 0  # time of an event, in ns
         self._new: Callable[..., PlaybackSession] = lambda name, number, protocol=None: PlaybackSession(
             where, protocol or endpoints[name].make(), gaps(name, number), self.arrivals, number
@@ -358,8 +354,11 @@ async def replayed(
     *,
     where: str,
     filling: Callable[[Arrivals], Callable[[TradeGap, Sequence[Route], GapSink], None]] | None = None,
+    begin: tuple[RunState, Checkpoint] | None = None,
 ) -> int:
     """Pass events to the stores of these routes as fast as possible; return the number of the next record.
+
+    The sessions and the arrivals `begin` in these states, None for the beginning of all.
 
     `filling` returns the function that is called with each gap in the numbered trades of the market's sessions. The
     other arguments are those of `Playback`.
@@ -368,15 +367,19 @@ async def replayed(
     for route in routes:
         wanted.setdefault(route.subscription, []).append(route)
     run = PlaybackRun(endpoints, Arrivals(ReplayClock(0), is_replay=True), gaps, where)
+    if begin is not None:
+        run.arrivals.resume(begin[1])
+        run.resume(begin[0], lambda subscription: wanted.get(subscription, ()))
     if filling is not None:
         fill = filling(run.arrivals)
 
-        def begin(name: str, session: PlaybackSession) -> None:
+        def filled(name: str, session: PlaybackSession) -> None:
             if name == MARKET:
                 session.on_trade_gap = lambda gap, routes: fill(gap, routes, gaps(name, session.number))
 
-        run.on_session = begin
-        begin(MARKET, run.sessions[MARKET][0])
+        run.on_session = filled
+        for session in run.sessions[MARKET]:
+            filled(MARKET, session)
     until = elapsed() + BURST_SECONDS
     for event in events:
         run.play(event, lambda subscription: wanted.get(subscription, ()))

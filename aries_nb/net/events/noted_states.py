@@ -1,0 +1,127 @@
+"""Finds the noted states of a recording that is played back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Protocol
+
+import msgspec
+
+from aries_nb.errors import FeedError
+from aries_nb.model import Checkpoint, Checkpointed, RecordSink
+from aries_nb.model.journal import Event
+from aries_nb.net.events.answers import ANSWER, LISTED, Answer
+from aries_nb.net.events.notes import NOTED, NotedState
+from aries_nb.net.events.state_codec import UnknownStateError
+from aries_nb.net.intake import Route
+
+__all__ = ["NotedStates", "are_whole", "by_store"]
+
+SPAN_SHARES = 64, 8, 1  # of the recording, before an instant, that are searched one after the other
+MOST_TRIED = 40  # states that are read for one seek
+
+
+class _Recorded(Protocol):
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def last(self) -> int: ...
+
+    @property
+    def is_whole(self) -> bool: ...
+
+    def events(
+        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
+    ) -> Iterable[Event]: ...
+
+
+class NotedStates:
+    """The noted states of a recording. Used by one thread at a time."""
+
+    def __init__(self, recorded: _Recorded, endpoints: Mapping[str, object]) -> None:
+        self._recorded, self._endpoints = recorded, endpoints
+        self._is_usable = recorded.is_whole
+        self.has_answers = False
+        """Whether the recording has answers that a replay may ask for."""
+
+    def before(
+        self, instant: int, routes: Mapping[RecordSink, Sequence[Route]]
+    ) -> tuple[NotedState, dict[RecordSink, Checkpoint | None]] | None:
+        """Return the newest state of which no event is later than an instant (ns), with checkpoints of these stores.
+
+        It is so much before the newest one that the stores are whole at the instant, as far as that can be known. None
+        where there is none.
+        """
+        if not self._is_usable:
+            return None
+        later: dict[RecordSink, Checkpoint | None] | None = None
+        for event in islice(self._newest_first(instant), MOST_TRIED):
+            with suppress(UnknownStateError):
+                state = NotedState.of(event, self._endpoints)
+                checkpoints = state.checkpoints(routes) if state.latest <= instant else None
+                if checkpoints is None:
+                    continue
+                later = later or checkpoints
+                if all(_is_enough(store, each, later[store]) for store, each in checkpoints.items()):
+                    return state, checkpoints
+        return None
+
+    def give_up(self) -> None:
+        """Have no states from now on."""
+        self._is_usable = False
+
+    def behind(self, noted: Event) -> Iterator[Event]:
+        """Return the events that follow the one of a noted state."""
+        events = iter(self._recorded.events(start=noted.received))
+        for event in events:
+            if event == noted:
+                return events
+        raise FeedError("an event of the recording is not there again")
+
+    def arrivals(self, state: NotedState) -> Checkpoint:
+        """Return the state of the arrivals, with the answers that were recorded before it."""
+        given: dict[tuple[str, str], Any] = {}
+        if self.has_answers:
+            whats = frozenset({ANSWER, NOTED})
+            for event in self._recorded.events(whats=whats, until=state.latest):
+                if event == state.event:
+                    break
+                if event.what == ANSWER:
+                    with suppress(msgspec.MsgspecError, ValueError):
+                        answer = Answer.from_bytes(event.body)
+                        if answer.kind != LISTED:
+                            given.setdefault((answer.kind, answer.key), deque()).append(answer)
+        return {**state.arrivals, "answers": {"_given": given}}
+
+    def _newest_first(self, instant: int) -> Iterator[Event]:
+        recorded = self._recorded
+        end = instant
+        for share in SPAN_SHARES:
+            start = max(recorded.first, instant - (recorded.last - recorded.first) // share)
+            events = recorded.events(start=start, whats=frozenset({NOTED}), until=end)
+            newest = deque((event for event in events if event.what == NOTED), maxlen=MOST_TRIED)
+            yield from (event for event in reversed(newest) if start <= event.received < end + (end == instant))
+            end = start
+
+
+def by_store(routes: Iterable[Route]) -> dict[RecordSink, list[Route]]:
+    """Return the routes to each store."""
+    found: dict[RecordSink, list[Route]] = {}
+    for route in routes:
+        found.setdefault(route.sink, []).append(route)
+    return found
+
+
+def are_whole(stores: Iterable[RecordSink]) -> bool:
+    """Whether stores have all that they would have if all events had been passed."""
+    return all(store.is_whole for store in stores if isinstance(store, Checkpointed))
+
+
+def _is_enough(store: RecordSink, checkpoint: Checkpoint | None, later: Checkpoint | None) -> bool:
+    return checkpoint is None or (
+        later is not None and isinstance(store, Checkpointed) and store.would_be_whole(checkpoint, later)
+    )

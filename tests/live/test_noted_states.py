@@ -1,0 +1,217 @@
+"""A first seek far ahead begins from a state that the recording noted, and shows what the recorded feed showed."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pytest
+
+from aries_nb.brokers import BROKERS
+from aries_nb.live import Feed
+from aries_nb.model.journal import Event
+from aries_nb.net.auth.tokens import fixed_token
+from aries_nb.net.background import on_network
+from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events import playback, state_codec
+from aries_nb.net.events.notes import NOTED
+from aries_nb.recording import RecordingReader
+from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from tests.live.recorded import Day
+from tests.live.test_replay import SYMBOLS, sha256
+from tests.net.patience import eventually
+
+ROWS = {"aries": (40, 15, 10), "alor": (4, 2, 40)}  # of quotes and trades, which come at other rates
+TOKEN = "a token of some length"
+
+
+class Recorded(NamedTuple):
+    broker: str
+    events: list[Event]
+    hashes: dict[str, str]
+
+
+def asked(feed: Feed, broker: str) -> dict[str, Any]:
+    one, other = SYMBOLS[broker]
+    some, few, prints = ROWS[broker]
+    return {
+        "quotes": feed.quotes(one, other, rows=some),
+        "fields": feed.quotes(other, rows=few, fields=["bid_price", "last_price"]),
+        "trades": feed.trades(one, other, rows=prints),
+        "book": feed.book(one, depth=10),
+    }
+
+
+def shown(feed: Feed, live: dict[str, Any]) -> dict[str, str]:
+    found = {name: sha256(each.df) for name, each in live.items()}
+    found |= {f"latest {name}": sha256(live[name].latest) for name in ("quotes", "fields", "trades")}
+    found["gaps"] = sha256(feed.gaps.df)
+    found["ledger"] = sha256(feed.ledger.sort_values(["kind", "symbols"], ignore_index=True))
+    return found
+
+
+def feed_of(broker: str, url: str, **options: Any) -> Feed:
+    return Feed(BROKERS[broker], url, fixed_token(TOKEN), at_close=lambda _: None, **options)
+
+
+@pytest.fixture(scope="module", params=["aries", "alor"])
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    broker, path = request.param, tmp_path_factory.mktemp("recorded") / "day.anb"
+    options = SimOptions(rate=2_000) if broker == "aries" else AlorOptions(rate=2_000)
+    with (
+        Simulator(options) as market,
+        feed_of(broker, market.url, record=path, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
+    ):
+        feed.wait_open(30)
+        live = asked(feed, broker)
+
+        def note(count: int) -> None:
+            for _ in range(count):
+                rows = live["trades"].ledger.received
+                eventually(lambda rows=rows: live["trades"].ledger.received > rows + 30)
+                on_network(feed._recorder.notes.note).result()
+
+        note(4)
+        market.drop_connections()
+        eventually(lambda: len(feed.gaps.df) and feed.gaps.df["ended"].notna().all())
+        note(4)
+        ring = feed._recorder._ring
+        hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
+    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes)
+
+
+@pytest.fixture(autouse=True)
+def _search_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playback, "LEAST_SHARE", 10**9)
+
+
+def replay(recorded: Recorded, *, has_states: bool = True) -> Feed:
+    events = recorded.events if has_states else [each for each in recorded.events if each.what != NOTED]
+    past = feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=Day(events))
+    past.clock.pause()
+    return past
+
+
+def begun(past: Feed) -> Event | None:
+    return past._playback._run.begun
+
+
+def test_states_are_noted_without_the_token(recorded: Recorded) -> None:
+    states = [each for each in recorded.events if each.what == NOTED]
+
+    assert len(states) >= 6
+    assert not any(TOKEN.encode() in each.body for each in recorded.events)
+
+
+def test_a_first_seek_to_the_end_begins_near_it(recorded: Recorded) -> None:
+    with replay(recorded) as past:
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.end)
+
+        assert shown(past, live) == recorded.hashes
+        assert begun(past) is not None
+        assert past._playback._run.done < len(recorded.events) / 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_first_seeks_anywhere_show_what_was_there(recorded: Recorded, seed: int) -> None:
+    rng = random.Random(seed)
+    with replay(recorded) as past, replay(recorded, has_states=False) as whole:
+        live, all_of = asked(past, recorded.broker), asked(whole, recorded.broker)
+        for _ in range(2):
+            instant = past.clock.start + (past.clock.end - past.clock.start) * rng.random()
+            past.clock.seek(instant)
+            whole.clock.seek(instant)
+
+            assert shown(past, live) == shown(whole, all_of)
+        past.clock.play("max")
+        eventually(lambda: not past.clock.is_playing)
+        assert shown(past, live) == recorded.hashes
+
+
+def test_what_is_asked_for_after_a_seek_is_the_same(recorded: Recorded) -> None:
+    with replay(recorded) as past:
+        past.clock.seek(past.clock.end)
+        assert begun(past) is not None
+
+        live = asked(past, recorded.broker)
+
+        assert shown(past, live) == recorded.hashes
+
+
+def test_frames_of_other_symbols_are_whole(recorded: Recorded) -> None:
+    one, other = SYMBOLS[recorded.broker]
+    _, few, prints = ROWS[recorded.broker]
+    with replay(recorded) as past, replay(recorded, has_states=False) as whole:
+        some = [(each, each.quotes(other, rows=few), each.trades(one, rows=prints // 2)) for each in (past, whole)]
+        for feed, *_ in some:
+            feed.clock.seek(feed.clock.end)
+
+        assert begun(past) is not None
+        (_, *found), (_, *expected) = some
+        assert [sha256(each.df) for each in found] == [sha256(each.df) for each in expected]
+        assert [each.ledger for each in found] == [each.ledger for each in expected]
+
+
+def test_a_frame_whose_rows_were_left_out_begins_anew(recorded: Recorded) -> None:
+    one, _ = SYMBOLS[recorded.broker]
+    with replay(recorded) as past, replay(recorded, has_states=False) as whole:
+        some = [(each, each.quotes(one, rows=90_000), each.quotes(one, window="1s")) for each in (past, whole)]
+        for feed, *_ in some:
+            feed.clock.seek(feed.clock.end)
+
+        assert begun(past) is None
+        (_, *found), (_, *expected) = some
+        assert [sha256(each.df) for each in found] == [sha256(each.df) for each in expected]
+
+
+@pytest.mark.parametrize("what", ["cut", "flipped", "empty", "of another version"])
+def test_damaged_states_are_no_states(recorded: Recorded, what: str) -> None:
+    def damaged(body: bytes) -> bytes:
+        place = len(body) // 2
+        flipped = body[:place] + bytes([body[place] ^ 0x5A]) + body[place + 1 :]
+        return {"cut": body[:place], "flipped": flipped, "empty": b"", "of another version": b"x" + body[1:]}[what]
+
+    events = [each._replace(body=damaged(each.body)) if each.what == NOTED else each for each in recorded.events]
+    with replay(recorded._replace(events=events)) as past:
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.end)
+        if what != "flipped":  # of which a part may be another value
+            assert shown(past, live) == recorded.hashes
+            assert begun(past) is None
+
+
+def test_a_state_that_a_stranger_made_up_is_left_out(recorded: Recorded) -> None:
+    def made_up(body: bytes) -> bytes:
+        state = state_codec.unpack(body)
+        for *_, session in state["sessions"]:
+            vars(session["protocol"])["_session"] = 5
+        return state_codec.pack(state)
+
+    events = [each._replace(body=made_up(each.body)) if each.what == NOTED else each for each in recorded.events]
+    with replay(recorded._replace(events=events)) as past:
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.end)
+
+        assert shown(past, live) == recorded.hashes
+        assert begun(past) is None
+
+
+def test_sessions_of_all_kinds_can_be_noted(recorded: Recorded) -> None:
+    options = SimOptions() if recorded.broker == "aries" else AlorOptions()
+    with Simulator(options) as market, feed_of(recorded.broker, market.url) as feed:
+        feed.wait_open(30)
+        live = asked(feed, recorded.broker)
+        one, _ = SYMBOLS[recorded.broker]
+        objects = [feed.bars(one), feed.account("D00001" if recorded.broker == "alor" else feed.accounts[0])]
+        eventually(lambda: len(live["trades"].df))
+
+        def packed() -> list[tuple[bytes, bytes]]:
+            bodies = [state_codec.pack(each._protocol) for each in feed._arrivals.sessions]
+            return [(body, state_codec.pack(state_codec.unpack(body))) for body in bodies]
+
+        found = on_network(packed).result()
+        assert len(found) >= 2
+        assert all(first == again for first, again in found)
+        assert len(objects) == 2
