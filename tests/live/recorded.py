@@ -25,5 +25,6 @@ class Day:
         whats: frozenset[str] | None = None,
         until: int | None = None,
     ) -> Iterator[Event]:
-        first = 0 if start is None else next(at for at, event in enumerate(self._events) if event.received >= start)
+        later = (at for at, event in enumerate(self._events) if start is None or event.received >= start)
+        first = next(later, len(self._events))
         return (event for event in self._events[first:] if whats is None or event.what in whats)

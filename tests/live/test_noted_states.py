@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
+from aries_nb.live.recordings.recording import RecordedDay
 from aries_nb.model.journal import Event
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
@@ -27,6 +29,7 @@ TOKEN = "a token of some length"
 
 
 class Recorded(NamedTuple):
+    path: Path
     broker: str
     events: list[Event]
     hashes: dict[str, str]
@@ -78,7 +81,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         note(4)
         ring = feed._recorder._ring
         hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
-    return Recorded(broker, list(islice(RecordingReader(path).events(), count)), hashes)
+    return Recorded(path, broker, list(islice(RecordingReader(path).events(), count)), hashes)
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +94,17 @@ def replay(recorded: Recorded, *, has_states: bool = True) -> Feed:
     past = feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=Day(events))
     past.clock.pause()
     return past
+
+
+def counts(past: Feed) -> list[object]:
+    """What a replay counts of its connections."""
+    names = ("frames", "messages", "octets", "records", "unreadable", "unasked", "excerpts", "is_unfinished")
+    sessions = past._playback._run.sessions["market"]
+    return [
+        *([getattr(each.intake, name) for name in names] for each in sessions),
+        *((each.state, each.reconnects, each.renewals, each.rejected, each.running) for each in sessions),
+        past._playback.arrivals.next,
+    ]
 
 
 def begun(past: Feed) -> Event | None:
@@ -125,8 +139,39 @@ def test_first_seeks_anywhere_show_what_was_there(recorded: Recorded, seed: int)
             whole.clock.seek(instant)
 
             assert shown(past, live) == shown(whole, all_of)
+            assert counts(past) == counts(whole)
         past.clock.play("max")
         eventually(lambda: not past.clock.is_playing)
+        assert shown(past, live) == recorded.hashes
+
+
+def test_states_are_found_in_the_files_of_a_recording(recorded: Recorded) -> None:
+    day = RecordedDay(RecordingReader(recorded.path))
+    with feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=day) as past:
+        past.clock.pause()
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
+        there = shown(past, live)
+        state = begun(past)
+        past._playback._notes.give_up()
+        past._playback._checkpoints.clear()
+        past.clock.seek(past.clock.start)
+        past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
+
+        assert state is not None
+        assert begun(past) is None
+        assert shown(past, live) == there
+
+
+def test_a_recording_with_a_hole_is_played_from_its_beginning(recorded: Recorded) -> None:
+    day = Day(recorded.events)
+    day.is_whole = False
+    with feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=day) as past:
+        past.clock.pause()
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.end)
+
+        assert begun(past) is None
         assert shown(past, live) == recorded.hashes
 
 
