@@ -26,12 +26,12 @@ log = logging.getLogger("aries_nb")
 NOTED = "noted"
 """The event of a state that is noted: what `pack` makes of it. It changes nothing."""
 
-EVERY_RECORDS = 100_000
+EVERY_RECORDS = 50_000
 COST_SHARE = 0.01  # of the time
 
 
 class StateNotes:
-    """Notes the state of a live feed in its journals, about every 100,000 records, while `is_wanted`.
+    """Notes the state of a live feed in its journals, about every 50,000 records, while `is_wanted`.
 
     `parts` are those of `Playback`, in the same order. Where anything cannot be noted, as that of an adapter's protocol
     or of very many streams, nothing is noted from then on. The network's thread only.

@@ -33,6 +33,7 @@ NO_STATE = {
     Arrivals: {
         "_connections", "_users", "answers", "clock", "is_replay", "journals", "late", "mask", "recorded", "restarted",
         "shown", "subscriptions", "timer", "_waiting",  # nothing waits after `publish`
+        "counted", "first_routes", "latest_before", "sessions", "ticked",  # of a live feed
     },
     GapLog: {"_lock", "_observers", "clock"},
     OrderBook: {"_clock", "_history", "_lock", "_observers", "_version", "buffer", "lags", "symbol"},
@@ -43,7 +44,8 @@ NO_STATE = {
     RollingFrame: {
         "_are_events", "_backfill_number", "_backfills", "_first_capacity", "_is_backfilling", "_limit", "_observers",
         "_order", "_prices", "_published", "_sorted", "_window_us", "buffer", "columns", "lags", "symbols",
-        "readers", "receipts",
+        "readers", "receipts", "missing",
+        "_before",  # of a live feed
     },
 }  # fmt: skip
 
