@@ -18,6 +18,11 @@ import plotly.graph_objects as go
 figure = go.FigureWidget(go.Scatter(x=[1, 2, 3], y=[1, 3, 2]))
 figure
 """
+# anywidget gives up a model that is not ready within two seconds, which happens to a plain figure on a busy machine.
+PATIENT = """(() => {
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  AbortSignal.timeout = (ms) => timeout(ms === 2000 ? 60_000 : ms);
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +41,7 @@ def widgets_notebook(lab):
     ],
 )
 def test_widgets_are_live(widgets_notebook, open_notebook, page, console_errors, screenshot, app, theme):
+    page.add_init_script(PATIENT)
     open_notebook(widgets_notebook, app=app, theme=theme)
 
     run_all(page)
