@@ -118,7 +118,8 @@ class SimOptions(ServerOptions):
     with `payload.id`, a response with a top-level `id`, or an event without an id. `ack_subscribes` answers
     subscribe and unsubscribe with a response of status 200 (assumed, protocol page §3.2). A client with more than
     `queue_limit` unsent messages is closed with code 1013. A message waits at most `flush_seconds` to share a frame
-    with others. `refreshAuth` is sent `warn_seconds` before the expiry, but not before half of the session is over.
+    with others. `refreshAuth` is sent `warn_seconds` before the expiry, where a session is no longer than that after
+    half of it.
     """
 
     session_seconds: float = 2700.0

@@ -18,15 +18,14 @@ from aries_nb.model import Secret
 from aries_nb.net.auth.oauth import oauth_client
 from tests.live.conftest import QUICK
 from tests.live.witness import Witness, received_prints, received_states
-from tests.net.patience import eventually
+from tests.net.patience import RENEWED_SOON, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from aries_nb.sim import Simulator
 
-SESSION_S, WARNING_S = 2.0, 1.0
-LONG = SESSION_S + 9, WARNING_S + 9  # as often renewed, and with time for it on a busy machine
+SOON = {"session_seconds": 2.0, "warn_seconds": 1.0}
 
 
 class Source:
@@ -50,9 +49,8 @@ def source() -> Source:
 
 @pytest.fixture
 def sim(serve: Callable[..., Simulator], request: pytest.FixtureRequest) -> Simulator:
-    """A market whose sessions end soon, or those of the test's parameter."""
-    session_s, warning_s = getattr(request, "param", (SESSION_S, WARNING_S))
-    return serve(rate=500, seed=4, session_seconds=session_s, warn_seconds=warning_s)
+    """A market whose sessions end soon, or as the test's parameter says."""
+    return serve(rate=500, seed=4, **getattr(request, "param", SOON))
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def feed(sim: Simulator, source: Source, witness: Witness) -> Iterator[Feed]:
         yield feed
 
 
-@pytest.mark.parametrize("sim", [LONG], indirect=True)
+@pytest.mark.parametrize("sim", [RENEWED_SOON], indirect=True)
 def test_sessions_are_renewed_on_all_three_endpoints_without_a_gap_or_a_doubled_row(
     feed: Feed, sim: Simulator, witness: Witness
 ) -> None:

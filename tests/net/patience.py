@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pytest
 
 SECONDS = 60.0
+# Options of a simulator of Aries: a session is to be renewed soon after its beginning, and there is much time for it.
+RENEWED_SOON: dict[str, Any] = {"session_seconds": 20.0, "warn_seconds": 19.8}
 # How long the package waits for a server before it goes on without, unless the caller says so.
 LIMITS = (
     "aries_nb.live.account.positions.FIRST_MARKS_SECONDS",

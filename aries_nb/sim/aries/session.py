@@ -86,7 +86,7 @@ class AriesSession(ABC):
                 self._end("authTimeout", "not authenticated in time", now)
         elif wall >= self._expires:
             self._end("authExpired", "session expired", now)
-        elif not self._is_warned and wall >= self._expires - min(options.warn_seconds, options.session_seconds / 2):
+        elif not self._is_warned and wall >= self._expires - _warned_before(options):
             self._is_warned = True
             left = {"expiresIn": round((self._expires - wall) * 1000)}
             self.outbox.append(messages.control("refreshAuth", int(now * 1000), data=left))
@@ -230,6 +230,12 @@ class AriesSession(ABC):
     def _end(self, action: str, text: str, now: float) -> None:
         self.outbox.append(messages.control(action, int(now * 1000), error=text))
         self.close(POLICY_VIOLATION, text)
+
+
+def _warned_before(options: SimOptions) -> float:
+    """Return how many seconds before its end a session is warned of it."""
+    is_within = options.warn_seconds < options.session_seconds
+    return options.warn_seconds if is_within else options.session_seconds / 2
 
 
 def _object(message: object) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from aries_nb.sim import SimOptions, Simulator
 from aries_nb.sim.aries.feed import AriesFeed
 from aries_nb.sim.aries.market import MarketSession
+from tests.net.patience import RENEWED_SOON
 from tests.sim.bare_client import BareClient, auth, streams
 
 if TYPE_CHECKING:
@@ -84,6 +85,19 @@ def test_short_session_is_warned_of_when_half_of_it_is_over() -> None:
 
     assert early == []
     assert drain(session)[0]["payload"]["data"] == {"expiresIn": 5000}
+
+
+def test_session_is_warned_of_as_long_before_its_end_as_is_asked_for() -> None:
+    session = quiet_session(session_seconds=10.0, warn_seconds=9.0)
+    session.receive(json.dumps(auth("t")), 1000.0)
+    drain(session)
+
+    session.tick(1000.9)
+    early = drain(session)
+    session.tick(1001.0)
+
+    assert early == []
+    assert drain(session)[0]["payload"]["data"] == {"expiresIn": 9000}
 
 
 def test_idle_client_is_closed_though_it_receives_much() -> None:
@@ -231,7 +245,7 @@ def test_session_that_is_not_renewed_ends(client: Connect) -> None:
 
 
 def test_renewal_on_the_live_socket_keeps_subscriptions(serve: Callable[..., Simulator], client: Connect) -> None:
-    sim = serve(session_seconds=0.4, warn_seconds=0.3)
+    sim = serve(**RENEWED_SOON)
     bare = client(sim=sim)
     bare.subscribe({"symbol": "AAPL", "quoteFields": ["bidPrice"]})
 
@@ -241,7 +255,7 @@ def test_renewal_on_the_live_socket_keeps_subscriptions(serve: Callable[..., Sim
         bare.send(auth("fresh", f"auth-{number}"))
         renewals.append(bare.receive_answer(f"auth-{number}")["payload"])
 
-    assert [renewal["data"]["expiresIn"] for renewal in renewals] == [400] * 3
+    assert [renewal["data"]["expiresIn"] for renewal in renewals] == [20_000] * 3
     assert sim.subscriptions() == [{"AAPL": streams(quote=["bidPrice"])}]
     assert bare.receive_updates("quote", 1)
 

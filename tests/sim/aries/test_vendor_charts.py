@@ -11,6 +11,8 @@ from finance_dev.websocket.config import WebSocketConfig
 from finance_dev.websocket.errors import WebSocketAuthenticationError
 from finance_dev.websocket.models import ChartEvent, TradingViewQuote, TradingViewTrade
 
+from tests.net.patience import RENEWED_SOON
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -80,7 +82,7 @@ def test_its_wrong_token_is_rejected(serve: Callable[..., Simulator]) -> None:
 
 
 def test_it_renews_its_token_on_the_live_socket(serve: Callable[..., Simulator]) -> None:
-    sim = serve(session_seconds=0.6, warn_seconds=0.4)
+    sim = serve(**RENEWED_SOON)
 
     async def work(stream: Any) -> None:
         await stream.subscribe("AAPL")

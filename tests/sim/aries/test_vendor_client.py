@@ -18,6 +18,7 @@ from finance_dev.websocket.models import (
 )
 
 from aries_nb.sim.aries.subscriptions import QUOTE_FIELDS
+from tests.net.patience import RENEWED_SOON
 from tests.sim.bare_client import streams
 
 if TYPE_CHECKING:
@@ -99,19 +100,19 @@ def test_it_asks_for_options(serve: Callable[..., Simulator]) -> None:
 
 
 def test_its_pings_are_answered(serve: Callable[..., Simulator]) -> None:
-    sim = serve(idle_seconds=0.5)
+    sim = serve(idle_seconds=1.0)
 
     async def work(stream: Any) -> None:
         await stream.subscribe([MarketSubscription(symbol="AAPL", quote_fields="*")])
-        # Without its pings it would be closed after 10 updates at this rate.
-        assert len(await updates(stream, "quote", 200)) == 200
+        # Without its pings it would be closed before half of these updates at this rate.
+        assert len(await updates(stream, "quote", 500)) == 500
         assert stream.state == "READY"
 
-    talk(sim, work, ping_interval=0.1, pong_timeout=0.3)
+    talk(sim, work, ping_interval=0.1, pong_timeout=60.0)
 
 
 def test_it_renews_its_token_on_the_live_socket(serve: Callable[..., Simulator]) -> None:
-    sim = serve(session_seconds=0.6, warn_seconds=0.4)
+    sim = serve(**RENEWED_SOON)
 
     async def work(stream: Any) -> None:
         await stream.subscribe([MarketSubscription(symbol="AAPL", quote_fields=["bidPrice", "bidSize"])])
