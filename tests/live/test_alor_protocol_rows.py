@@ -264,11 +264,11 @@ def test_a_portfolio_of_somebody_else_is_refused_with_403(serve_alor: Callable[.
 def test_a_request_that_nobody_answers_is_refused_in_time_and_what_runs_goes_on(
     serve_alor: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alor_session, "REPLY_SECONDS", 0.3)  # in place of 10 s
     sim = serve_alor(rate=400)
     with tapped(sim) as (feed, (talk, _)):
         trades = feed.trades("SBER").wait()
         swallow(sim, "GAZP")
+        monkeypatch.setattr(alor_session, "REPLY_SECONDS", 0.3)  # in place of 10 s
 
         with pytest.raises(SubscriptionRefusedError, match=r"GAZP.*no answer within"):
             feed.quotes("GAZP")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aries_nb.sim import Simulator
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def test_what_is_made_slowly_holds_up_no_other(sim: Simulator, feed: anb.Feed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -429,7 +429,7 @@ def test_a_server_that_kicks_before_the_first_pong_was_never_live(open_session: 
 
 def test_a_server_that_stops_answering_pings_is_dead(open_session: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aries_nb.brokers.aries.session.PING_SECONDS", 0.1)
-    monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 0.2)
+    monkeypatch.setattr("aries_nb.brokers.aries.session.PONG_SECONDS", 1.0)  # a busy machine answers late
     monkeypatch.setattr("aries_nb.net.session.TICK_SECONDS", 0.05)
 
     async def fall_silent(server: RudeServer, connection: ServerConnection) -> None:
@@ -443,7 +443,7 @@ def test_a_server_that_stops_answering_pings_is_dead(open_session: Open, monkeyp
         eventually(lambda: ended_gaps(session) == 1)
         session.close()
 
-    assert [gap.reason for gap in gaps(session)] == ["no answer to a ping within 0 s"]
+    assert [gap.reason for gap in gaps(session)] == ["no answer to a ping within 1 s"]
 
 
 def test_a_stream_asked_for_during_a_break_runs_after_it(serve: Serve, open_session: Open) -> None:
