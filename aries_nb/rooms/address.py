@@ -176,9 +176,18 @@ async def connected(address: RoomAddress, token: Secret | None, *, on_error: Cal
 
 
 async def closed(client: Client) -> None:
-    """Close a connection. After a failed handshake nats-py would wait for ever for its end."""
+    """Close a connection, for 3 s at most: after a failed handshake nats-py would wait for ever for its end.
+
+    It also waits for a server that does not read, though the connection has ended; what it has left then is ended here.
+    """
     with suppress(Exception):
         await asyncio.wait_for(client.close(), CLOSE_SECONDS)
+    for subscription in client._subs.values():  # noqa: SLF001
+        if subscription._wait_for_msgs_task is not None:  # noqa: SLF001
+            subscription._wait_for_msgs_task.cancel()  # noqa: SLF001
+    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001
+    if writer is not None:
+        writer.transport.abort()
 
 
 async def end(task: asyncio.Task[Any] | None) -> None:

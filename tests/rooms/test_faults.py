@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from aries_nb.rooms import address
 from tests.rooms.cable import Cable
 from tests.rooms.other import OtherProcess
 from tests.rooms.test_rooms import assert_same, until
@@ -218,6 +220,28 @@ def test_a_reader_that_is_killed_and_started_again_has_every_row_and_the_others_
     assert_same(quotes, again)
     assert_same(quotes, theirs)
     assert len(again.gaps.df) == len(theirs.gaps.df) == 0
+
+
+def test_nothing_is_left_of_a_connection_to_a_server_that_does_not_read(server, stack, monkeypatch):
+    monkeypatch.setattr(address, "CLOSE_SECONDS", 0.2)
+    cable = stack.enter_context(Cable(server.port))
+
+    async def took(_: object) -> None:
+        pass
+
+    async def left() -> list[bool]:
+        client: Any = await address.connected(address.RoomAddress.of(f"{cable.url}/room42"), None, on_error=print)
+        await client.subscribe("anb.room42.beat", cb=took)
+        (task,) = (each._wait_for_msgs_task for each in client._subs.values())
+        cable.hold()
+        await client._transport.drain()
+        client._transport.write(b"PING\r\n" * 4_000_000)
+        await client.publish("anb.room42.beat", b"waits")
+        await address.closed(client)
+        await asyncio.sleep(0)
+        return [task.done(), client._transport._io_writer.transport.get_write_buffer_size() == 0]
+
+    assert asyncio.run(left()) == [True, True]
 
 
 SYMBOLS = {"aries": ("AAPL", "MSFT"), "alor": ("SBER", "GAZP")}
