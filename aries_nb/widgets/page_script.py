@@ -1,6 +1,6 @@
 """What a page gets once for a kind of models, however many of them it has: their script and their style.
 
-The state of each model holds a stub of 200 bytes, which takes the script from the page, where it has a versioned name:
+The state of each model holds a stub of 400 bytes, which takes the script from the page, where it has a versioned name:
 two versions of the package in one page do not share it. A model without a view brings script and style. It is opened
 before the first model of the kind and stays open, so each answer to a page that is opened has it once, whichever views
 were closed. The others refer to it, so a saved notebook has it too.
@@ -24,9 +24,8 @@ __all__ = ["PageScript", "PageScriptModel", "static_text"]
 
 # Comments and indents are for readers of the source.
 COMMENTS = re.compile(r"^ *(//.*)?\n|^ +", re.MULTILINE)
-# The last lines of a model's script, after static/stub.js: one that is displayed, and one that brings the script alone.
-TAKE = "export default async () => (await slot.script).default();\n"
-BRING = "export default {};\n"
+# A module must export something, also one that brings a script alone.
+NOTHING = "export default {};\n"
 
 
 def static_text(*names: str) -> str:
@@ -66,9 +65,9 @@ class PageScript:
         packed = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
         head = static_text("stub.js").replace("__NAME__", self.name)
         brought = head + static_text("bring.js").replace("__PACKED__", packed)
-        self.stub = head + TAKE
-        self.whole = brought + TAKE
-        self._brought = brought + BRING
+        self.stub = head + static_text("take.js")
+        self.whole = brought + static_text("take.js")
+        self._brought = brought + NOTHING
         self._lock = threading.Lock()
         self._model: Any = None  # ipywidgets has no types
 

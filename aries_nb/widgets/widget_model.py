@@ -472,7 +472,7 @@ class FigureListener(Protocol):
 
 
 class LiveFigure(ScriptedModel, go.FigureWidget):  # type: ignore[misc]  # plotly has no types
-    """A FigureWidget whose state holds a stub of 200 bytes instead of plotly's script of 5 MB.
+    """A FigureWidget whose state holds a stub of 400 bytes instead of plotly's script of 5 MB.
 
     A page gets the small script of `plotly_script`, or the whole one for figures with traces that the small one lacks.
 

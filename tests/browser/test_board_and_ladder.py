@@ -40,7 +40,7 @@ window.start = async (script, style, state) => {
   };
   const { default: make } = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
   const view = await make();
-  view.initialize?.({ model });
+  await view.initialize({ model });
   view.render({ model, el: document.getElementById("place") });
   await window.update(state);
 };

@@ -21,7 +21,7 @@ window.start = async ({ key, engine, script, style, state }) => {
   const traits = { ...state, frame: new Uint8Array(state.frame) };
   const model = { get: (name) => traits[name], set() {}, on() {}, off() {}, send() {}, save_changes() {} };
   const view = await (await import(url(script))).default();
-  view.initialize?.({ model });
+  await view.initialize({ model });
   view.render({ model, el: document.getElementById("place") });
 };
 </script></body>"""

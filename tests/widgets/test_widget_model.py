@@ -124,7 +124,7 @@ def test_a_model_is_opened_by_the_first_use_of_its_id_after_its_view_has_drawn()
 def test_no_script_is_state(figure):
     state = figure.get_state()
 
-    assert len(state["_esm"]) <= 300
+    assert len(state["_esm"]) <= 500
     assert len(str(state)) <= 10_000
     assert "://" not in state["_esm"]
 

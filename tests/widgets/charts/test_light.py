@@ -259,7 +259,7 @@ def test_the_script_of_all_light_charts_is_small(chart):
     assert "uPlot (v1.6.32)" in page
     assert len(page.encode()) - len(library.encode()) <= 60_000
     assert len(light_script()) <= 42_000
-    assert len(chart.widget.get_state()["_esm"]) < 300
+    assert len(chart.widget.get_state()["_esm"]) < 500
     assert "http" not in page.replace("https://github.com/leeoniya/uPlot", "")
 
 
