@@ -264,9 +264,21 @@ class RoomSession(SessionState):
                     with suppress(NotFoundError):
                         await self._ask_catalog(stream)
                 self.read_monitor.turn(None, elapsed())
-                await asyncio.sleep(TICK_SECONDS)
+                await self._pause()
         except (Error, OSError, TimeoutError) as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
+
+    async def _pause(self) -> None:
+        """Let a tick pass. What came while this process stood still is read after it: that time was no silence."""
+        begun = elapsed()
+        await asyncio.sleep(TICK_SECONDS)
+        stood = elapsed() - begun - TICK_SECONDS
+        if stood < TICK_SECONDS:
+            return
+        self._beat_at += stood
+        for stream in self.streams:
+            if stream.late_since is not None:
+                stream.late_since += stood
 
     async def _ask_catalog(self, stream: JetStreamContext) -> None:
         message = await stream.get_last_msg(self._address.state_stream, self._address.catalog, direct=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ import pytest
 from aries_nb.model import Column, Subscription
 from aries_nb.net.background import on_network
 from aries_nb.net.intake import Route
+from aries_nb.rooms import session
 from aries_nb.rooms.address import RoomAddress
 from aries_nb.rooms.format import TIME, BatchWriter, Beat, Catalog, Group, encode
 from aries_nb.rooms.pool import RoomPool
@@ -101,6 +104,25 @@ def merged(places: Sequence[int]) -> list[tuple]:
         steps += [rows for place, rows in zip(places, ROWS, strict=True) if place == number]
         steps += BEATS[number : number + 1]
     return steps
+
+
+@pytest.mark.parametrize(("pauses", "state"), [([10.0], "live"), ([0.0] * 11, "live"), ([0.0] * 13, "reconnecting")])
+def test_time_in_which_the_reader_stood_still_is_no_silence_of_the_publisher(room, monkeypatch, pauses, state):
+    """A cell may hold the process up, and the signs of life that came meanwhile are read after it."""
+    now, left = [100.0], [*pauses]
+    monkeypatch.setattr(session, "elapsed", lambda: now[-1])
+    in_order([ROWS[0], BEATS[0]], room)
+
+    async def sleep(seconds: float) -> None:
+        now.append(now[-1] + seconds + left.pop())
+
+    monkeypatch.setattr(session, "asyncio", SimpleNamespace(sleep=sleep))
+    room.session.state = "live"
+    for _ in pauses:
+        asyncio.run(room.session._pause())
+        on_network(room.session._look).result(60)
+
+    assert room.session.state == state
 
 
 @pytest.mark.usefixtures("no_network")
