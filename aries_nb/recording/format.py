@@ -18,7 +18,7 @@ from itertools import chain, pairwise
 import numpy as np
 import pyarrow as pa
 
-from aries_nb.model.journal import HOLE, Event, EventGroup
+from aries_nb.model.journal import HOLE, EventGroup
 from aries_nb.recording.messages import ByteSource, Message, MessageError
 
 __all__ = [
@@ -116,11 +116,11 @@ def read_header(message: Message, recording: str) -> BatchHeader:
     return header
 
 
-def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterator[Event]:
-    """Return the events of a batch. Raises MessageError, before the first, where its content is damaged.
+def decode(source: ByteSource, message: Message, header: BatchHeader) -> list[EventGroup]:
+    """Return the events of a batch, those of one time, connection and kind together.
 
-    The batch is decoded by our own schema, so that a stream with another one, or with extension types, gives no events.
-    Its size in memory was checked by `parse`.
+    Raises MessageError where its content is damaged. The batch is decoded by our own schema, so that a stream with
+    another one, or with extension types, gives no events. Its size in memory was checked by `parse`.
     """
     data = source.read(message.offset, message.end - message.offset)
     said = message.texts.get("sum")
@@ -137,15 +137,19 @@ def decode(source: ByteSource, message: Message, header: BatchHeader) -> Iterato
         raise MessageError("the checksum of a batch is wrong")
     seq, received, connection, what = (batch.column(place).to_numpy() for place in range(4))
     is_known = (
-        _span(batch.column(0)) == header.seq
-        and _span(batch.column(1)) == header.received
+        _span(seq) == header.seq
+        and _span(received) == header.received
         and 0 <= int(what.min()) <= int(what.max()) < len(header.whats)
     )
     if not is_known:
         raise MessageError("a batch has other events than its header says")
-    names = [header.whats[code] for code in what.tolist()]
-    columns = (seq.tolist(), received.tolist(), connection.tolist(), names, _bodies(batch))
-    return map(Event._make, zip(*columns, strict=True))
+    is_new = (np.diff(received) != 0) | (np.diff(connection) != 0) | (np.diff(what) != 0)
+    starts = np.flatnonzero(np.concatenate(([True], is_new)))
+    spans = [slice(start, end) for start, end in pairwise((*starts.tolist(), header.rows))]
+    names = map(header.whats.__getitem__, what[starts].tolist())
+    seqs, bodies = seq.tolist(), _bodies(batch)
+    of_each = ([seqs[span] for span in spans], [bodies[span] for span in spans])
+    return list(zip(received[starts].tolist(), connection[starts].tolist(), names, *of_each, strict=True))
 
 
 class StreamEncoder:
@@ -176,18 +180,16 @@ class StreamEncoder:
         body = pa.array([*chain.from_iterable(bodies)], pa.binary())
         if body.nbytes > MOST_BODY_BYTES and max(map(len, chain.from_iterable(bodies))) > MOST_BODY_BYTES:
             raise ValueError(f"it is larger than {MOST_BODY_BYTES >> 20} MB")
-        columns = [
-            np.fromiter(chain.from_iterable([group[3] for group in groups]), np.int64, len(body)),
-            np.fromiter([group[0] for group in groups], np.int64).repeat(counts),
-            np.fromiter([group[1] for group in groups], np.int32).repeat(counts),
-            np.fromiter(map(names.__getitem__, whats), np.int8).repeat(counts),
-        ]
-        batch = pa.record_batch([*map(pa.array, columns), body], schema=SCHEMA)
-        received_span = _span(batch.column(1))
+        seq = np.fromiter(chain.from_iterable([group[3] for group in groups]), np.int64, len(body))
+        received = np.fromiter([group[0] for group in groups], np.int64).repeat(counts)
+        connection = np.fromiter([group[1] for group in groups], np.int32).repeat(counts)
+        what = np.fromiter(map(names.__getitem__, whats), np.int8).repeat(counts)
+        batch = pa.record_batch([*map(pa.array, (seq, received, connection, what)), body], schema=SCHEMA)
+        received_span = _span(received)
         self._latest = max(self._latest, received_span[1])
         header = BatchHeader(
             recording=self._recording, number=number, session=self._session, before=before, rows=len(body),
-            seq=_span(batch.column(0)), received=received_span, latest=self._latest, whats=tuple(names),
+            seq=_span(seq), received=received_span, latest=self._latest, whats=tuple(names),
         )  # fmt: skip
         self._writer.write_batch(batch, custom_metadata=header.texts())
         data = self._taken()
@@ -233,10 +235,10 @@ def _checksum(batch: pa.RecordBatch) -> int:
     return zlib.crc32(values, zlib.crc32(_little(np.diff(offsets)), crc))
 
 
-def _bodies(batch: pa.RecordBatch) -> Iterable[bytes]:
+def _bodies(batch: pa.RecordBatch) -> list[bytes]:
     offsets, values = _body_parts(batch)
     data = values.tobytes()
-    return (data[start:end] for start, end in pairwise((offsets - offsets[0]).tolist()))
+    return [data[start:end] for start, end in pairwise((offsets - offsets[0]).tolist())]
 
 
 def _body_parts(batch: pa.RecordBatch) -> tuple[np.ndarray[tuple[int], np.dtype[np.int32]], memoryview]:
@@ -247,8 +249,7 @@ def _body_parts(batch: pa.RecordBatch) -> tuple[np.ndarray[tuple[int], np.dtype[
     return ends, memoryview(values or b"")[ends[0] : ends[-1]]
 
 
-def _span(column: pa.Int64Array) -> tuple[int, int]:
-    values = column.to_numpy()
+def _span(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, int]:
     return int(values.min()), int(values.max())
 
 

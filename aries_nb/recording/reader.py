@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from aries_nb.errors import RecordingError, UsageError
-from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.model.journal import HOLE, Event, EventGroup, Hole, events_of
 from aries_nb.recording.folder import DELETED, checked, explained, read_json, read_recording_header, segment_names
 from aries_nb.recording.format import BatchHeader
 from aries_nb.recording.messages import Broken, MessageError
@@ -79,7 +80,15 @@ class RecordingReader:
     def events(
         self, start: int | None = None, *, whats: frozenset[str] | None = None, until: int | None = None
     ) -> Iterator[Event]:
+        """Yield what `groups` does one by one."""
+        return chain.from_iterable(map(events_of, self.groups(start, whats=whats, until=until)))
+
+    def groups(
+        self, start: int | None = None, *, whats: frozenset[str] | None = None, until: int | None = None
+    ) -> Iterator[EventGroup]:
         """Yield the events in their order, and an event `HOLE` wherever some are missing.
+
+        Events of one time, connection and kind are a group where they follow each other and were written together.
 
         Where the recording was not closed, its end is a hole: what came after the last event is not known.
 
@@ -90,7 +99,7 @@ class RecordingReader:
         after it need not be read. Raises RecordingError if a file cannot be read any more.
         """
         walk = _Walk(self.path, self.header.id, self._deleted)
-        hole: Event | None = None  # just before `start`: it may reach beyond it
+        hole: EventGroup | None = None  # just before `start`: it may reach beyond it
         with explained(self.path):
             for part in self._parts:
                 if start is not None and part.last and part.last.latest < start:
@@ -99,15 +108,15 @@ class RecordingReader:
                     continue
                 if until is not None and part.first and part.first.received[0] > until:
                     return
-                for event in walk.events(part, start, whats, until):
-                    if start is not None and (event.what == HOLE or event.received < start):
-                        hole = event if event.what == HOLE else None
+                for group in walk.groups(part, start, whats, until):
+                    if start is not None and (group[2] == HOLE or group[0] < start):
+                        hole = group if group[2] == HOLE else None
                         continue
                     if hole:
                         yield hole
                     hole = start = None
-                    yield event
-            yield from walk.end()
+                    yield group
+            yield from (found.group() for found in walk.end())
 
     def holes(self) -> list[Hole]:
         """Read the whole recording and return where events are missing."""
@@ -116,13 +125,13 @@ class RecordingReader:
     def holes_between_segments(self) -> list[Hole]:
         """Return where events are missing between segments, by what these say at their ends; contents are not read."""
         walk = _Walk(self.path, self.header.id, self._deleted)
-        found: list[Event] = []
+        found: list[Hole] = []
         for part in self._parts:
             if part.first and part.last:
                 found += walk.hole_before(part.first, part.first.seq[0], part.first.received[0])
                 walk.skip(part.last)
             walk.is_ended = part.is_ended
-        return [Hole.of(event) for event in (*found, *walk.end())]
+        return [*found, *walk.end()]
 
     def _part(self, name: str) -> _Part | None:
         """Return what a segment says of itself, None if its writer deletes it at this moment."""
@@ -164,9 +173,9 @@ class _Walk:
         self._seq, self._received = header.seq[1], header.received[1]
         self._damage = ""
 
-    def events(
+    def groups(
         self, part: _Part, start: int | None, whats: frozenset[str] | None, until: int | None
-    ) -> Iterator[Event]:
+    ) -> Iterator[EventGroup]:
         """Yield the events of a segment, from the batch on that reaches `start`, and holes. Raises OSError.
 
         Batches that were written after the recording was opened for reading are left out.
@@ -187,28 +196,30 @@ class _Walk:
                 elif start is not None and found.header.latest < start:
                     self.skip(found.header)
                 elif whats is not None and whats.isdisjoint(found.header.whats):
-                    yield from self.hole_before(found.header, found.header.seq[0], found.header.received[0])
+                    for hole in self.hole_before(found.header, found.header.seq[0], found.header.received[0]):
+                        yield hole.group()
                     self.skip(found.header)
                 else:
                     try:
-                        events = list(segment.events(found))
+                        groups = segment.groups(found)
                     except MessageError as error:
                         self._damage = self._damage or str(error)
                         continue
-                    yield from self.hole_before(found.header, events[0].seq, events[0].received)
-                    yield from events if whats is None else (each for each in events if each.what in whats)
+                    for hole in self.hole_before(found.header, groups[0][3][0], groups[0][0]):
+                        yield hole.group()
+                    yield from groups if whats is None else (each for each in groups if each[2] in whats)
                     self.skip(found.header)
-                    self._seq, self._received = events[-1].seq, events[-1].received
+                    self._seq, self._received = groups[-1][3][-1], groups[-1][0]
                     start = None
             self.is_ended = segment.is_ended
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> Iterator[Hole]:
         """Yield the hole at the end, if there is one."""
         reason = f"damaged: {self._damage}" if self._damage else "" if self.is_ended else OPEN
         if reason:
-            yield Hole(reason, self._seq, self._received, None, None).event()
+            yield Hole(reason, self._seq, self._received, None, None)
 
-    def hole_before(self, header: BatchHeader, seq: int, received: int) -> Iterator[Event]:
+    def hole_before(self, header: BatchHeader, seq: int, received: int) -> Iterator[Hole]:
         """Yield the hole before a batch, if there is one; its first event has this `seq` and `received`."""
         missing = header.number - self._number - 1
         number, deleted = self._deleted() if missing else (0, "")
@@ -222,4 +233,4 @@ class _Walk:
             reason = CLOSED if self.is_ended else KILLED
         else:
             return
-        yield Hole(reason, self._seq, self._received, seq, received).event()
+        yield Hole(reason, self._seq, self._received, seq, received)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from aries_nb.model.journal import Event
+from aries_nb.model.journal import EventGroup
 from aries_nb.recording.folder import source_of
 from aries_nb.recording.format import MOST_BATCH_BYTES, BatchHeader, decode, read_header
 from aries_nb.recording.messages import END_OF_STREAM, MARKER, Broken, Message, MessageError, messages, parse
@@ -75,8 +75,8 @@ class Segment:
                 high = middle
         return low
 
-    def events(self, batch: Batch) -> Iterator[Event]:
-        """Return the events of a batch. Raises MessageError, before the first, if its content is damaged."""
+    def groups(self, batch: Batch) -> list[EventGroup]:
+        """Return the events of a batch. Raises MessageError if its content is damaged."""
         return decode(self._source, *batch)
 
     def first(self) -> Batch | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import queue
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
@@ -20,7 +21,7 @@ from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
 from tests.bench.pace import Meter, Pace
 from tests.bench.results import Effort, Outcome
-from tests.bench.socket_rate import SMOKE_SECONDS, TURN_SECONDS, Goals, compared
+from tests.bench.socket_rate import SMOKE_SECONDS, TOKEN, TURN_SECONDS, Goals, compared
 
 __all__ = ["connected", "measure", "requests"]
 
@@ -34,9 +35,9 @@ def measure(effort: Effort) -> Outcome:
         return compared(partial(connected, url), peers, effort, goals, name="ALOR: ")
 
 
-def connected(url: str) -> Feed:
+def connected(url: str, record: Path | None = None) -> Feed:
     """A feed with a token that needs no token service."""
-    feed = Feed(BROKERS["alor"], url, fixed_token("any"), at_close=lambda _: None)
+    feed = Feed(BROKERS["alor"], url, fixed_token(TOKEN), at_close=lambda _: None, record=record)
     feed.wait_open(15)
     return feed
 

@@ -1,7 +1,8 @@
 """Messages through a loopback socket into a frame: compared with the vendor's client, and during a busy cell.
 
 The server (`blast`) is a process of its own and sends as fast as it is read. Ours is `connect("aries").quotes(…)`: the
-count of rows readable in the frame; once more with the path by message. The vendor's is `finance-dev`, its queue so
+count of rows readable in the frame; once more with the path by message, and once recorded, with a replay of that
+recording as fast as possible. The vendor's is `finance-dev`, its queue so
 long that it never overflows, its events taken off the queue by a loop that does nothing else, in its threaded and its
 asyncio form. Clients take turns; each runs for a fixed time and only what it delivered in that time counts.
 """
@@ -9,9 +10,14 @@ asyncio form. Clients take turns; each runs for a fixed time and only what it de
 from __future__ import annotations
 
 import asyncio
+import random
+import tempfile
+from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+from aries_nb import replay
 from aries_nb.live import Feed
 from tests.bench.blast import blasting
 from tests.bench.frames import SYMBOLS
@@ -19,12 +25,13 @@ from tests.bench.pace import Meter, Pace, by_message, cpu_ratio, in_turns, middl
 from tests.bench.results import Budget, Effort, Outcome, Peer
 from tests.bench.rounds import ratio
 
-__all__ = ["Goals", "compared", "measure"]
+__all__ = ["TOKEN", "Goals", "compared", "measure"]
 
 TURN_SECONDS, CELL_SECONDS = 1.0, 4.0
 SMOKE_SECONDS = 0.2
 WANTED = ["bidPrice", "bidSize", "askPrice", "askSize", "quoteTimestamp"]
 VENDOR_QUEUE = 50_000_000
+TOKEN = b64encode(random.Random(1).randbytes(300)).decode()  # recordings search frames for it
 
 
 class Goals:
@@ -44,15 +51,20 @@ def measure(effort: Effort) -> Outcome:
             "finance-dev 0.9.0, asyncio": lambda: asyncio.run(_vendor_async(url, seconds)),
             "finance-dev 0.9.0, threads": lambda: _vendor_threads(url, seconds),
         }
-        connected: Callable[[], Feed] = partial(anb.connect, "aries", url=url, token="any")
+        connected: Callable[..., Feed] = partial(anb.connect, "aries", url=url, token=TOKEN)
         goals = Goals(to_peer=11, cpu=1.8, busy=1.8, busy_rate=155_000)
         return compared(connected, peers, effort, goals)
 
 
 def compared(
-    connected: Callable[[], Feed], peers: dict[str, Callable[[], Pace]], effort: Effort, goals: Goals, *, name: str = ""
+    connected: Callable[..., Feed],
+    peers: dict[str, Callable[[], Pace]],
+    effort: Effort,
+    goals: Goals,
+    *,
+    name: str = "",
 ) -> Outcome:
-    """Compare a feed with the peers and with its path by message; `name` is put before the rows' texts."""
+    """Compare a feed with the peers, its path by message and its recording; `name` is put before the rows' texts."""
     turn_seconds = effort.choose(TURN_SECONDS, TURN_SECONDS, SMOKE_SECONDS)
     cell_seconds = effort.choose(CELL_SECONDS, CELL_SECONDS, SMOKE_SECONDS)
 
@@ -62,10 +74,18 @@ def compared(
         with by_message():
             return ours(connected, seconds, is_busy=is_busy)
 
-    paths = {"ours": turn, "by message": partial(turn, is_by_message=True)}
-    idle = {each: partial(path, turn_seconds) for each, path in paths.items()}
-    paces = in_turns(idle | peers, effort.choose(7, 2, 1))
-    beside_cell = {each: partial(path, cell_seconds, is_busy=True) for each, path in paths.items()}
+    kinds = {"ours": turn, "by message": partial(turn, is_by_message=True)}
+    idle = {each: partial(kind, turn_seconds) for each, kind in kinds.items()}
+    rounds = effort.choose(7, 2, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.anb" for number in range(rounds)]
+        to_record, to_replay = iter(paths), iter(paths)
+        recorded = {
+            "recorded": lambda: ours(partial(connected, record=next(to_record)), turn_seconds),
+            "replayed": lambda: _replayed(next(to_replay)),
+        }
+        paces = in_turns(idle | recorded | peers, rounds)
+    beside_cell = {each: partial(kind, cell_seconds, is_busy=True) for each, kind in kinds.items()}
     busy = in_turns(beside_cell, effort.choose(3, 1, 1))
     rates = {each: [pace.rate for pace in values] for each, values in paces.items()}
     middles = {each: middle(values) for each, values in paces.items()}
@@ -102,12 +122,31 @@ def compared(
             busy_times >= goals.busy,
             {"ratio": busy_times},
         ),
+        *(
+            Budget(
+                f"{name}{what}, to the rate through the socket",
+                f"{(times_ours := ratio(rates[each], rates['ours'])):.2f} × ({middles[each].rate:,.0f} messages/s)",
+                f"≥ {least} ×",
+                times_ours >= least,
+                {"ratio": times_ours, "rows_per_s": middles[each].rate, "cpu_us": middles[each].cpu_us},
+            )
+            for each, what, least in (("recorded", "while it is recorded", 0.95), ("replayed", "a replay at max", 0.8))
+        ),
     ]
     found = [
         Peer(each, f"{name}socket → event, {middles[each].cpu_us:.2f} µs of CPU", middles[each].rate, slower)
         for each, slower in ((each, ratio(rates["ours"], rates[each])) for each in peers)
     ]
     return Outcome(budgets, found)
+
+
+def _replayed(path: Path) -> Pace:
+    with replay(path) as past:
+        past.clock.pause()
+        frame = past.quotes(*SYMBOLS)
+        begun, meter = frame.received, Meter()
+        past.clock.seek(past.clock.end)
+        return meter.pace(frame.received - begun)
 
 
 async def _vendor_async(url: str, seconds: float) -> Pace:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aries_nb.model.journal import Event
+    from aries_nb.model.journal import Event, EventGroup
 
 
 class Day:
@@ -17,6 +18,12 @@ class Day:
         self.first, self.last = events[0].received, max(until, *(event.received for event in events))
         self._events = events
         self.is_whole = True
+
+    def groups(self, *, start: int | None = None) -> Iterator[EventGroup]:
+        """Those of one time, connection and kind that follow each other are a group."""
+        for (received, connection, what), same in groupby(self.events(start=start), lambda each: each[1:4]):
+            some = [*same]
+            yield received, connection, what, [each.seq for each in some], [each.body for each in some]
 
     def events(
         self,

@@ -259,8 +259,8 @@ def test_events_of_some_kinds_are_found_without_reading_the_others(tmp_path, mon
     ]
     path = record(tmp_path / "a.anb", added, per_batch=40)
     decoded = []
-    read = segments.Segment.events
-    monkeypatch.setattr(segments.Segment, "events", lambda *given: decoded.append(given) or read(*given))
+    read = segments.Segment.groups
+    monkeypatch.setattr(segments.Segment, "groups", lambda *given: decoded.append(given) or read(*given))
 
     found = list(RecordingReader(path).events(whats=frozenset({"subscribe"})))
 

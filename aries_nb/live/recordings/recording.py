@@ -18,7 +18,7 @@ from aries_nb.live.arguments import checked_span_ns
 from aries_nb.live.gap_fill import GapFill
 from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Checkpointed, Column, Subscription
-from aries_nb.model.journal import HOLE, Event, EventGroup, Hole
+from aries_nb.model.journal import HOLE, Event, EventGroup, Hole, events_of
 from aries_nb.net.background import Background
 from aries_nb.net.events.arrivals import Arrivals, EventRing
 from aries_nb.net.events.notes import StateNotes
@@ -302,23 +302,21 @@ class RecordedDay:
         self._end = holes[-1] if holes and holes[-1].next_seq is None else None  # it was not closed
         self.is_whole = all(hole.next_seq is None for hole in holes)
 
-    def events(
-        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
-    ) -> Iterator[Event]:
-        """Yield the events, the same at each call, whatever was recorded since; with `whats` those of these kinds.
+    def events(self, *, whats: frozenset[str], start: int | None = None, until: int | None = None) -> Iterator[Event]:
+        """Yield the events of some kinds, from the first one at `start` (ns) on; those after `until` may be missing."""
+        return self._reader.events(start, whats=whats, until=until)
 
-        With `start`, a time in ns, they begin with the first one at that time or later, and a hole before it. With
-        `until` and `whats`, those that are later need not be among them.
+    def groups(self, *, start: int | None = None) -> Iterator[EventGroup]:
+        """Yield the events, the same at each call, whatever was recorded since.
+
+        With `start`, a time in ns, they begin with the first one at that time or later, and a hole before it.
         """
-        if whats is not None:
-            yield from self._reader.events(start, whats=whats, until=until)
-            return
-        for event in self._reader.events(start):
-            if event.what == HOLE and Hole.of(event).next_seq is None:
+        for group in self._reader.groups(start):
+            if group[2] == HOLE and Hole.of(next(events_of(group))).next_seq is None:
                 break
-            yield event
+            yield group
         if self._end is not None:
-            yield self._end.event()
+            yield self._end.group()
 
 
 def broker_of(reader: RecordingReader, own: Broker | None = None) -> Broker:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec.json import encode
 
 from aries_nb.model import Checkpoint, Checkpointed, CountedAs, Observers, ShownMoment, Subscription
-from aries_nb.model.journal import EventFields, EventGroup, Journal, events_of
+from aries_nb.model.journal import Event, EventGroup, Journal, events_of
 from aries_nb.net.background import Background, on_network
 from aries_nb.net.events.answers import Answers
 from aries_nb.net.events.exchange_clock import ExchangeClock
@@ -59,8 +59,8 @@ class EventRing:
         self._left = most_bytes
 
     @property
-    def events(self) -> list[EventFields]:
-        """The events that are kept, the oldest first; each has the fields of `Event`."""
+    def events(self) -> list[Event]:
+        """The events that are kept, the oldest first."""
         return [event for group in self.groups for event in events_of(group)]
 
     @property

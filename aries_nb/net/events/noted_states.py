@@ -12,7 +12,7 @@ import msgspec
 
 from aries_nb.errors import FeedError
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink
-from aries_nb.model.journal import Event
+from aries_nb.model.journal import Event, EventGroup, events_of
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.notes import NOTED, NotedState
 from aries_nb.net.events.state_codec import UnknownStateError
@@ -34,8 +34,10 @@ class _Recorded(Protocol):
     @property
     def is_whole(self) -> bool: ...
 
+    def groups(self, *, start: int | None = None) -> Iterable[EventGroup]: ...
+
     def events(
-        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
+        self, *, whats: frozenset[str], start: int | None = None, until: int | None = None
     ) -> Iterable[Event]: ...
 
 
@@ -74,12 +76,12 @@ class NotedStates:
         """Have no states from now on."""
         self._is_usable = False
 
-    def behind(self, noted: Event) -> Iterator[Event]:
-        """Return the events that follow the one of a noted state."""
-        events = iter(self._recorded.events(start=noted.received))
-        for event in events:
-            if event == noted:
-                return events
+    def behind(self, noted: Event) -> Iterator[EventGroup]:
+        """Return the events that follow the one of a noted state, without other states of the same time."""
+        groups = iter(self._recorded.groups(start=noted.received))
+        for group in groups:
+            if group[2] == NOTED and noted in events_of(group):
+                return groups
         raise FeedError("an event of the recording is not there again")
 
     def arrivals(self, state: NotedState) -> Checkpoint:

@@ -23,13 +23,21 @@ from aries_nb.brokers import Endpoint
 from aries_nb.errors import ClosedError, FeedError, UsageError
 from aries_nb.model import Checkpointed, GapSink, Kind, Observers, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import FRAME, Event
+from aries_nb.model.journal import FRAME, Event, EventGroup, events_of
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.checkpoints import Checkpoints, Part, ReplayState
 from aries_nb.net.events.noted_states import NotedStates, are_whole, by_store
-from aries_nb.net.events.playback_run import BURST_SECONDS, NoGaps, Passing, PlaybackRun, PlaybackSession, replayed
+from aries_nb.net.events.playback_run import (
+    BURST_SECONDS,
+    NoGaps,
+    Passing,
+    PlaybackRun,
+    PlaybackSession,
+    Upcoming,
+    replayed,
+)
 from aries_nb.net.events.replay_clock import ReplayClock
 from aries_nb.net.intake import Route
 
@@ -62,13 +70,11 @@ class Recorded(Protocol):
     def is_whole(self) -> bool:
         """Whether it has all since the beginning of the feed, as far as is known without reading it."""
 
-    def events(
-        self, *, start: int | None = None, whats: frozenset[str] | None = None, until: int | None = None
-    ) -> Iterable[Event]:
-        """Return all events from the first one on, or from the first at `start` (ns) or later, and a hole before it.
+    def groups(self, *, start: int | None = None) -> Iterable[EventGroup]:
+        """Return all events from the first one on, or from the first at `start` (ns) or later, and a hole before it."""
 
-        With `whats`, at least those of these kinds, and with `until` (ns) at least those that are not later.
-        """
+    def events(self, *, whats: frozenset[str], start: int | None = None, until: int | None = None) -> Iterable[Event]:
+        """Return at least those of some kinds, with `until` (ns) at least those that are not later."""
 
 
 class Playback:
@@ -92,7 +98,7 @@ class Playback:
         self.parts = [*parts]
         self._checkpoints = Checkpoints(self.parts)
         self._notes = NotedStates(recorded, endpoints)
-        self._events, self._endpoints, self._gaps, self._where = recorded.events, endpoints, gaps, where
+        self._groups, self._endpoints, self._gaps, self._where = recorded.groups, endpoints, gaps, where
         self.recorded: dict[Subscription, None] = {}
         asked_at: dict[Subscription, int] = {}
         first_asked: dict[Subscription, int] = {}
@@ -152,8 +158,7 @@ class Playback:
         for use in uses:
             self.arrivals.recorded.setdefault(use.name, []).append(use)
         self._run = PlaybackRun(endpoints, self.arrivals, gaps, where)
-        self._left: Iterator[Event] = iter(self._events())
-        self._upcoming: Event | None = next(self._left, None)
+        self._left = Upcoming(self._groups())
         self.pools = {name: PlaybackPool(self, name, where) for name in endpoints}
         self._run.on_session = self._new_session
         for name in endpoints:
@@ -167,7 +172,7 @@ class Playback:
     @property
     def is_over(self) -> bool:
         """Whether the last event has taken effect."""
-        return self._upcoming is None
+        return self._left.next is None
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -248,12 +253,12 @@ class Playback:
         try:
             while not self._is_closed:
                 self._changed.clear()
-                event = self._upcoming
+                event = self._left.next
                 wait = None if event is None else self.clock.wait_s(event.received)
                 if wait == 0.0:
                     async with self._turn:
                         self._burst(lambda event: self.clock.wait_s(event.received) != 0.0)
-                    if self._upcoming is None:
+                    if self.is_over:
                         self.clock.run(is_playing=False, speed=self.clock.speed)
                         self.observers.notify()
                     await asyncio.sleep(0)
@@ -277,33 +282,23 @@ class Playback:
         until = begun + BURST_SECONDS
         run = self._run
         try:
-            while (event := self._upcoming) is not None and not is_enough(event):
+            while (event := self._left.next) is not None and not is_enough(event):
                 if event.what == FRAME and not is_step:
-                    run.play_frames(event, self._same_read(event))
+                    run.play_frames(event, self._left.take(MOST_FRAMES))
                 else:
                     run.play(event, self._routes_of)
-                    self._upcoming = next(self._left, None)
+                    self._left.take(1)
                 self.clock.reached(event.received)
                 if elapsed() > until:
                     return False
             return True
         finally:
             run.publish()
-            self.clock.limit = self.last if self._upcoming is None else self._upcoming.received
-            if self._checkpoints.passed(elapsed() - begun) and self._upcoming is not None:
+            upcoming = self._left.next
+            self.clock.limit = self.last if upcoming is None else upcoming.received
+            if self._checkpoints.passed(elapsed() - begun) and upcoming is not None:
                 stores = (route.sink for routes in self._wanted.values() for route in routes)
-                self._checkpoints.take(self.arrivals, run, stores, self._upcoming.received)
-
-    def _same_read(self, first: Event) -> list[bytes]:
-        """Take the frames that were received together with `first`, that included; return them."""
-        bodies = [first.body]
-        for event in self._left:
-            self._upcoming = event
-            if event[1:4] != first[1:4] or len(bodies) == MOST_FRAMES:
-                return bodies
-            bodies.append(event.body)
-        self._upcoming = None
-        return bodies
+                self._checkpoints.take(self.arrivals, run, stores, upcoming.received)
 
     async def _until(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> None:
         """Pass events until one of which `is_enough`, or the end, and let the loop run in between."""
@@ -445,8 +440,7 @@ class Playback:
         self._checkpoints.restart()
         self.arrivals.restart()  # after the stores: what their change asks for is of before
         self._new_run()
-        self._left = iter(self._events())
-        self._upcoming = next(self._left, None)
+        self._left = Upcoming(self._groups())
 
     def _resume(self, state: ReplayState) -> None:
         """Go on from an earlier state, or a later one that is known."""
@@ -456,10 +450,9 @@ class Playback:
         self._new_run(state)
         following = state.following
         if following is not None:
-            self._left = dropwhile(lambda event: event.received < following, self._events(start=following))
+            self._left = Upcoming(dropwhile(lambda group: group[0] < following, self._groups(start=following)))
         elif state.begun is not None:
-            self._left = self._notes.behind(state.begun)
-        self._upcoming = next(self._left, None)
+            self._left = Upcoming(self._notes.behind(state.begun))
 
     def _know_nothing(self) -> None:
         """Have no record be there, before the stores change: what is computed of several waits until they are done."""
@@ -520,7 +513,7 @@ class Playback:
 
     def _passed(self, since: Event | None) -> Iterator[Event]:
         """Yield the events until now, those behind a noted state, or all."""
-        events = iter(self._events()) if since is None else self._notes.behind(since)
+        events = chain.from_iterable(map(events_of, self._groups() if since is None else self._notes.behind(since)))
         begun = self._run.begun
         if begun is not None and begun != since:
             for event in events:

@@ -17,7 +17,7 @@ from aries_nb.brokers.protocol import ResumableProtocol
 from aries_nb.errors import UsageError
 from aries_nb.model import Cause, Checkpoint, GapSink, Resumed, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import HOLE, Event, Hole
+from aries_nb.model.journal import HOLE, Event, EventGroup, Hole, events_of
 from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import ANNOTATION, CLOCK, USE, Arrivals, Use
 from aries_nb.net.events.replay_clock import ReplayClock
@@ -25,7 +25,7 @@ from aries_nb.net.intake import Route
 from aries_nb.net.redaction import Redactor
 from aries_nb.net.session_state import STATE, SessionState
 
-__all__ = ["BURST_SECONDS", "NoGaps", "Passing", "PlaybackRun", "PlaybackSession", "RunState", "replayed"]
+__all__ = ["BURST_SECONDS", "NoGaps", "Passing", "PlaybackRun", "PlaybackSession", "RunState", "Upcoming", "replayed"]
 
 Begin: TypeAlias = "tuple[RunState, Checkpoint] | None"
 Passing: TypeAlias = Callable[[Iterable[Event], Iterable[Route], Begin], Coroutine[Any, Any, int]]
@@ -186,7 +186,7 @@ class PlaybackRun:
         self.on_session: Callable[[str, PlaybackSession], None] = lambda _name, _session: None
         self._fresh: dict[PlaybackSession, None] = {}  # those with unpublished records
 
-    def play_frames(self, first: Event, bodies: list[bytes]) -> None:
+    def play_frames(self, first: Event, bodies: Sequence[bytes]) -> None:
         """Pass frames of one connection that were received at the same time, of which `first` is the first event."""
         self.done += len(bodies)
         self.latest = max(self.latest, first.received)
@@ -344,6 +344,30 @@ class PlaybackRun:
         sessions[place].begun(event.received if event.what == "session" else 0, before)
         self._by_connection[event.connection] = sessions[place]
         self._torn.pop(event.connection, None)
+
+
+class Upcoming:
+    """The events that are still to be passed."""
+
+    def __init__(self, groups: Iterable[EventGroup]) -> None:
+        self._groups = iter(groups)
+        self._group = next(self._groups, None)
+        self._at = 0  # in the group
+        self.next: Event | None = None if self._group is None else next(events_of(self._group))
+        """The next one; None at the end."""
+
+    def take(self, most: int) -> Sequence[bytes]:
+        """Go on behind the next event, or also those of its group, `most` in all; return their bodies."""
+        assert self._group is not None, "not called at the end"
+        bodies = self._group[4][self._at : self._at + most]
+        self._at += len(bodies)
+        if self._at == len(self._group[4]):
+            self._group, self._at = next(self._groups, None), 0
+        self.next = None
+        if self._group is not None:
+            received, connection, what, seqs, those = self._group
+            self.next = Event(seqs[self._at], received, connection, what, those[self._at])
+        return bodies
 
 
 async def replayed(
