@@ -10,7 +10,7 @@ from aries_nb.widgets.page_script import static_text
 from aries_nb.widgets.plotly_script import SMALL_KEY, SMALL_TRACES, WHOLE_KEY
 from aries_nb.widgets.transport import FrameChanges, Message
 
-NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel, askForState"
+NAMES = "completeFrame, passOn, connect, numbersOf, panel, makeStore, sayToKernel, askForState, askForScript"
 SCRIPTS = ("model.js", "freeze.js", "shared.js", "script.js", "light_model.js")
 LOAD = """async (code) => {
   const url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
@@ -134,12 +134,12 @@ FIGURE_AGAIN = """async () => {SAYS
   const shown = (said) => said.map(([id, content]) => [id, content.visible]).filter((each) => each[1]);
   return [shown(before), shown(second.said)];
 }""".replace("SAYS", SAYS)
-# A model whose requests for the state are counted.
-LONG_CELL = """() => {
+# A model whose requests for the state, or for the page's script, are counted.
+LONG_CELL = """(what = "state") => {
   const made = window.makeModel("one");
   const connection = window.ours.connect(made.model);
   window.setStatus = (status) => (connection.raw.widget_manager.kernel.status = status);
-  window.ask = () => window.ours.askForState(connection);
+  window.ask = () => (what === "state" ? window.ours.askForState : window.ours.askForScript)(connection);
   window.answer = () => {
     const data = { method: "update", state: { timezone: "UTC", frozen: {} } };
     made.receive({ content: { data }, buffers: [] });
@@ -334,9 +334,10 @@ def test_a_page_says_of_each_display_of_a_figure_when_it_is_shown_left_come_back
     assert said == [[each] for each in expected]
 
 
-def test_a_page_asks_for_the_state_once_in_a_long_cell_and_after_it_until_the_state_comes(stopped):
+@pytest.mark.parametrize("what", ["state", "script"])
+def test_a_page_asks_once_in_a_long_cell_and_after_it_until_it_is_answered(stopped, what):
     stopped.evaluate(MODELS)
-    stopped.evaluate(LONG_CELL)
+    stopped.evaluate(LONG_CELL, what)
     stopped.evaluate("() => setInterval(window.ask, 2000)")  # a sign of life
     asked = []
     for status, seconds in [("busy", 600), ("idle", 10)]:

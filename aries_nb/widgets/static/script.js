@@ -46,7 +46,9 @@ function expectScript(model, connection, slot = page) {
 // A front end of its own kind, such as marimo, shows no comm, though it has a kernel.
 const isAlone = (connection) => (connection.raw?.widget_manager && !connection.raw.comm) || hasEnded(connection);
 
+// The kernel answers every request, also those that waited for the end of a cell: while it is busy, one is enough.
 function askForScript(connection, slot = page) {
+  if (slot.askedAt > -Infinity && connection.raw?.widget_manager?.kernel?.status === "busy") return;
   if (slot.isReceived || isAlone(connection) || performance.now() < slot.askedAt + ASK_AGAIN_MS) return;
   slot.askedAt = performance.now();
   sayToKernel(connection, { want: "script", key: slot.key }, 0);
