@@ -48,7 +48,7 @@ test-long: test-faults soak test-frontends  ## these three and the tests that wa
 	@$(PYTEST) -m long
 
 test-faults: venv  ## a thousand schedules of faults between broker and client, for minutes; ARGS="--schedules 200 --start 7"
-	@$(PYTEST) tests/faults --schedules 1000 $(ARGS)
+	@$(PYTEST) tests/faults -m "not long" --schedules 1000 $(ARGS)
 
 bench: venv  ## measure the budgets, side by side with the peers
 	$(BIN)/python tests/bench/run.py $(ARGS)

@@ -37,7 +37,7 @@ from tests.faults.faults import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check", "schedules"]
+__all__ = ["check", "drawn", "schedules"]
 
 MOST_STEPS = 5
 MOST_MESSAGES = 60
@@ -82,16 +82,22 @@ def schedules() -> st.SearchStrategy[Schedule]:
     return st.builds(Schedule, st.integers(0, 2**16), steps.map(tuple), with_account, with_others)
 
 
+def drawn(count: int, start: int) -> list[Schedule]:
+    """Draw at most `count` schedules, the same ones for the same `start`; equal ones count once."""
+    found: dict[Schedule, None] = {}
+    _through(lambda schedule: found.setdefault(schedule), count=count, start=start)
+    return list(found)
+
+
 def check(ground: Ground, *, count: int, start: int) -> None:
     """Run `count` schedules, the same ones for the same `start`; raise BrokenError for the smallest one that fails.
 
     They are run several at a time. Hypothesis then goes through them once more, knows how most of them went, and
     shrinks the first one that failed by running smaller ones.
     """
-    drawn: dict[Schedule, None] = {}
-    _through(lambda schedule: drawn.setdefault(schedule), count=count, start=start)
+    all_ = drawn(count, start)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        verdicts = dict(zip(drawn, pool.map(lambda schedule: _verdict(ground, schedule), drawn), strict=True))
+        verdicts = dict(zip(all_, pool.map(lambda schedule: _verdict(ground, schedule), all_), strict=True))
 
     def judge(schedule: Schedule) -> None:
         if schedule not in verdicts:
