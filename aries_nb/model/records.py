@@ -251,7 +251,10 @@ class RecordSink(Protocol):
         """
 
     def interrupted(self) -> None:
-        """Mark the stored data as possibly out of date, because the stream broke, until new records arrive."""
+        """Mark the stored data as possibly out of date, because the stream broke, until new records arrive.
+
+        Those in the buffer were received before, and are published first.
+        """
 
     def restart(self) -> None:
         """Be empty again, as when it was made, because a replay begins anew; observers stay, numbers go on growing."""

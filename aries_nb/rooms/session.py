@@ -464,7 +464,6 @@ class RoomSession(SessionState):
         sink.buffer.counted["conflated"] += changes.conflated
         self.intake.take_states(sink, changes.records, octets=octets, received=received)
         if changes.is_broken:
-            self.publish()
             sink.interrupted()
 
     def _begin_anew(self, stream: RoomStream) -> None:

@@ -154,7 +154,11 @@ class OrderBook(Checkpointed):
         self.updates += update.records
 
     def interrupted(self) -> None:
-        """Note that the stream broke: until the next update the old levels are shown, with the integrity "gap"."""
+        """Note that the stream broke: until the next update the old levels are shown, with the integrity "gap".
+
+        What waits in `buffer` was received before, and is applied first. The network's thread only.
+        """
+        self.publish()
         with self._lock:
             self._is_broken = True
             self._version += 1

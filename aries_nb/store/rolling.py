@@ -232,7 +232,11 @@ class RollingFrame(FrameStates):
         self._observers.notify()
 
     def interrupted(self) -> None:
-        """Start the latency statistics anew, as the stream broke; the feed's state and its gaps show that."""
+        """Start the latency statistics anew, as the stream broke; the feed's state and its gaps show that.
+
+        What waits in `buffer` was received before, and becomes visible first. The network's thread only.
+        """
+        self.publish()
         self.lags.interrupted()
 
     def restart(self) -> None:

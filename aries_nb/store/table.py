@@ -227,8 +227,10 @@ class Table(Checkpointed):
     def interrupted(self) -> None:
         """Note that the stream broke: rows may be out of date, and new ones may be missing. They stay visible.
 
-        `is_stale` is true until they are confirmed by the stream or by `insert`. The network's thread only.
+        `is_stale` is true until they are confirmed by the stream or by `insert`. What waits in `buffer` was received
+        before, and becomes visible first. The network's thread only.
         """
+        self.publish()
         self._breaks += 1
         self._fetched.clear()
         self._stale_keys = {code: set() for code in range(len(self.accounts))}

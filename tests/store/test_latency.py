@@ -146,3 +146,16 @@ def test_a_publish_without_a_record_is_no_sample() -> None:
     made.publish()
 
     assert made.lags.visible_percentiles().samples == 0
+
+
+def test_what_was_received_before_a_break_and_not_published_is_no_first_record_after_it() -> None:
+    frame = RollingFrame([Column("price")], ["AAPL"], limit=10)
+    frame.buffer.add(0, NOW, (1.0,))
+    frame.buffer.mark(NOW + MS)
+
+    frame.interrupted()
+    frame.buffer.add(0, NOW + SECOND, (2.0,))
+    frame.buffer.mark(NOW + SECOND)
+    frame.publish()
+
+    assert frame.lags.since == NOW + SECOND

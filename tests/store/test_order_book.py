@@ -150,6 +150,22 @@ def test_levels_from_before_a_break_are_shown_as_such_and_go_with_the_next_updat
     assert (after.integrity, after.bids.tolist(), after.asks.tolist()) == ("ok", [[1.5, 3.0]], [])
 
 
+def test_what_was_received_before_a_break_and_not_published_goes_with_the_next_update() -> None:
+    book = OrderBook("MSFT")
+    publish(book, [(1.0, 1.0, 0.0)])
+    book.buffer.add(0, NOW, (2.0, 0.0, 1.0))
+    book.buffer.mark(NOW)
+
+    book.interrupted()
+    during = book.levels(5, now=NOW)
+    book.publish()
+    publish(book, [(1.5, 3.0, 0.0)])
+    after = book.levels(5, now=NOW)
+
+    assert (during.integrity, during.bids.tolist(), during.asks.tolist()) == ("gap", [[1.0, 1.0]], [[2.0, 1.0]])
+    assert (after.integrity, after.bids.tolist(), after.asks.tolist()) == ("ok", [[1.5, 3.0]], [])
+
+
 def test_side_keeps_its_best_levels_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book_module, "MAX_LEVELS", 10)
     book = OrderBook("MSFT")

@@ -230,6 +230,19 @@ def test_a_break_keeps_the_rows_for_reading() -> None:
     assert held(table) == [("ACC-1", "A", Decimal(1))]
 
 
+def test_what_was_received_before_a_break_and_not_published_confirms_nothing() -> None:
+    table = Table(COLUMNS, ("ACC-1",), key=("symbol",))
+    publish(table, put("A", 1))
+    table.buffer.add(0, NOW - 1, (PUT, "A", Decimal(2)))
+    table.buffer.mark(NOW)
+
+    table.interrupted()
+    table.publish()
+
+    assert held(table) == [("ACC-1", "A", Decimal(2))]
+    assert table.is_stale
+
+
 # Readers and observers.
 
 
