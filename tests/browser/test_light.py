@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import expect
 
+import aries_nb
 from tests.browser.conftest import errors_of, new_page
 from tests.browser.lab import RUN, THEMES, failures, open_notebook, outputs, run_all, run_cell, wait_idle
 from tests.views.stage import notebook_of
@@ -28,6 +30,19 @@ for _ in range(500):
     await asyncio.sleep(0.1)
 print(len(left) or "none", "left")
 """
+SCALES = Path(aries_nb.__file__).parent / "widgets" / "static" / "light_scales.js"
+# The ends of the pieces of a line of steps with two breaks, where a ms is a pixel.
+PIECES = f"""() => {{
+  const pieces = [];
+  class Path2D {{
+    moveTo(x, y) {{ pieces.push([x, x]); }}
+    lineTo(x, y) {{ pieces.at(-1)[1] = x; }}
+  }}
+  {SCALES.read_text()}
+  const [x, y] = [[0, 10, 55, 100, 150, 200, 210], [1, 2, NaN, 3, NaN, 4, 5]];
+  tracePath(x, y, [0, 300], (ms) => ms, (value) => value, true);
+  return pieces;
+}}"""
 TRIES = 5  # of some seconds each, while the machine is busy otherwise
 
 
@@ -87,6 +102,10 @@ def test_a_page_of_light_charts_gets_one_small_script_and_no_plotly(shown):
     assert len([name for name in names if name.startswith("aries_nb.light.")]) == 1
     assert shown.evaluate("() => document.querySelectorAll('style[data-anb-light]').length") == 1
     assert shown.locator(".js-plotly-plot").count() == 0
+
+
+def test_a_line_ends_at_its_last_point_before_a_gap(shown):
+    assert shown.evaluate(PIECES) == [[0, 11], [100, 101], [200, 210]]
 
 
 def test_a_crosshair_has_values_on_both_axes_and_moves_in_all_charts(shown):

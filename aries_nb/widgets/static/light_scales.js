@@ -75,7 +75,7 @@ function tracePath(x, y, [from, to], toX, toY, isStep) {
   for (let at = Math.max(0, countUpTo(x, from) - 1); at < end; at++) {
     if (Number.isNaN(y[at])) {
       finish();
-      if (isDown && isStep) path.lineTo(toX(x[at]), last);
+      if (isDown) path.lineTo(column + 1, last); // one pixel, so that a point alone is seen; not into the gap
       isDown = false;
       column = NaN;
       continue;
