@@ -34,8 +34,8 @@ import mmap, sys, time
 from pathlib import Path
 from tests.recording.recorded import writer
 from tests.recording.test_crash import PLACE, event
-path, places, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-recording = writer(path)
+path, places, number, segment_bytes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+recording = writer(path, segment_bytes=segment_bytes)
 with open(places, "r+b") as file:
     shared = mmap.mmap(file.fileno(), 0)
 slot = 0
@@ -50,14 +50,16 @@ while True:
 SLOTS = 20_000
 
 
-def killed(path: Path, places: Path, first: int, seconds: float, *, is_timed: bool = False) -> int:
+def killed(
+    path: Path, places: Path, first: int, seconds: float, *, is_timed: bool = False, segment_bytes: int = 2**30
+) -> int:
     """Record in a process, kill it after `seconds`, and return the number of events that must be there.
 
     These are those that were added before the last sync began; with `is_timed` those of more than a second ago, as is
     promised on a machine that has time for it.
     """
     places.write_bytes(bytes(SLOTS * PLACE.size))
-    child = subprocess.Popen([sys.executable, "-c", CHILD, path, places, str(first)])
+    child = subprocess.Popen([sys.executable, "-c", CHILD, path, places, str(first), str(segment_bytes)])
     with places.open("r+b") as file:
         shared = mmap.mmap(file.fileno(), 0)
     while PLACE.unpack_from(shared, 0)[0] == 0:
@@ -78,7 +80,9 @@ def test_kill_loses_nothing_that_was_added_before_the_last_sync(tmp_path, count)
     source = random.Random(1)
     for trial in range(count):
         path = tmp_path / f"{trial}.anb"
-        safe = killed(path, tmp_path / "places", 0, source.uniform(0.0, 2.5), is_timed=count > 2)
+        segment_bytes = (2**30, 1)[trial % 2]  # one segment, or one a batch: killed while a new one is begun
+        seconds, is_timed = source.uniform(0.0, 2.5), count > 2
+        safe = killed(path, tmp_path / "places", 0, seconds, is_timed=is_timed, segment_bytes=segment_bytes)
 
         read = list(RecordingReader(path).events())
 
