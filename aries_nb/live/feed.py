@@ -60,13 +60,12 @@ from aries_nb.live.statistics import FeedStatistics, combined, ledger_frame, mos
 from aries_nb.live.streams import Streams
 from aries_nb.live.table import LiveTable
 from aries_nb.model import QUOTE_COLUMNS, TRADE_COLUMNS, Column, Kind, State
-from aries_nb.net.auth.tokens import TokenSource
+from aries_nb.net.auth.tokens import TokenSource, masked
 from aries_nb.net.background import merged_on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback import Playback, Recorded
 from aries_nb.net.http_client import HttpClient, NoHttp, http_base
-from aries_nb.net.intake import Route
 from aries_nb.net.limits import ConnectionLimit
 from aries_nb.rooms.pool import RoomPool
 from aries_nb.store import Gap, GapLog
@@ -118,9 +117,8 @@ class Feed(FeedViews, FeedMoments):
             arrivals = room.arrivals
         gaps.clock = arrivals.clock
         self._recorder = Recorder(broker, arrivals, choices or {}, lambda problem: self._link.report(problem), [gaps])
-        past: dict[str, list[list[Route]]] = {}
-        if record is not None:
-            past = self._recorder.resume(record, endpoints_of(broker), gaps)
+        past = {} if record is None else self._recorder.resume(record, endpoints_of(broker), gaps)
+        token = masked(token, arrivals.mask)
         self._arrivals = arrivals
         self._views = SessionViews()
         self._gap_selection = GapSelection(self._gaps)

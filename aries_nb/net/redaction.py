@@ -7,6 +7,7 @@ All of them are shown as Python escapes.
 from __future__ import annotations
 
 import json
+import threading
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
@@ -31,11 +32,10 @@ class Redactor:
     """Replaces the tokens that it was given, and pieces of 8 characters of them, by `***` in texts.
 
     Pieces are replaced because a server may cut or escape a token that it repeats. Only hashes of the pieces are
-    stored, not the tokens. `mask` gets the same tokens. Used by one thread only.
+    stored, not the tokens. Used by one thread only.
     """
 
-    def __init__(self, *secrets: Secret, mask: FrameMask | None = None) -> None:
-        self._mask = mask
+    def __init__(self, *secrets: Secret) -> None:
         self._known: deque[tuple[int, frozenset[int]]] = deque(maxlen=max(KEPT_TOKENS, len(secrets)))
         self._pieces: dict[int, frozenset[int]] = {}  # of all known tokens, by the length of the pieces
         for secret in secrets:
@@ -47,8 +47,6 @@ class Redactor:
         Only the newest 8 tokens are remembered, or as many as the constructor got, if those are more. A token of less
         than 6 characters is ignored.
         """
-        if self._mask is not None:
-            self._mask.add(secret)
         known = _pieces_of(secret)
         if known in self._known or not known[1]:
             return
@@ -77,7 +75,7 @@ class Redactor:
 
 
 class FrameMask:
-    """Masks tokens in frames that are kept, where a server repeats one or a longer piece of it. One thread.
+    """Masks tokens in frames that are kept, where a server repeats one or a longer piece of it. Any thread.
 
     A frame is searched for a few bytes of the token that are rare in data, which takes a hundredth of the time of
     reading it. Where four characters of the token stand there, it is looked at closely, and pieces of 8 are masked.
@@ -85,11 +83,19 @@ class FrameMask:
 
     def __init__(self) -> None:
         self._redact = Redactor()
+        self._adding = threading.Lock()
+        self._newest: Secret | None = None
         self._grams: dict[int, frozenset[int]] = {}  # by rare byte: hashes of what stands in tokens from there on
         self._plain: tuple[Secret, ...] = ()  # pieces of tokens without a rare byte
 
     def add(self, secret: Secret) -> None:
         """Mask this token from now on."""
+        with self._adding:
+            if secret != self._newest:
+                self._newest = secret
+                self._add(secret)
+
+    def _add(self, secret: Secret) -> None:
         self._redact.add(secret)
         token = secret.reveal().encode(errors="replace")
         rare = [byte for byte in RARE if byte in token[:-GRAM]]
@@ -100,7 +106,7 @@ class FrameMask:
                 continue
             uncovered -= {at - at % SPAN for at in found}
             grams = frozenset(hash(token[at : at + GRAM]) for at in found)
-            self._grams[byte] = self._grams.get(byte, frozenset()) | grams
+            self._grams = {**self._grams, byte: self._grams.get(byte, frozenset()) | grams}
         if uncovered:
             # Side by side: a piece of 15 characters has one of them, of a token of up to 64.
             step = max(PIECE, -(-len(token) // BLOCKS))

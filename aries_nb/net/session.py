@@ -100,7 +100,7 @@ class Session(SessionState):
         self._address, self._headers = address, headers
         self.url = url
         arrivals = arrivals or Arrivals()
-        self._redact = Redactor(mask=arrivals.mask)  # of the tokens that were sent
+        self._redact = Redactor()  # of the tokens that were sent
         super().__init__(
             shown_url(url),
             protocol,

@@ -132,8 +132,7 @@ def _of_the_market(events: Iterable[Event], mask: Callable[[bytes], bytes]) -> I
         if event.what == ANSWER:
             answer = Answer.from_bytes(event.body)
             if answer.kind in MARKET_ANSWERS:
-                masked = answer._replace(bodies=tuple(mask(body) for body in answer.bodies))
-                yield event._replace(body=masked.to_bytes())
+                yield event._replace(body=answer.masked(mask).to_bytes())
         else:
             yield event if event.what == HOLE else event._replace(body=mask(event.body))
 

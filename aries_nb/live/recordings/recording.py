@@ -20,6 +20,7 @@ from aries_nb.live.recordings.capture import capture, checked_notebook
 from aries_nb.model import Checkpointed, Column, Subscription
 from aries_nb.model.journal import HOLE, Event, EventGroup, Hole, events_of
 from aries_nb.net.background import Background
+from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import Arrivals, EventRing
 from aries_nb.net.events.notes import StateNotes
 from aries_nb.net.events.playback_run import Begin, Passing, replayed
@@ -131,7 +132,16 @@ class _Masked:
 
     def extend(self, group: EventGroup) -> None:
         """Pass events on; see `Journal`."""
-        self._extend((*group[:4], self._mask.all(group[4])))
+        *place, what, seqs, bodies = group
+        mask = self._mask
+        kept = mask.all(bodies) if what != ANSWER else [_masked(what, body, mask) for body in bodies]
+        self._extend((*place, what, seqs, kept))
+
+
+def _masked(what: str, body: bytes, mask: FrameMask) -> bytes:
+    """Return the body of an event without tokens. That of an HTTP answer has the lengths of its parts."""
+    kept = mask(body)
+    return mask(Answer.from_bytes(body).masked(mask).to_bytes()) if what == ANSWER and kept is not body else kept
 
 
 class Recorder:
@@ -226,7 +236,7 @@ class Recorder:
                 advice = "Record it from its beginning: `anb.connect(…, record=…)`."
                 raise UsageError("the feed has received more than is in memory", advice=advice)
             mask = self._arrivals.mask
-            events = lambda: (Event(*each[:4], mask(each[4])) for each in held)  # noqa: E731
+            events = lambda: (Event(*each[:4], _masked(each[3], each[4], mask)) for each in held)  # noqa: E731
         choices = self._choices
         capture(events, notebook, broker=self._broker, choices=choices, accounts=accounts, last_ns=last_ns)
         return notebook

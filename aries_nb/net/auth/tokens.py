@@ -17,7 +17,7 @@ from aries_nb.errors import ConnectError, FeedError, TokenError
 from aries_nb.model import Hidden, Secret
 from aries_nb.net.background import run_on_thread
 from aries_nb.net.backoff import Backoff, BackoffRule
-from aries_nb.net.redaction import Redactor
+from aries_nb.net.redaction import FrameMask, Redactor
 
 __all__ = [
     "Credential",
@@ -35,6 +35,7 @@ __all__ = [
     "fixed_token",
     "hide_token",
     "made_with",
+    "masked",
     "token_from",
 ]
 
@@ -88,10 +89,34 @@ class RenewableFunction(FunctionToken):
         cast("RenewableToken", self.reveal()).refused(token)
 
 
+def masked(source: TokenSource, mask: FrameMask) -> TokenSource:
+    """Return a source of the same tokens, each of which `mask` gets before it is used."""
+    return (_RenewableMasked if isinstance(source, RenewableToken) else _Masked)(source, mask)
+
+
 class PackageSource:
     """Base class of this package's own token sources, whose repr shows no token, so they need not be wrapped."""
 
     __slots__ = ()
+
+
+class _Masked(PackageSource):
+    __slots__ = "_mask", "_source"
+
+    def __init__(self, source: TokenSource, mask: FrameMask) -> None:
+        self._source, self._mask = source, mask
+
+    def __call__(self) -> Secret:
+        token = ask(self._source)
+        self._mask.add(token)
+        return token
+
+
+class _RenewableMasked(_Masked):
+    __slots__ = ()
+
+    def refused(self, token: Secret) -> None:
+        cast("RenewableToken", self._source).refused(token)
 
 
 async def fetch(source: TokenSource) -> Secret:

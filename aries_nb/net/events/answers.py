@@ -91,6 +91,10 @@ class Answer(NamedTuple):
         head = {**self._asdict(), "bodies": [len(body) for body in self.bodies]}
         return b"".join([json.dumps(head).encode(), b"\n", *self.bodies])
 
+    def masked(self, mask: Callable[[bytes], bytes]) -> Answer:
+        """Return it with bodies as `mask` returns them, which may have other lengths."""
+        return self._replace(bodies=tuple(map(mask, self.bodies)))
+
     @classmethod
     def from_bytes(cls, data: bytes) -> Answer:
         """Return the answer that `to_bytes` wrote. Raises ValueError for anything else."""
