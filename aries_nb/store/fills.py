@@ -311,7 +311,7 @@ class ReportedFillLog(FillLog):
     def _append(self, news: Sequence[tuple[Fill, int]]) -> None:
         for key in list(self._seen)[: max(len(self._seen) - MOST_FILLS, 0)]:
             del self._seen[key]
-        self.extend(sorted(news, key=lambda each: each[0].ts))
+        self.extend(sorted(news, key=lambda each: (each[1], each[0].ts)))  # of a list; others as they were received
 
 
 @dataclass
@@ -360,9 +360,14 @@ class DerivedFillLog(FillLog):
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the own executions that follow from these changes of orders; the writer's thread only."""
         states = [(state, change) for change in changes for state in self._states(change.row)]
-        # A full list may contain an order before the one that it replaces.
-        replaced = {state.replaces for state, _ in states}
-        states.sort(key=lambda each: (each[0].ts, each[0].order_id not in replaced))
+        # A full list may contain an order before the one that it replaces. It has one time of receipt: how much was
+        # received before it is passed on differs, in a replay too.
+        replaced = {(change.row.received, state.replaces) for state, change in states}
+
+        def place(state: OrderState, received: int) -> tuple[int, int, bool]:
+            return received, state.ts, (received, state.order_id) not in replaced
+
+        states.sort(key=lambda each: place(each[0], each[1].row.received))
         fills = [(fill, change.row.received) for state, change in states for fill in self._fills(state, change)]
         for key in list(self._orders)[: max(len(self._orders) - MOST_ORDERS, 0)]:
             del self._orders[key]

@@ -188,7 +188,8 @@ class Table(Checkpointed):
                 continue
             row = TableRow(ts, received, self.accounts[code], tuple(map(_normalized, values)))
             key = self._key(code, row)
-            is_snapshot = code in listed and key not in listed[code]
+            is_of_list = code in listed and received <= self._listed_at[code]  # else it follows the list
+            is_snapshot = is_of_list and key not in listed[code]
             if self._put_streamed(key, row, is_snapshot=is_snapshot):
                 changes.append(RowChange(row, is_snapshot))
             if code in listed:

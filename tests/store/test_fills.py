@@ -691,3 +691,40 @@ def test_an_average_price_that_is_rounded_or_gone_corrects_nothing(first: str, l
     publish(table, order("10", later), ts=NOW + 9)
 
     assert len(log) == 1
+
+
+# Reads that are published together, as in a replay that goes fast.
+
+moments = st.integers(0, 5)
+reads = st.lists(st.lists(st.tuples(st.integers(0, 6), moments), min_size=1, max_size=3), max_size=6)
+
+
+@given(reads)
+def test_the_fills_of_orders_do_not_depend_on_how_many_reads_are_published_together(
+    written: list[list[tuple[int, int]]],
+) -> None:
+    (apart, apart_log), (together, together_log) = orders(), orders()
+    for number, states in enumerate(written):
+        for filled, at in states:
+            row = order(filled, "10", updated=NOW + at, quantity=Decimal(6))
+            for table in (apart, together):
+                values = (row.get(column.name, BLANK[column.type]) for column in COLUMNS)
+                table.buffer.add(0, NOW + at, (PUT, *values))
+        for table in (apart, together):
+            table.buffer.mark(NOW + 100 + number)
+        apart.publish()
+    together.publish()
+
+    assert apart_log.entries() == together_log.entries()
+
+
+def test_executions_of_two_reads_stand_in_the_order_in_which_they_were_received() -> None:
+    table, log = told()
+    for number, ts in enumerate((NOW + 9, NOW)):
+        row = execution(f"F-{number}")
+        table.buffer.add(0, ts, (PUT, *(row.get(column.name, BLANK[column.type]) for column in TOLD_FILL_COLUMNS)))
+        table.buffer.mark(NOW + 100 + number)
+
+    table.publish()
+
+    assert [fill.ts for fill, _ in log.entries()[0]] == [NOW + 9, NOW]

@@ -172,6 +172,20 @@ def test_records_without_a_time_of_receipt_are_an_error() -> None:
         table.publish()
 
 
+def test_what_was_received_after_a_list_and_is_published_with_it_is_none_of_it() -> None:
+    listener = Listener()
+    table = positions(listeners=[listener])
+    for number, (mark, symbol) in enumerate(((CLEAR, ""), (PUT, "A"), (PUT, "B"))):
+        table.buffer.add(0, NOW, (mark, symbol, Decimal(1)))
+        if number:
+            table.buffer.mark(NOW + number)
+
+    table.publish()
+
+    assert [(change.row.values[0], change.is_snapshot) for change in listener.changes] == [("A", True), ("B", False)]
+    assert [symbol for _, symbol, _ in held(table)] == ["A", "B"]
+
+
 # Staleness.
 
 
