@@ -94,8 +94,8 @@ def replayed(of: Recorded) -> Feed:
 def check_end(past: Feed, live: dict[str, Any], of: Recorded) -> None:
     past._playback.seek(of.until).result(60)
     eventually(lambda: past._playback.settled.is_set() and accounts_of.is_computed(live), "equity and marks")
-    found = shown(past, live)
-    assert {name: found[name] for name in found if found[name] != of.hashes[name]} == {}
+    differ = {name: (each, of.hashes[name]) for name, each in shown(past, live).items() if each != of.hashes[name]}
+    assert not differ, str(differ)
 
 
 def check_pace(of: Recorded, pace: float | str) -> None:

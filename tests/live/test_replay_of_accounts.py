@@ -15,6 +15,7 @@ from aries_nb.live import Feed
 from aries_nb.model.journal import Hole
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.market_timer import MarketTimer
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
@@ -164,6 +165,26 @@ def test_a_hole_of_a_day_is_passed_at_once(recorded: Recorded, monkeypatch: pyte
         assert live["bars"].df is not None
         assert "recording" in set(past.gaps.df["cause"])
     assert len(done) < 5_000
+
+
+def test_an_answer_is_taken_where_the_feed_had_not_asked_before_the_break(recorded: Recorded) -> None:
+    """A replay asks as soon as the connection is live, where the feed was asked for the table a moment later."""
+    events = list(recorded.day.events())
+    broke = next(event.received for event in events if event.what == "lost")
+    answers = {event: Answer.from_bytes(event.body) for event in events if event.what == ANSWER}
+    early = [
+        event
+        for event, answer in answers.items()
+        if answer.kind == "snapshot" and answer.key.startswith("balances") and answer.asked < broke
+    ]
+    filled = []
+    for kept in (events, [event for event in events if event not in early]):
+        with opened(recorded.broker, "ws://127.0.0.1:1", recorded=Day(kept, recorded.until)) as past:
+            live = asked(past, recorded.broker)
+            past._playback.seek(recorded.until).result(60)
+            filled.append(live["balances"].ledger.filled)
+
+    assert filled[0] - filled[1] == len(early)
 
 
 def test_options_that_were_not_asked_for_are_not_in_a_replay(recorded: Recorded, replay: Feed) -> None:

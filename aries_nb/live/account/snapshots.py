@@ -92,6 +92,7 @@ class Snapshots:
         self._arrivals = link.arrivals
         self._tables: list[_FilledTable] = []  # network's thread
         self._is_live = False  # network's thread
+        self._broke_at = 0  # ns since the epoch, network's thread
         self._is_closed = False
         self._pending = 0  # requests
         self._undo = (link.watch(self._look), self._arrivals.restarted.add(self._restart))
@@ -175,7 +176,7 @@ class Snapshots:
 
     def _restart(self) -> None:
         """Begin anew, as a replay does: the tables are filled again once the stream is live."""
-        self._is_live, self._pending = False, 0
+        self._is_live, self._pending, self._broke_at = False, 0, 0
         for each in self._tables:
             each.is_due, each.missing, each.failures = True, None, 0
             each.steps.clear()
@@ -183,6 +184,7 @@ class Snapshots:
     def _look(self) -> None:
         was_live, self._is_live = self._is_live, self._link.state == "live"
         is_broken, is_back = was_live and not self._is_live, self._is_live and not was_live
+        self._broke_at = self._arrivals.now if is_broken else self._broke_at
         for each in self._tables:
             if is_back:
                 each.is_due, each.failures = True, 0
@@ -315,7 +317,9 @@ class Snapshots:
 
         def insert(reply: Reply[tuple[list[tuple[int, Values]], bool]]) -> None:
             self._pending -= 1
-            if store.breaks != breaks:
+            # A replay asks for all that was ever asked for, perhaps once more than the feed did before the break.
+            is_since = self._arrivals.answers.is_replay and reply.asked > self._broke_at
+            if store.breaks != breaks and not is_since:
                 return
             try:
                 rows, is_full = reply.value()
@@ -326,7 +330,7 @@ class Snapshots:
                 rows = [row for row in rows if self._is_missed(filled, missing, row[1])]
             completed = self._completing(filled)
             timed = [(ts or reply.received, completed(values)) for ts, values in rows]
-            store.insert(FetchedRows(timed, reply.asked, reply.received, breaks, is_full))
+            store.insert(FetchedRows(timed, reply.asked, reply.received, store.breaks, is_full))
             if missing is not None and filled.missing is missing:
                 filled.missing = None
             self._step(filled)
