@@ -16,6 +16,7 @@ from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.model import Secret
 from aries_nb.net.backoff import BackoffRule
+from aries_nb.net.events.notes import NOTED
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.live import test_replay as market_of
@@ -41,7 +42,10 @@ def pieces(secret: str) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("broker", ["aries", "alor"])
-def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(broker: str, tmp_path: Path) -> None:
+def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aries_nb.net.events.notes.EVERY_RECORDS", 100)  # states of the sessions are noted as well
     account, day = accounts_of.ACCOUNTS[broker], tmp_path / "day.anb"
     given, tokens = [], chain(TOKENS, iter(lambda: TOKENS[-1], None))
 
@@ -74,6 +78,7 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(broker: str,
     anb.recordings(notebook.with_suffix(".anb")).df("quotes")
 
     assert set(given) == set(TOKENS)
+    assert NOTED in {event.what for event in RecordingReader(day).events()}
     kept, captured = list(written(day)), [notebook.read_bytes(), *written(notebook.with_suffix(".anb"))]
     assert any(b'"message":"token *** of' in each.replace(b": ", b":") for each in kept)
     assert any(account.encode() in each for each in kept)

@@ -132,10 +132,10 @@ class _Masked:
 
     def extend(self, group: EventGroup) -> None:
         """Pass events on; see `Journal`."""
-        *place, what, seqs, bodies = group
+        received, connection, what, seqs, bodies = group
         mask = self._mask
         kept = mask.all(bodies) if what != ANSWER else [_masked(what, body, mask) for body in bodies]
-        self._extend((*place, what, seqs, kept))
+        self._extend((received, connection, what, seqs, kept))
 
 
 def _masked(what: str, body: bytes, mask: FrameMask) -> bytes:
