@@ -359,16 +359,12 @@ class DerivedFillLog(FillLog):
 
     def take(self, changes: Sequence[RowChange]) -> None:
         """Append the own executions that follow from these changes of orders; the writer's thread only."""
-        states = [(state, change) for change in changes for state in self._states(change.row)]
-        # A full list may contain an order before the one that it replaces. It has one time of receipt: how much was
-        # received before it is passed on differs, in a replay too.
-        replaced = {(change.row.received, state.replaces) for state, change in states}
-
-        def place(state: OrderState, received: int) -> tuple[int, int, bool]:
-            return received, state.ts, (received, state.order_id) not in replaced
-
-        states.sort(key=lambda each: place(each[0], each[1].row.received))
-        fills = [(fill, change.row.received) for state, change in states for fill in self._fills(state, change)]
+        states = [(change.row.received, state, change) for change in changes for state in self._states(change.row)]
+        # A full list, of one time of receipt, may have an order before the one that it replaces. How much is received
+        # before it is passed on differs, in a replay too.
+        replaced = {(received, state.replaces) for received, state, _ in states}
+        states.sort(key=lambda each: (each[0], each[1].ts, (each[0], each[1].order_id) not in replaced))
+        fills = [(fill, received) for received, state, change in states for fill in self._fills(state, change)]
         for key in list(self._orders)[: max(len(self._orders) - MOST_ORDERS, 0)]:
             del self._orders[key]
             self._successors.pop(key, None)
