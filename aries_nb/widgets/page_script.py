@@ -72,9 +72,10 @@ class PageScript:
         self._model: Any = None  # ipywidgets has no types
 
     def model(self) -> PageScriptModel:
-        """Return the open model that brings the script. It is made by the first call, or if a user has closed it."""
+        """Return the open model that brings the script: made by the first call, or if user or front end closed it."""
         with self._lock:
-            if self._model is None or self._model.comm is None:
+            comm = getattr(self._model, "comm", None)
+            if comm is None or getattr(comm, "_closed", False) is True:
                 # The id of an element, here of the style, is a name in the page too: not that of the script.
                 name = f"{self.name}.style"
                 self._model = PageScriptModel(_esm=self._brought, _css=self.style, _anywidget_id=name)

@@ -98,6 +98,18 @@ def test_a_script_that_a_user_closed_is_brought_again_with_the_next_model():
         assert [f"IPY_MODEL_{script.model_id}" for script in brought()] == [opened(board.widget)["script_model"]]
 
 
+def test_a_script_that_the_front_end_closed_is_brought_again_with_the_next_model():
+    with closing(Board(Boards())) as first, closing(Board(Boards())) as second:
+        assert first.widget.model_id
+        (script,) = brought()
+        script.comm._closed = True  # as its manager sets it when the page's message comes
+
+        assert second.widget.model_id
+
+        (again,) = [model for model in brought() if model is not script]
+        assert opened(second.widget)["script_model"] == f"IPY_MODEL_{again.model_id}"
+
+
 def test_each_model_brings_its_script_where_a_process_has_the_pages_of_many(monkeypatch):
     def open_early(model):
         model.comm = CountingComm(data={"state": model.get_state()})
