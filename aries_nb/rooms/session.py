@@ -272,13 +272,15 @@ class RoomSession(SessionState):
         """Let a tick pass. What came while this process stood still is read after it: that time was no silence."""
         begun = elapsed()
         await asyncio.sleep(TICK_SECONDS)
-        stood = elapsed() - begun - TICK_SECONDS
+        now = elapsed()
+        stood = now - begun - TICK_SECONDS
         if stood < TICK_SECONDS:
             return
-        self._beat_at += stood
+        # Some of it may be read by now.
+        self._beat_at = min(self._beat_at + stood, now)
         for stream in self.streams:
             if stream.late_since is not None:
-                stream.late_since += stood
+                stream.late_since = min(stream.late_since + stood, now)
 
     async def _ask_catalog(self, stream: JetStreamContext) -> None:
         message = await stream.get_last_msg(self._address.state_stream, self._address.catalog, direct=True)

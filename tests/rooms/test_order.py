@@ -125,6 +125,27 @@ def test_time_in_which_the_reader_stood_still_is_no_silence_of_the_publisher(roo
     assert room.session.state == state
 
 
+def test_silence_counts_from_a_sign_of_life_that_was_read_at_once_after_the_reader_stood_still(room, monkeypatch):
+    now, pauses = [100.0], [10.0] + [0.0] * 13
+    monkeypatch.setattr(session, "elapsed", lambda: now[-1])
+    in_order([ROWS[0], BEATS[0]], room)
+
+    async def sleep(seconds: float) -> None:
+        pause = pauses[len(now) - 1]
+        now.append(now[-1] + seconds + pause)
+        if pause:
+            in_order([BEATS[0]], room)
+
+    monkeypatch.setattr(session, "asyncio", SimpleNamespace(sleep=sleep))
+    room.session.state = "live"
+    for _ in pauses:
+        assert room.session.state == "live"
+        asyncio.run(room.session._pause())
+        on_network(room.session._look).result(60)
+
+    assert room.session.state == "reconnecting"
+
+
 @pytest.mark.usefixtures("no_network")
 def test_a_replay_that_goes_back_twice_is_followed_in_any_order_of_subjects(monkeypatch):
     asked: list[object] = []
