@@ -211,18 +211,34 @@ class Checkpointed:
         """
         return None
 
+    def recent(self, since: int) -> tuple[int, object]:  # noqa: ARG002
+        """Return the number of rows so far, and those behind the first `since`, to be packed; None for many or none."""
+        return 0, None
+
     def from_notes(
         self,
         notes: Sequence[object],  # noqa: ARG002
         places: Sequence[tuple[int, int] | None],  # noqa: ARG002
         received: int,  # noqa: ARG002
+        rows_from: Sequence[int] = (),  # noqa: ARG002
     ) -> Checkpoint | None:
         """Return a checkpoint made of what was noted of others at a market time `received`, in ns; None for none.
 
         `places` have of each symbol here the place in `notes`, and its own in the other; None where nothing was
         received of it yet. Where rows were left out, `is_whole` is False until they would have left the window.
+        `rows_from` are the numbers of the rows from which on `with_rows` will have those of the others.
         """
         return None
+
+    def with_rows(
+        self,
+        checkpoint: Checkpoint,
+        notes: Sequence[object],  # noqa: ARG002
+        places: Sequence[tuple[int, int] | None],  # noqa: ARG002
+        pieces: Sequence[Sequence[object]],  # noqa: ARG002
+    ) -> Checkpoint:
+        """Return a checkpoint of `from_notes` with the newest rows of others: for each, those of `recent` in order."""
+        return checkpoint
 
     def would_be_whole(self, checkpoint: Checkpoint, later: Checkpoint) -> bool:  # noqa: ARG002
         """Return whether one resumed with a checkpoint of `from_notes` would be whole at a later one."""

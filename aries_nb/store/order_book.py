@@ -192,6 +192,7 @@ class OrderBook(Checkpointed):
         notes: Sequence[object],
         places: Sequence[tuple[int, int] | None],
         received: int,  # noqa: ARG002 - nothing is missing
+        rows_from: Sequence[int] = (),  # noqa: ARG002
     ) -> Checkpoint | None:
         """Return the checkpoint that was noted."""
         note = notes[0] if len(notes) == 1 and list(places) == [(0, 0)] else None

@@ -25,7 +25,14 @@ from aries_nb.model.clock import MOST_AHEAD_US, wall_ns
 from aries_nb.model.prices import is_never_zero
 from aries_nb.store.corrections import Corrections, LatestRow, PrintNumbers
 from aries_nb.store.derived.over_time import Ticks
-from aries_nb.store.frame_states import FOREVER_MISSING, MAX_CHARACTERS, FrameStates, MissingRows, PublishedRows
+from aries_nb.store.frame_states import (
+    FOREVER_MISSING,
+    MAX_CHARACTERS,
+    MAX_ROWS,
+    FrameStates,
+    MissingRows,
+    PublishedRows,
+)
 from aries_nb.store.latency import MOST_SAMPLES, LatencySamples, Percentiles, exchange_lags, percentiles
 from aries_nb.store.message_counts import MessageCounts, counts_of
 from aries_nb.store.shared_frame import SharedFrame
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PublishedRows", "RollingFrame"]
 
-MAX_ROWS = 5_000_000  # a window of time holds no more than this, whatever the rate
 MAX_PENDING = 200_000  # rows that wait in the buffer for a backfill
 MAX_TEXTS = 30_000  # distinct texts of one column, so that a server cannot make it grow without bound
 MAX_TEXT = 1_000  # characters of one text; longer ones are cut

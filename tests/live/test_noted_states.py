@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
 from aries_nb.net.events import playback, state_codec
 from aries_nb.net.events.notes import NOTED
+from aries_nb.net.events.notes import ROWS as ROWS_NOTED
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
 from tests.live.recorded import Day
@@ -25,6 +27,7 @@ from tests.live.test_replay import SYMBOLS, sha256
 from tests.net.patience import eventually
 
 ROWS = {"aries": (40, 15, 10), "alor": (4, 2, 40)}  # of quotes and trades, which come at other rates
+LONG = {"quotes": ["bid_price", "ask_price"], "trades": ["price", "size"]}  # frames whose windows are never full
 TOKEN = "a token of some length"
 
 
@@ -50,7 +53,7 @@ def shown(feed: Feed, live: dict[str, Any]) -> dict[str, str]:
     found = {name: sha256(each.df) for name, each in live.items()}
     found |= {f"latest {name}": sha256(live[name].latest) for name in ("quotes", "fields", "trades")}
     found["gaps"] = sha256(feed.gaps.df)
-    found["ledger"] = sha256(feed.ledger.sort_values(["kind", "symbols"], ignore_index=True))
+    found |= {f"ledger {name}": repr(each.ledger) for name, each in live.items()}
     return found
 
 
@@ -68,6 +71,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     ):
         feed.wait_open(30)
         live = asked(feed, broker)
+        long = [getattr(feed, kind)(*SYMBOLS[broker], fields=fields) for kind, fields in LONG.items()]
 
         def note(count: int) -> None:
             for _ in range(count):
@@ -81,6 +85,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         note(4)
         ring = feed._recorder._ring
         hashes, count = on_network(lambda: (shown(feed, live), len(ring.events))).result()
+        assert all(len(each.df) for each in long)
     return Recorded(path, broker, list(islice(RecordingReader(path).events(), count)), hashes)
 
 
@@ -97,8 +102,8 @@ def replay(recorded: Recorded, *, has_states: bool = True) -> Feed:
 
 
 def counts(past: Feed) -> list[object]:
-    """What a replay counts of its connections."""
-    names = ("frames", "messages", "octets", "records", "unreadable", "unasked", "excerpts", "is_unfinished")
+    """What a replay counts of its connections, but for messages that this replay has not asked for."""
+    names = ("frames", "messages", "octets", "records", "unreadable", "excerpts", "is_unfinished")
     sessions = past._playback._run.sessions["market"]
     return [
         *([getattr(each.intake, name) for name in names] for each in sessions),
@@ -199,16 +204,23 @@ def test_frames_of_other_symbols_are_whole(recorded: Recorded) -> None:
         assert [each.ledger for each in found] == [each.ledger for each in expected]
 
 
-def test_a_frame_whose_rows_were_left_out_begins_anew(recorded: Recorded) -> None:
-    one, _ = SYMBOLS[recorded.broker]
-    with replay(recorded) as past, replay(recorded, has_states=False) as whole:
-        some = [(each, each.quotes(one, rows=90_000), each.quotes(one, window="1s")) for each in (past, whole)]
-        for feed, *_ in some:
-            feed.clock.seek(feed.clock.end)
+@pytest.mark.parametrize("has_rows", [True, False])
+@pytest.mark.parametrize("kind", ["quotes", "trades"])
+def test_a_frame_that_never_filled_its_window_has_all_rows(recorded: Recorded, kind: str, *, has_rows: bool) -> None:
+    """They are noted as well; where they are missing, all events are passed."""
+    one, other = SYMBOLS[recorded.broker]
+    events = recorded.events if has_rows else [each for each in recorded.events if each.what != ROWS_NOTED]
+    with replay(recorded._replace(events=events)) as past, replay(recorded, has_states=False) as whole:
+        ask = [partial(getattr(each, kind), fields=LONG[kind]) for each in (past, whole)]
+        some = [[each(one), each(one, window="1s"), each(other, one), each(other, rows=900)] for each in ask]
+        for share in (0.8, 1.0):
+            for feed in (past, whole):
+                feed.clock.seek(feed.clock.start + (feed.clock.end - feed.clock.start) * share)
+            found, expected = ([(sha256(each.df), sha256(each.latest), each.ledger) for each in of] for of in some)
 
-        assert begun(past) is None
-        (_, *found), (_, *expected) = some
-        assert [sha256(each.df) for each in found] == [sha256(each.df) for each in expected]
+            assert found == expected
+        if kind == "quotes" or not has_rows:  # trades may have been filled in
+            assert (begun(past) is not None) is has_rows
 
 
 @pytest.mark.parametrize("what", ["cut", "flipped", "empty", "of another version"])
@@ -238,8 +250,15 @@ def test_a_state_that_a_stranger_made_up_is_left_out(recorded: Recorded) -> None
     with replay(recorded._replace(events=events)) as past:
         live = asked(past, recorded.broker)
         past.clock.seek(past.clock.end)
-
         assert shown(past, live) == recorded.hashes
+
+    *_, before, last = (each.received for each in events if each.what == NOTED)
+    with replay(recorded._replace(events=events)) as past, replay(recorded, has_states=False) as whole:
+        live, all_of = asked(past, recorded.broker), asked(whole, recorded.broker)
+        for feed in (past, whole):  # to what follows a state
+            feed._playback.seek((before + last) // 2).result()
+
+        assert shown(past, live) == shown(whole, all_of)
         assert begun(past) is None
 
 

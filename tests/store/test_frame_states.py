@@ -78,6 +78,50 @@ def test_a_frame_is_whole_after_as_many_rows_as_it_keeps(seed: int, wanted: tupl
     assert_same(frame, whole)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("window", [{"limit": 400}, {"limit": 90}, {"window_ns": 100_000_000}])
+@pytest.mark.parametrize("wanted", [(0, 1, 2), (2, 0), (1, 2, 0)])
+def test_a_frame_with_the_rows_that_were_noted_is_whole_at_once(
+    seed: int, wanted: tuple[int, ...], window: dict[str, int]
+) -> None:
+    rows = rows_of(seed, 300)
+    live = RollingFrame(COLUMNS, SYMBOLS, limit=200)
+    pieces, since = [], 0
+    for start in range(0, 200, 50):
+        add(live, {0: 0, 1: 1, 2: 2}, rows[start : start + 50], start + 1)
+        since, piece = live.recent(since)
+        pieces.append(piece)
+    codes = {code: at for at, code in enumerate(wanted)}
+    whole, frame = (RollingFrame(COLUMNS, [SYMBOLS[code] for code in wanted], **window) for _ in range(2))
+    add(whole, codes, rows)
+    places = [(0, code) for code in wanted]
+
+    strict = frame.from_notes([live.noted()], places, START, [0])
+    assert strict is not None
+    assert frame.would_be_whole(strict, strict)
+    go_on(frame, frame.with_rows(strict, [live.noted()], places, [pieces]))
+    add(frame, codes, rows[200:], 201)
+
+    assert_same(frame, whole)
+
+
+def test_rows_that_do_not_follow_each_other_are_left_out() -> None:
+    live, frame = RollingFrame(COLUMNS, SYMBOLS, limit=200), RollingFrame(COLUMNS, SYMBOLS, limit=100)
+    pieces, since, rows = [], 0, rows_of(1, 90)
+    for start in range(0, 90, 30):
+        add(live, {0: 0, 1: 1, 2: 2}, rows[start : start + 30], start + 1)
+        since, piece = live.recent(since)
+        pieces.append(piece)
+    places = [(0, 0), (0, 1), (0, 2)]
+    strict = frame.from_notes([live.noted()], places, START)
+    assert strict is not None
+
+    go_on(frame, frame.with_rows(strict, [live.noted()], places, [[pieces[0], pieces[2]]]))
+
+    assert len(frame) == 30
+    assert not frame.is_whole
+
+
 def test_a_frame_of_the_symbols_of_two_others_and_a_new_one() -> None:
     rows = rows_of(1, 400)
     one, other = RollingFrame(COLUMNS, ("B",), limit=9), RollingFrame(COLUMNS, ("A",), limit=9)

@@ -151,8 +151,8 @@ class PlaybackClock(FeedClock):
         """Go to a moment: a time such as "14:31:07.5" on the clock's day, a whole time, a Timestamp, or a datetime.
 
         Times without zone are in `anb.settings.timezone`. Blocks until it is there, or another seek takes its place; it
-        plays or stands still as before. What it shows is exact. It is quick, whatever the distance, for books and for
-        frames that have had more rows than they keep; else all events from the beginning on may have to be passed.
+        plays or stands still as before. What it shows is exact. It is quick, whatever the distance, for books and
+        frames; with accounts, bars, tables or something computed all events from the beginning on have to be passed.
         Raises UsageError for what is no time, and for one outside of the recording.
         """
         wanted = instant_of(instant, self.now)

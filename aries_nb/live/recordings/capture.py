@@ -24,7 +24,7 @@ from aries_nb.model.journal import FRAME, HOLE, Event
 from aries_nb.model.settings import settings
 from aries_nb.net.events.answers import ANSWER, Answer
 from aries_nb.net.events.arrivals import USE
-from aries_nb.net.events.notes import NOTED
+from aries_nb.net.events.notes import NOTED, ROWS
 from aries_nb.recording import JSON, RecordingWriter
 
 __all__ = ["capture", "checked_notebook"]
@@ -127,7 +127,7 @@ def _of_the_market(events: Iterable[Event], mask: Callable[[bytes], bytes]) -> I
         if event.what in NAMING:
             name = decode(event.body, type=tuple[Any, ...])[0]
             (public.discard if name == ACCOUNTS else public.add)(event.connection)
-        if event.connection not in public or event.what in (USE, NOTED):
+        if event.connection not in public or event.what in (USE, NOTED, ROWS):
             continue
         if event.what == ANSWER:
             answer = Answer.from_bytes(event.body)

@@ -14,13 +14,14 @@ from aries_nb.errors import FeedError
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink
 from aries_nb.model.journal import Event, EventGroup, events_of
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
-from aries_nb.net.events.notes import NOTED, NotedState
-from aries_nb.net.events.state_codec import UnknownStateError
+from aries_nb.net.events.notes import NOTED, ROWS, NotedState
+from aries_nb.net.events.state_codec import UnknownStateError, unpack
 from aries_nb.net.intake import Route
 
 __all__ = ["NotedStates", "are_whole", "by_store"]
 
 SPAN_SHARES = 64, 8, 1  # of the recording, before an instant, that are searched one after the other
+MOST_PIECES = 2_000  # of the rows of one store, each of 5,000 at most
 MOST_TRIED = 40  # states that are read for one seek
 
 
@@ -62,15 +63,35 @@ class NotedStates:
             return None
         later: dict[RecordSink, Checkpoint | None] | None = None
         for event in islice(self._newest_first(instant), MOST_TRIED):
-            with suppress(UnknownStateError):
+            with suppress(UnknownStateError, ValueError, TypeError, LookupError):
                 state = NotedState.of(event, self._endpoints)
                 checkpoints = state.checkpoints(routes) if state.latest <= instant else None
                 if checkpoints is None:
                     continue
                 later = later or checkpoints
                 if all(_is_enough(store, each, later[store]) for store, each in checkpoints.items()):
-                    return state, checkpoints
+                    return state, state.with_rows(routes, checkpoints, self._rows(state, routes))
         return None
+
+    def _rows(self, state: NotedState, routes: Mapping[RecordSink, Sequence[Route]]) -> dict[int, list[Any]]:
+        """Return the rows that were noted until a state of the stores that these need, the oldest first."""
+        recorded, until = self._recorded, state.event.received
+        wanted = state.stores_with_rows(routes)
+        found: dict[int, list[Any]] = {}
+        for share in SPAN_SHARES[1:]:
+            start = max(recorded.first, until - (recorded.last - recorded.first) // share)
+            found = {}
+            for event in recorded.events(start=start, whats=frozenset({ROWS}), until=until):
+                if event.what == ROWS and event.received <= until:
+                    for number, rows in unpack(event.body):
+                        if number in wanted:
+                            pieces = found.setdefault(number, [])
+                            pieces.append(rows)
+                            if len(pieces) > MOST_PIECES:
+                                pieces.pop(0)
+            if all(number in found and found[number][0][0] <= first for number, first in wanted.items()):
+                break
+        return found
 
     def give_up(self) -> None:
         """Have no states from now on."""

@@ -1,7 +1,7 @@
 """States of a feed that are noted in its recordings from time to time, so that a replay may begin at one of them.
 
-Such a state has the sessions with their protocols, the log of gaps, and what is known of frames and books without their
-rows. It is only a means to be quick: a recording without states, with damaged ones or those of another version plays
+Such a state has the sessions with their protocols, the log of gaps, and what is known of frames and books; the rows that
+frames got since the state before are noted where they are few. It is only a means to be quick: a recording without states, with damaged ones or those of another version plays
 from its beginning.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink, Subscription
 from aries_nb.model.clock import elapsed
@@ -19,13 +20,17 @@ from aries_nb.net.events.playback_run import RunState
 from aries_nb.net.events.state_codec import UnknownStateError, pack, unpack
 from aries_nb.net.intake import Route
 
-__all__ = ["NOTED", "NotedState", "StateNotes"]
+__all__ = ["NOTED", "ROWS", "NotedState", "StateNotes"]
 
 log = logging.getLogger("aries_nb")
 
 NOTED = "noted"
 """The event of a state that is noted: what `pack` makes of it. It changes nothing."""
 
+ROWS = "rows"
+"""The event of the rows that stores got since they were noted before, of those that got few. It changes nothing."""
+
+MOST_ROWS = 20_000  # that are noted together
 EVERY_RECORDS = 50_000
 COST_SHARE = 0.01  # of the time
 
@@ -43,6 +48,9 @@ class StateNotes:
         self._noted = 0  # the number of the next record when it was noted
         self._not_before = 0.0
         self._is_over = False
+        self._numbers: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
+        self._rows_from: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
+        self._rows_noted: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
         arrivals.ticked = self._look
 
     def _look(self) -> None:
@@ -72,19 +80,41 @@ class StateNotes:
             if None in parts or not all(state for *_, state in sessions):
                 return  # soon again
             stores, unknown = self._stores()
-            state = {
+            state: dict[str, object] = {
                 "latest": max(now, arrivals.latest_before),
                 "arrivals": arrivals.noted(),
                 "parts": parts,
                 "sessions": sessions,
-                "stores": stores,
                 "unknown": unknown,
             }
+            if rows := self._rows([sink for sink, _, _ in stores]):
+                arrivals.note(0, ROWS, pack(rows))
+            state["stores"] = [
+                (self._numbers[sink], codes, noted, self._rows_from[sink], self._rows_noted[sink])
+                for sink, codes, noted in stores
+            ]
             arrivals.note(0, NOTED, pack(state))
             self._noted = arrivals.next
 
-    def _stores(self) -> tuple[list[tuple[Mapping[Subscription, int], object]], list[Subscription]]:
-        """Return of each store its subscriptions with their codes there, and its state; and what is not known."""
+    def _rows(self, sinks: Sequence[RecordSink]) -> list[tuple[int, object]]:
+        """Return the rows of those stores that had few since they were noted, with the numbers of the stores."""
+        found: list[tuple[int, object]] = []
+        left = MOST_ROWS
+        for sink in sinks:
+            number = self._numbers.setdefault(sink, len(self._numbers))
+            if isinstance(sink, Checkpointed):
+                since = self._rows_noted.get(sink, 0)
+                self._rows_noted[sink], rows = sink.recent(since)
+                left -= self._rows_noted[sink] - since if rows is not None else 0
+                if rows is not None and left >= 0:
+                    found.append((number, rows))
+                    self._rows_from.setdefault(sink, 0)
+                else:
+                    self._rows_from[sink] = self._rows_noted[sink]
+        return found
+
+    def _stores(self) -> tuple[list[tuple[RecordSink, Mapping[Subscription, int], object]], list[Subscription]]:
+        """Return each store, its subscriptions with their codes there, and its state; and what is not known."""
         routes: dict[RecordSink, dict[Subscription, int]] = {}
         unknown: list[Subscription] = []
         for subscription, route in self._arrivals.first_routes.items():
@@ -92,7 +122,7 @@ class StateNotes:
                 unknown.append(subscription)
             else:
                 routes.setdefault(route.sink, {})[subscription] = route.code
-        found: list[tuple[Mapping[Subscription, int], object]] = []
+        found: list[tuple[RecordSink, Mapping[Subscription, int], object]] = []
         for sink, codes in routes.items():
             counts = self._arrivals.counted
             counted = {code: counts[each] for each, code in codes.items() if each in counts}
@@ -100,8 +130,18 @@ class StateNotes:
             if state is None:
                 unknown += codes
             else:
-                found.append((codes, state))
+                found.append((sink, codes, state))
         return found, unknown
+
+
+class NotedStore(NamedTuple):
+    """What was noted of a store: its number, its codes, its state; its rows from one up to another are in `ROWS`."""
+
+    number: int
+    codes: Mapping[Subscription, int]
+    noted: object
+    rows_from: int
+    rows_until: int
 
 
 class NotedState(NamedTuple):
@@ -112,7 +152,7 @@ class NotedState(NamedTuple):
     arrivals: Checkpoint
     parts: Sequence[Checkpoint]
     run: RunState
-    stores: Sequence[tuple[Mapping[Subscription, int], object]]
+    stores: Sequence[NotedStore]
     unknown: frozenset[Subscription]
 
     @classmethod
@@ -135,7 +175,9 @@ class NotedState(NamedTuple):
             if not all(type(number) is int for number in numbers) or arrivals["next"] != event.seq:
                 raise UnknownStateError("a state with impossible numbers")
             run = RunState(0, latest, sessions, connections, {})
-            stores = [(dict(codes), note) for codes, note in state["stores"]]
+            stores = [
+                NotedStore(int(a), dict(codes), noted, int(b), int(c)) for a, codes, noted, b, c in state["stores"]
+            ]
             return cls(event, latest, arrivals, list(state["parts"]), run, stores, frozenset(state["unknown"]))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise UnknownStateError(f"a state that cannot be used: {error}") from error
@@ -147,23 +189,53 @@ class NotedState(NamedTuple):
 
     def checkpoints(self, routes: Mapping[RecordSink, Sequence[Route]]) -> dict[RecordSink, Checkpoint | None] | None:
         """Return a checkpoint for each of these stores, None for one that was empty; None where any is not known."""
-        place_of = {each: (at, code) for at, (codes, _) in enumerate(self.stores) for each, code in codes.items()}
         found: dict[RecordSink, Checkpoint | None] = {}
         for store, some in routes.items():
-            ordered = sorted(some, key=lambda route: route.code)
-            subscriptions = [route.subscription for route in ordered]
-            if not self.unknown.isdisjoint(subscriptions) or not isinstance(store, Checkpointed):
+            used, places = self._places(some)
+            if not isinstance(store, Checkpointed) or used is None:
                 return None
-            if [route.code for route in ordered] != [*range(len(ordered))]:
+            notes, rows_from = [self.stores[at].noted for at in used], [self.stores[at].rows_from for at in used]
+            checkpoint = store.from_notes(notes, places, self.event.received, rows_from)
+            if used and checkpoint is None:
                 return None
-            places = [place_of.get(each) for each in subscriptions]
-            if not any(places):
-                found[store] = None
-                continue
-            used = sorted({place[0] for place in places if place})
-            own = [(used.index(place[0]), place[1]) if place else None for place in places]
-            checkpoint = store.from_notes([self.stores[at][1] for at in used], own, self.event.received)
-            if checkpoint is None:
-                return None
-            found[store] = checkpoint
+            found[store] = checkpoint if used else None
+        return found
+
+    def _places(self, routes: Sequence[Route]) -> tuple[Sequence[int] | None, list[tuple[int, int] | None]]:
+        """Return which noted stores have the subscriptions of a store, None where that is not known, and their places.
+
+        For each symbol the place in that sequence, and the code in that store; None for one without rows yet.
+        """
+        ordered = sorted(routes, key=lambda route: route.code)
+        is_known = self.unknown.isdisjoint(route.subscription for route in ordered)
+        if not is_known or [route.code for route in ordered] != [*range(len(ordered))]:
+            return None, []
+        place_of = {each: (at, code) for at, known in enumerate(self.stores) for each, code in known.codes.items()}
+        found = [place_of.get(route.subscription) for route in ordered]
+        used = sorted({place[0] for place in found if place})
+        return used, [(used.index(place[0]), place[1]) if place else None for place in found]
+
+    def stores_with_rows(self, routes: Mapping[RecordSink, Sequence[Route]]) -> dict[int, int]:
+        """Return the numbers of the stores of which rows are noted that these need, with the first row of each."""
+        used = {at for some in routes.values() for at in self._places(some)[0] or ()}
+        known = [self.stores[at] for at in used]
+        return {each.number: each.rows_from for each in known if each.rows_from < each.rows_until}
+
+    def with_rows(
+        self,
+        routes: Mapping[RecordSink, Sequence[Route]],
+        checkpoints: Mapping[RecordSink, Checkpoint | None],
+        pieces: Mapping[int, Sequence[object]],
+    ) -> dict[RecordSink, Checkpoint | None]:
+        """Return these checkpoints with the rows of `ROWS`, in order, by the number of the store."""
+        found = dict(checkpoints)
+        for store, checkpoint in checkpoints.items():
+            used, places = self._places(routes[store])
+            if checkpoint is not None and used and isinstance(store, Checkpointed):
+                known = [self.stores[at] for at in used]
+                notes, some = [each.noted for each in known], [pieces.get(each.number, ()) for each in known]
+                try:
+                    found[store] = store.with_rows(checkpoint, notes, places, some)
+                except (ValueError, TypeError, LookupError) as error:
+                    raise UnknownStateError(f"rows that cannot be used: {error}") from error
         return found
