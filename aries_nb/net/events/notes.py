@@ -1,8 +1,8 @@
 """States of a feed that are noted in its recordings from time to time, so that a replay may begin at one of them.
 
-Such a state has the sessions with their protocols, the log of gaps, and what is known of frames and books; the rows that
-frames got since the state before are noted where they are few. It is only a means to be quick: a recording without states, with damaged ones or those of another version plays
-from its beginning.
+Such a state has the sessions with their protocols, the log of gaps, and what is known of frames and books; the rows
+that frames got since the state before are noted where they are few. It is only a means to be quick: a recording without
+states, with damaged ones or those of another version plays from its beginning.
 """
 
 from __future__ import annotations
