@@ -172,7 +172,7 @@ def test_statistics_add_up(sim: Simulator, feed: anb.Feed) -> None:
 
     now = feed.stats()
     controls = now.messages - now.records - now.unreadable
-    assert 2 <= controls <= 20
+    assert 2 <= controls < now.records / 4  # answers to pings among them, of which there are more the longer it takes
     assert sim.statistics().messages_sent + 2 == now.messages
     assert (now.streams, now.reconnects, now.renewals, now.gaps) == (4, 0, 0, 0)
     assert now.octets > 50 * now.messages

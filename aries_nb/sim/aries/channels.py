@@ -134,7 +134,7 @@ class ListingChannel(SymbolChannel):
         self._trade_state: dict[str, Any] = {}
         self._greeks_state: dict[str, Any] = {}
         self._last_trade = 0
-        self._book = data.BookRows()
+        self._book, self._venues = data.BookRows(), data.VenueRows()
         self.rough = rough
 
     @property
@@ -308,7 +308,7 @@ class ListingChannel(SymbolChannel):
             venues = data.rough_venue_rows(shown)
             return {"orderBook": self._book.rows(rough_asks, rough_bids), "quotes": venues}
         # A side with one level has no second one: the best level is used, which is never better.
-        venues = data.venue_rows(quote, bids[min(1, len(bids) - 1)], asks[min(1, len(asks) - 1)])
+        venues = self._venues.rows(quote, bids[min(1, len(bids) - 1)], asks[min(1, len(asks) - 1)])
         return {"orderBook": self._book.rows(asks, bids), "quotes": venues}
 
 

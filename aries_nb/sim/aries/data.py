@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BookRows",
+    "VenueRows",
     "changes",
     "greeks_data",
     "print_data",
@@ -31,7 +32,6 @@ __all__ = [
     "rough_quote_data",
     "rough_venue_rows",
     "trade_data",
-    "venue_rows",
 ]
 
 Data = dict[str, Any]
@@ -249,20 +249,31 @@ def recorded_levels(recording: Recording, row: int, side: str) -> list[tuple[flo
     return [(price, size) for price, size in levels if price is not None and size is not None]
 
 
-def venue_rows(quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float, int]) -> list[str]:
-    """Return rows "exchange:askPrice:askSize:bidPrice:bidSize" for the exchanges of the best bid and ask.
+class VenueRows:
+    """Makes the rows "exchange:askPrice:askSize:bidPrice:bidSize" of one symbol's book events."""
 
-    An exchange that is best on one side only has the second level on the other: `next_bid` or `next_ask`, as
-    (price, size).
-    """
-    bid, ask = (quote.bid_price, quote.bid_size), (quote.ask_price, quote.ask_size)
-    if quote.bid_venue == quote.ask_venue:
-        return [_venue_row(quote.bid_venue, ask, bid)]
-    return [_venue_row(quote.bid_venue, next_ask, bid), _venue_row(quote.ask_venue, ask, next_bid)]
+    def __init__(self) -> None:
+        self._shown: dict[str, tuple[tuple[float, int], tuple[float, int]]] = {}
+
+    def rows(self, quote: Quote, next_bid: tuple[float, int], next_ask: tuple[float, int]) -> list[str]:
+        """Return rows for the exchanges of the best bid and ask, and for those that were better and are no longer.
+
+        An exchange that is best on one side only, or no longer, has the second level elsewhere: `next_bid` or
+        `next_ask`, as (price, size).
+        """
+        bid, ask = (quote.bid_price, quote.bid_size), (quote.ask_price, quote.ask_size)
+        if quote.bid_venue == quote.ask_venue:
+            best = {quote.bid_venue: (ask, bid)}
+        else:
+            best = {quote.bid_venue: (next_ask, bid), quote.ask_venue: (ask, next_bid)}
+        outdated = [venue for venue, (asked, bidden) in self._shown.items() if asked[0] < ask[0] or bidden[0] > bid[0]]
+        now = best | {venue: (next_ask, next_bid) for venue in outdated if venue not in best}
+        self._shown |= now
+        return [_venue_row(venue, *sides) for venue, sides in now.items()]
 
 
 def rough_venue_rows(shown: RoughQuote) -> list[str]:
-    """Return the one row of `venue_rows` for a quote of the rough market; a missing side has zeros."""
+    """Return one row as of `VenueRows` for a quote of the rough market; a missing side has zeros."""
     bid, bid_size = (each or 0 for each in shown.side("bid"))
     ask, ask_size = (each or 0 for each in shown.side("ask"))
     return [f"{VENUE_NAMES.get(shown.quote.bid_venue, shown.quote.bid_venue)}:{ask!r}:{ask_size}:{bid!r}:{bid_size}"]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aries_nb.sim.aries.data import BookRows, changes, quote_data, venue_rows
+from aries_nb.sim.aries.data import BookRows, VenueRows, changes, quote_data
 from aries_nb.sim.market.listings import Quote
 
 FIRST = Quote(501.1, 300, 501.14, 200, "Q", "N")
@@ -59,8 +59,19 @@ def test_price_that_changes_sides_and_a_locked_book_are_one_row() -> None:
 
 
 def test_venues_of_the_best_bid_and_ask_agree_with_the_quote() -> None:
-    apart = venue_rows(FIRST, (501.0, 9), (501.2, 8))
-    together = venue_rows(FIRST._replace(ask_venue="Q"), (501.0, 9), (501.2, 8))
+    apart = VenueRows().rows(FIRST, (501.0, 9), (501.2, 8))
+    together = VenueRows().rows(FIRST._replace(ask_venue="Q"), (501.0, 9), (501.2, 8))
 
     assert apart == ["XNAS:501.2:8:501.1:300", "XNYS:501.14:200:501.0:9"]
     assert together == ["XNAS:501.14:200:501.1:300"]
+
+
+def test_venue_that_was_better_than_the_best_of_now_is_sent_anew() -> None:
+    venues = VenueRows()
+    venues.rows(FIRST, (501.0, 9), (501.2, 8))
+
+    fallen = venues.rows(FIRST._replace(bid_price=501.05, bid_venue="Z"), (501.0, 9), (501.2, 8))
+    same = venues.rows(FIRST._replace(bid_price=501.05, bid_venue="Z"), (501.0, 9), (501.2, 8))
+
+    assert fallen == ["BATS:501.2:8:501.05:300", "XNYS:501.14:200:501.0:9", "XNAS:501.2:8:501.0:9"]
+    assert same == fallen[:2]
