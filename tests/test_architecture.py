@@ -63,6 +63,7 @@ TIMES = {
         "recording.writer", "rooms.publisher", "rooms.session", "rooms.stream", "rooms.taps", "rooms.trial",
         "widgets.anywidget_view", "widgets.painter", "widgets.transport", "widgets.view",
     },
+    "worked": {"net.events.notes"},
     "steady_ns": {
         "net.events.exchange_clock", "net.events.steered_clock", "net.lag", "net.auth.oauth", "rooms.session",
     },

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["MOST_AHEAD_NS", "MOST_AHEAD_US", "Clock", "WallClock", "elapsed", "steady_ns", "wall_ns"]
+__all__ = ["MOST_AHEAD_NS", "MOST_AHEAD_US", "Clock", "WallClock", "elapsed", "steady_ns", "wall_ns", "worked"]
 
 # An exchange time further ahead of its receipt than five minutes is wrong: market time itself is right to some seconds.
 # The value is kept, but is neither the newest nor in a bar, mean, chart or window.
@@ -39,6 +39,11 @@ class WallClock:
 def elapsed() -> float:
     """Return seconds of a clock that only goes forward, for differences; it stands while the machine sleeps."""
     return time.monotonic()
+
+
+def worked() -> float:
+    """Return the seconds that this thread has used of a processor, for differences."""
+    return time.thread_time()
 
 
 def steady_ns() -> int:

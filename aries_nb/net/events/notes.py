@@ -13,7 +13,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink, Subscription
-from aries_nb.model.clock import elapsed
+from aries_nb.model.clock import elapsed, worked
 from aries_nb.model.journal import Event
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.playback_run import RunState
@@ -57,16 +57,15 @@ class StateNotes:
         arrivals = self._arrivals
         if self._is_over or arrivals.next < self._noted + self.every or not self._is_wanted():
             return
-        begun = elapsed()
-        if begun < self._not_before:
+        if elapsed() < self._not_before:
             return
+        begun = worked()
         try:
             self.note()
         except TypeError as error:
             self._is_over = True
             log.info("seeks in this recording take longer: %s", error)
-        now = elapsed()
-        self._not_before = now + (now - begun) / COST_SHARE
+        self._not_before = elapsed() + (worked() - begun) / COST_SHARE
 
     def note(self) -> None:
         """Note the state at this moment, if it is one at which that is possible. Raises TypeError where it never is."""
