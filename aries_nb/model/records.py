@@ -245,8 +245,11 @@ class Checkpointed:
         return True
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Set the state to one of before, of this object or of one like it; observers stay, numbers go on growing."""
-        for name, value in deepcopy(dict(checkpoint)).items():
+        """Set the state to one of before, of this object or of one like it; observers stay, numbers go on growing.
+
+        Nothing but what `STATE` names is set, all of it or nothing. Raises KeyError where any of it is missing.
+        """
+        for name, value in deepcopy({name: checkpoint[name] for name in self.STATE}).items():
             setattr(self, name, value)
 
 

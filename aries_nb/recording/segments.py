@@ -62,6 +62,8 @@ class Segment:
                     yield Broken(found.offset, found.end, str(error))
                 else:
                     yield Batch(found, header)
+            elif found.offset:  # at the beginning is the schema
+                yield Broken(found.offset, found.end, "a batch says that it is none")
 
     def before(self, received: int) -> int:
         """Return where a batch begins with which no event has reached a market time, the last but a few; 0 for none."""

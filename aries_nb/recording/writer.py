@@ -308,7 +308,7 @@ class RecordingWriter(BoundToProcess):
         is_due = bool(flushes) or self._is_closing or elapsed() - self._synced >= SYNC_SECONDS
         added = self._added_bytes
         if is_due or added - self._written_bytes >= BATCH_BYTES:
-            for groups in self._take(added - self._written_bytes):
+            for groups in self._take():
                 if self.error is not None:
                     return
                 self._write(groups)
@@ -330,10 +330,11 @@ class RecordingWriter(BoundToProcess):
             self._delete_old()
             self._begin_segment()
 
-    def _take(self, size: int) -> Iterable[list[EventGroup]]:
-        """Take what is in the queue, about `size` bytes, as one batch or, where it is more than two, as batches."""
+    def _take(self) -> Iterable[list[EventGroup]]:
+        """Take what is in the queue, as one batch or, where it is more than two, as batches."""
         groups = self._groups[:]  # copied and deleted in one step each: the other thread appends meanwhile
         del self._groups[: len(groups)]
+        size = self._added_bytes - self._written_bytes  # asked now: much may have come since the step began
         return batches_of(groups) if size > 2 * BATCH_BYTES else [groups] if groups else ()
 
     def _write(self, groups: list[EventGroup]) -> None:

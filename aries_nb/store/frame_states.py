@@ -256,7 +256,7 @@ class FrameStates(Checkpointed):
         """Have the rows and counts of an earlier moment, with larger numbers; the network's thread only."""
         origin = self.version + 1
         self._clear()
-        super().resume({name: checkpoint[name] for name in self.STATE})
+        super().resume(checkpoint)
         count = len(checkpoint["rows"]["ts"])
         slab = self._new_slab(max(self._first_capacity, 2 * count), origin + checkpoint["first"], origin)
         for name, column in slab.all_arrays().items():

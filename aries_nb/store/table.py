@@ -262,7 +262,7 @@ class Table(Checkpointed):
     def resume(self, checkpoint: Checkpoint) -> None:
         """Have the rows and counts of an earlier moment; the network's thread only."""
         version = self._published.version + 1
-        super().resume({name: checkpoint[name] for name in self.STATE})
+        super().resume(checkpoint)
         self.buffer.restart(checkpoint["counted"])
         self._published = view = self._published._replace(version=version)
         self._rows.changes = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from aries_nb.model.journal import HOLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -17,7 +19,6 @@ class Day:
     def __init__(self, events: Sequence[Event], until: int = 0) -> None:
         self.first, self.last = events[0].received, max(until, *(event.received for event in events))
         self._events = events
-        self.is_whole = True
 
     def groups(self, *, start: int | None = None) -> Iterator[EventGroup]:
         """Those of one time, connection and kind that follow each other are a group."""
@@ -34,4 +35,4 @@ class Day:
     ) -> Iterator[Event]:
         later = (at for at, event in enumerate(self._events) if start is None or event.received >= start)
         first = next(later, len(self._events))
-        return (event for event in self._events[first:] if whats is None or event.what in whats)
+        return (event for event in self._events[first:] if whats is None or event.what in {*whats, HOLE})

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from aries_nb.brokers import BROKERS
 from aries_nb.live import Feed
 from aries_nb.live.recordings.recording import RecordedDay
-from aries_nb.model.journal import Event
+from aries_nb.model import Column
+from aries_nb.model.journal import Event, Hole
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.events import playback, state_codec
-from aries_nb.net.events.notes import NOTED
+from aries_nb.net.events import noted_states, playback, state_codec
+from aries_nb.net.events.arrivals import Arrivals
+from aries_nb.net.events.notes import NOTED, StateNotes
 from aries_nb.net.events.notes import ROWS as ROWS_NOTED
+from aries_nb.net.lag import LagMonitor
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
+from aries_nb.store import RollingFrame
 from tests.live.recorded import Day
 from tests.live.test_replay import SYMBOLS, sha256
 from tests.net.patience import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROWS = {"aries": (40, 15, 10), "alor": (4, 2, 40)}  # of quotes and trades, which come at other rates
 LONG = {"quotes": ["bid_price", "ask_price"], "trades": ["price", "size"]}  # frames whose windows are never full
@@ -169,15 +177,18 @@ def test_states_are_found_in_the_files_of_a_recording(recorded: Recorded) -> Non
 
 
 def test_a_recording_with_a_hole_is_played_from_its_beginning(recorded: Recorded) -> None:
-    day = Day(recorded.events)
-    day.is_whole = False
-    with feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=day) as past:
-        past.clock.pause()
-        live = asked(past, recorded.broker)
+    at = len(recorded.events) // 3
+    first, *_, last = recorded.events[at : at + 50]
+    hole = Hole("damaged", first.seq, first.received, last.seq, last.received).event()
+    holed = recorded._replace(events=[*recorded.events[:at], hole, *recorded.events[at + 50 :]])
+    with replay(holed) as past, replay(holed, has_states=False) as whole:
+        live, all_of = asked(past, recorded.broker), asked(whole, recorded.broker)
         past.clock.seek(past.clock.end)
+        whole.clock.seek(whole.clock.end)
 
         assert begun(past) is None
-        assert shown(past, live) == recorded.hashes
+        assert "recording" in set(past.gaps.df["cause"])
+        assert shown(past, live) == shown(whole, all_of)
 
 
 def test_what_is_asked_for_after_a_seek_is_the_same(recorded: Recorded) -> None:
@@ -239,11 +250,46 @@ def test_damaged_states_are_no_states(recorded: Recorded, what: str) -> None:
             assert begun(past) is None
 
 
-def test_a_state_that_a_stranger_made_up_is_left_out(recorded: Recorded) -> None:
+def _without_session(state: dict[str, Any]) -> None:
+    for *_, session in state["sessions"]:
+        vars(session["protocol"])["_session"] = 5
+
+
+def _without_parts(state: dict[str, Any]) -> None:
+    for *_, session in state["sessions"]:
+        del session["reads"]
+
+
+def _of_other_protocols(state: dict[str, Any]) -> None:
+    state["sessions"] = [(*each, {**session, "protocol": LagMonitor()}) for *each, session in state["sessions"]]
+
+
+def _of_other_codes(state: dict[str, Any]) -> None:
+    state["stores"] = [(number, dict.fromkeys(codes, 10_000), *rest) for number, codes, *rest in state["stores"]]
+
+
+def _with_values_for_methods(state: dict[str, Any]) -> None:
+    for *_, session in state["sessions"]:
+        vars(session["protocol"])["receive"] = session["own"]["tick"] = 5
+
+
+def _with_bad_counts(state: dict[str, Any]) -> None:
+    for *_, session in state["sessions"]:
+        session["intake"]["excerpts"] = session["intake"]["_lags"] = None
+
+
+MADE_UP = [
+    _without_session, _without_parts, _of_other_protocols, _of_other_codes, _with_values_for_methods, _with_bad_counts,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", MADE_UP)
+def test_a_state_that_a_stranger_made_up_is_left_out(
+    recorded: Recorded, change: Callable[[dict[str, Any]], None]
+) -> None:
     def made_up(body: bytes) -> bytes:
         state = state_codec.unpack(body)
-        for *_, session in state["sessions"]:
-            vars(session["protocol"])["_session"] = 5
+        change(state)
         return state_codec.pack(state)
 
     events = [each._replace(body=made_up(each.body)) if each.what == NOTED else each for each in recorded.events]
@@ -260,6 +306,55 @@ def test_a_state_that_a_stranger_made_up_is_left_out(recorded: Recorded) -> None
 
         assert shown(past, live) == shown(whole, all_of)
         assert begun(past) is None
+
+
+def test_a_replay_goes_on_where_a_made_up_state_fails_later(recorded: Recorded) -> None:
+    with replay(recorded) as past:
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
+        assert begun(past) is not None
+        for session in past._playback.sessions("market"):
+            on_network(lambda session=session: setattr(session.intake, "_lags", None)).result()
+
+        past.clock.play("max")
+        eventually(lambda: not past.clock.is_playing)
+
+        assert begun(past) is None
+        assert shown(past, live) == recorded.hashes
+
+
+def test_stores_of_which_rows_are_noted_have_numbers_of_their_own() -> None:
+    notes = StateNotes(Arrivals(), [], lambda: False)
+    gone, kept = (RollingFrame((Column("price"),), ("A",), limit=9) for _ in range(2))
+    first = [number for number, _ in notes._rows([gone, kept])]
+    del gone
+    gc.collect()
+    later = [number for number, _ in notes._rows([kept, RollingFrame((Column("price"),), ("A",), limit=9)])]
+
+    assert first == [0, 1]
+    assert later == [1, 2]
+
+
+def test_rows_that_are_too_many_are_left_out(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noted_states, "MOST_ROW_BYTES", 1)
+    with replay(recorded) as past:
+        live = asked(past, recorded.broker)
+        past.clock.seek(past.clock.end)
+
+        assert shown(past, live) == recorded.hashes
+
+
+def test_states_with_what_was_there_before_are_not_noted(recorded: Recorded, tmp_path: Path) -> None:
+    """A feed that went on with a recording has gaps of it, which another recording has not."""
+    path = tmp_path / "day.anb"
+    options = SimOptions() if recorded.broker == "aries" else AlorOptions()
+    with Simulator(options) as market:
+        for count in range(2):
+            with feed_of(recorded.broker, market.url, record=path) as feed:
+                feed.wait_open(30)
+                assert feed._recorder._is_noting() == (not count)
+                feed.record(tmp_path / f"{count}.anb")
+                assert feed._recorder._is_noting() == (not count)
 
 
 def test_sessions_of_all_kinds_can_be_noted(recorded: Recorded) -> None:

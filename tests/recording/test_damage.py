@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from aries_nb.errors import RecordingError
 from aries_nb.model.journal import HOLE, Event, Hole
 from aries_nb.recording import RecordingReader
+from aries_nb.recording.format import MOST_BATCH_BYTES
+from aries_nb.recording.messages import MessageError, parse
+from aries_nb.recording.segments import Segment
 from tests.recording.recorded import events, record
 
 ADDED = events(2_000)
@@ -116,6 +120,33 @@ def test_a_flipped_bit_in_a_small_file_is_noticed(tmp_path, name):
             continue
         is_still_said = name == "deleted.json" and reasons[0].endswith("batches are missing")
         assert is_still_said, f"byte {place}: {reasons}"
+
+
+def test_a_last_batch_that_is_none_any_more_is_a_hole(tmp_path):
+    path = record(tmp_path / "a.anb", ADDED[:200], per_batch=PER_BATCH)
+    file = path / "000001.arrows"
+    data = file.read_bytes()
+    with Segment(file, RecordingReader(path).header.id) as segment:
+        last = segment.last().message
+    hidden = 0
+    for place in range(last.offset, last.body_offset):
+        damaged = bytes([*data[:place], data[place] ^ 0x20, *data[place + 1 :]])
+        with suppress(MessageError):
+            if not parse(Bytes(damaged), last.offset, most_body_bytes=MOST_BATCH_BYTES).is_batch:
+                file.write_bytes(damaged)
+                hidden += 1
+                assert check(list(RecordingReader(path).events()), ADDED[:200]) == PER_BATCH
+    assert hidden
+
+
+class Bytes:
+    """A file in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self.data[offset : offset + count]
 
 
 def test_a_segment_that_is_gone_is_a_hole(tmp_path):

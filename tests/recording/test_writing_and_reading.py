@@ -63,6 +63,23 @@ def test_what_piled_up_is_shared_out_to_batches_of_bounded_size():
     assert {len(batch) * 50 * (1_000 + ROW_BYTES) // BATCH_BYTES for batch in batches[:-1]} == {1}
 
 
+def test_what_comes_while_a_batch_is_taken_is_shared_out_too(tmp_path, monkeypatch):
+    taken = RecordingWriter._take
+
+    def late(self):
+        while not self._rows_before and len(self._groups) < 200:  # as if this thread had stood still
+            seq = 1 + 500 * len(self._groups)
+            self.extend((MADE, 1, "frame", range(seq, seq + 500), [b"x"] * 500))
+        return taken(self)
+
+    monkeypatch.setattr(RecordingWriter, "_take", late)
+    recording = writer(tmp_path / "today.anb")
+    assert recording.flush()
+    recording.close()
+
+    assert [event.seq for event in RecordingReader(tmp_path / "today.anb").events()] == [*range(1, 100_001)]
+
+
 def test_reading_begins_at_a_time(tmp_path):
     added = events(5_000)
     path = record(tmp_path / "today.anb", added)

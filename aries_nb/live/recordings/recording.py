@@ -242,8 +242,9 @@ class Recorder:
         return notebook
 
     def _is_noting(self) -> bool:
-        """Whether a recording is written that has all since the beginning of the feed."""
-        return any(each.is_open and each.is_from_the_beginning for each in list(self._recordings.values()))
+        """Whether a recording is written of a feed that has nothing of before, from its beginning on."""
+        recordings = list(self._recordings.values())
+        return all(each.is_from_the_beginning for each in recordings) and any(each.is_open for each in recordings)
 
     def close(self) -> None:
         """End all recordings of the feed."""
@@ -310,7 +311,6 @@ class RecordedDay:
         self._reader = reader
         holes = reader.holes_between_segments()
         self._end = holes[-1] if holes and holes[-1].next_seq is None else None  # it was not closed
-        self.is_whole = all(hole.next_seq is None for hole in holes)
 
     def events(self, *, whats: frozenset[str], start: int | None = None, until: int | None = None) -> Iterator[Event]:
         """Yield the events of some kinds, from the first one at `start` (ns) on; those after `until` may be missing."""

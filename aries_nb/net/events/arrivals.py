@@ -265,7 +265,7 @@ class Arrivals(Checkpointed):
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from the state of an earlier moment. The network's thread only."""
         self.restart()
-        super().resume({name: checkpoint[name] for name in self.STATE})
+        super().resume(checkpoint)
         self.clock.base = checkpoint["clock"]
         self.timer.resume(checkpoint["now"])
         self.answers.resume(checkpoint["answers"])

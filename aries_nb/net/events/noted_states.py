@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 import msgspec
 
+from aries_nb.brokers import Endpoint
 from aries_nb.errors import FeedError
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink
 from aries_nb.model.journal import Event, EventGroup, events_of
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.notes import NOTED, ROWS, NotedState
-from aries_nb.net.events.state_codec import UnknownStateError, unpack
+from aries_nb.net.events.state_codec import MOST_BYTES, unpack
 from aries_nb.net.intake import Route
 
 __all__ = ["NotedStates", "are_whole", "by_store"]
 
+log = logging.getLogger("aries_nb")
+
 SPAN_SHARES = 64, 8, 1  # of the recording, before an instant, that are searched one after the other
-MOST_PIECES = 2_000  # of the rows of one store, each of 5,000 at most
+MOST_ROW_BYTES = 128 << 20  # of the rows for one seek
 MOST_TRIED = 40  # states that are read for one seek
+MOST_HELD = 8 * MOST_BYTES  # of states that wait to be read
 
 
 class _Recorded(Protocol):
@@ -31,9 +36,6 @@ class _Recorded(Protocol):
 
     @property
     def last(self) -> int: ...
-
-    @property
-    def is_whole(self) -> bool: ...
 
     def groups(self, *, start: int | None = None) -> Iterable[EventGroup]: ...
 
@@ -45,9 +47,9 @@ class _Recorded(Protocol):
 class NotedStates:
     """The noted states of a recording. Used by one thread at a time."""
 
-    def __init__(self, recorded: _Recorded, endpoints: Mapping[str, object]) -> None:
+    def __init__(self, recorded: _Recorded, endpoints: Mapping[str, Endpoint]) -> None:
         self._recorded, self._endpoints = recorded, endpoints
-        self._is_usable = recorded.is_whole
+        self._is_usable = True
         self.has_answers = False
         """Whether the recording has answers that a replay may ask for."""
 
@@ -63,7 +65,7 @@ class NotedStates:
             return None
         later: dict[RecordSink, Checkpoint | None] | None = None
         for event in islice(self._newest_first(instant), MOST_TRIED):
-            with suppress(UnknownStateError, ValueError, TypeError, LookupError):
+            try:
                 state = NotedState.of(event, self._endpoints)
                 checkpoints = state.checkpoints(routes) if state.latest <= instant else None
                 if checkpoints is None:
@@ -71,6 +73,8 @@ class NotedStates:
                 later = later or checkpoints
                 if all(_is_enough(store, each, later[store]) for store, each in checkpoints.items()):
                     return state, state.with_rows(routes, checkpoints, self._rows(state, routes))
+            except Exception:  # the border: what a stranger noted
+                log.info("a noted state cannot be used", exc_info=True)
         return None
 
     def _rows(self, state: NotedState, routes: Mapping[RecordSink, Sequence[Route]]) -> dict[int, list[Any]]:
@@ -80,15 +84,17 @@ class NotedStates:
         found: dict[int, list[Any]] = {}
         for share in SPAN_SHARES[1:]:
             start = max(recorded.first, until - (recorded.last - recorded.first) // share)
-            found = {}
+            held, size = deque[tuple[int, Any]](), 0
             for event in recorded.events(start=start, whats=frozenset({ROWS}), until=until):
                 if event.what == ROWS and event.received <= until:
-                    for number, rows in unpack(event.body):
-                        if number in wanted:
-                            pieces = found.setdefault(number, [])
-                            pieces.append(rows)
-                            if len(pieces) > MOST_PIECES:
-                                pieces.pop(0)
+                    held.append((len(event.body), unpack(event.body)))
+                    size += len(event.body)
+                while size > MOST_ROW_BYTES:
+                    size -= held.popleft()[0]
+            found = {}
+            for number, rows in chain.from_iterable(some for _, some in held):
+                if number in wanted:
+                    found.setdefault(number, []).append(rows)
             if all(number in found and found[number][0][0] <= first for number, first in wanted.items()):
                 break
         return found
@@ -126,8 +132,15 @@ class NotedStates:
         for share in SPAN_SHARES:
             start = max(recorded.first, instant - (recorded.last - recorded.first) // share)
             events = recorded.events(start=start, whats=frozenset({NOTED}), until=end)
-            newest = deque((event for event in events if event.what == NOTED), maxlen=MOST_TRIED)
-            yield from (event for event in reversed(newest) if start <= event.received < end + (end == instant))
+            newest, size = deque[Event](), 0
+            for event in events:
+                is_there = event.what == NOTED and start <= event.received < end + (end == instant)
+                if is_there and len(event.body) <= MOST_BYTES:
+                    newest.append(event)
+                    size += len(event.body)
+                while size > MOST_HELD or len(newest) > MOST_TRIED:
+                    size -= len(newest.popleft().body)
+            yield from reversed(newest)
             end = start
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from aries_nb.brokers import Endpoint
 from aries_nb.model import Checkpoint, Checkpointed, RecordSink, Subscription
 from aries_nb.model.clock import elapsed, worked
 from aries_nb.model.journal import Event
@@ -49,6 +51,7 @@ class StateNotes:
         self._not_before = 0.0
         self._is_over = False
         self._numbers: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
+        self._free_numbers = count()  # none is used again: rows of a store that is gone may be there
         self._rows_from: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
         self._rows_noted: WeakKeyDictionary[RecordSink, int] = WeakKeyDictionary()
         arrivals.ticked = self._look
@@ -62,7 +65,7 @@ class StateNotes:
         begun = worked()
         try:
             self.note()
-        except TypeError as error:
+        except Exception as error:  # the border: it is only to be quick, and the connection goes on
             self._is_over = True
             log.info("seeks in this recording take longer: %s", error)
         self._not_before = elapsed() + (worked() - begun) / COST_SHARE
@@ -100,7 +103,9 @@ class StateNotes:
         found: list[tuple[int, object]] = []
         left = MOST_ROWS
         for sink in sinks:
-            number = self._numbers.setdefault(sink, len(self._numbers))
+            number = self._numbers.get(sink)
+            if number is None:
+                number = self._numbers[sink] = next(self._free_numbers)
             if isinstance(sink, Checkpointed):
                 since = self._rows_noted.get(sink, 0)
                 self._rows_noted[sink], rows = sink.recent(since)
@@ -155,7 +160,7 @@ class NotedState(NamedTuple):
     unknown: frozenset[Subscription]
 
     @classmethod
-    def of(cls, event: Event, endpoints: Mapping[str, object]) -> NotedState:
+    def of(cls, event: Event, endpoints: Mapping[str, Endpoint]) -> NotedState:
         """Return the state that an event has."""
         state = unpack(event.body)
         try:
@@ -167,6 +172,8 @@ class NotedState(NamedTuple):
                 some = sessions.setdefault(name, [])
                 if number in (known for known, _ in some) or (not some and number != 1):
                     raise UnknownStateError("a state of sessions in another order")
+                if type(number) is not int or type(checkpoint["protocol"]) is not type(endpoints[name].make()):
+                    raise UnknownStateError("a state of sessions of another kind")
                 connections[int(connection)] = name, len(some)
                 some.append((number, checkpoint))
             latest, arrivals = state["latest"], state["arrivals"]
@@ -194,7 +201,7 @@ class NotedState(NamedTuple):
             if not isinstance(store, Checkpointed) or used is None:
                 return None
             notes, rows_from = [self.stores[at].noted for at in used], [self.stores[at].rows_from for at in used]
-            checkpoint = store.from_notes(notes, places, self.event.received, rows_from)
+            checkpoint = store.from_notes(notes, places, self.latest, rows_from)
             if used and checkpoint is None:
                 return None
             found[store] = checkpoint if used else None

@@ -21,9 +21,9 @@ from msgspec.json import decode
 
 from aries_nb.brokers import Endpoint
 from aries_nb.errors import ClosedError, FeedError, UsageError
-from aries_nb.model import Checkpointed, GapSink, Kind, Observers, Rejected, Subscription, TradeGap
+from aries_nb.model import Checkpointed, GapSink, Kind, Observers, RecordSink, Rejected, Subscription, TradeGap
 from aries_nb.model.clock import elapsed
-from aries_nb.model.journal import FRAME, Event, EventGroup, events_of
+from aries_nb.model.journal import FRAME, HOLE, Event, EventGroup, Hole, events_of
 from aries_nb.net.background import Background
 from aries_nb.net.events.answers import ANSWER, LISTED, Answer
 from aries_nb.net.events.arrivals import CLOCK, USE, Arrivals, Use
@@ -51,8 +51,7 @@ MOST_FRAMES = 500  # passed together
 LEAST_SHARE = 200  # of a recording, for which a seek looks for noted states
 LATE_SECONDS = 0.05
 MOST_AGAIN = 3  # times that it begins anew for one subscription: what then is late is so each time
-# What is known of a recording when it is opened.
-CATALOG = frozenset({"session", "subscribe", "again", "refused", USE, CLOCK, ANSWER})
+CATALOG = frozenset({"session", "subscribe", "again", "refused", USE, CLOCK, ANSWER})  # known when it is opened
 
 
 class Recorded(Protocol):
@@ -66,15 +65,11 @@ class Recorded(Protocol):
     def last(self) -> int:
         """The time of the last event."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has all since the beginning of the feed, as far as is known without reading it."""
-
     def groups(self, *, start: int | None = None) -> Iterable[EventGroup]:
         """Return all events from the first one on, or from the first at `start` (ns) or later, and a hole before it."""
 
     def events(self, *, whats: frozenset[str], start: int | None = None, until: int | None = None) -> Iterable[Event]:
-        """Return at least those of some kinds, with `until` (ns) at least those that are not later."""
+        """Return at least holes and those of some kinds, with `until` (ns) at least those that are not later."""
 
 
 class Playback:
@@ -107,9 +102,8 @@ class Playback:
         bases: list[int] = []
         self.first, self.last = recorded.first, recorded.last
         for event in recorded.events(whats=CATALOG):
-            with suppress(
-                msgspec.MsgspecError, ValueError, IndexError
-            ):  # it is missing when it is played back, and said then
+            # What cannot be read is missing when it is played back, and said then.
+            with suppress(msgspec.MsgspecError, ValueError, IndexError):
                 if event.what == "again":
                     asked = decode(event.body, type=tuple[str, int, tuple[Subscription, ...]])[2]
                     self.recorded.update(dict.fromkeys(asked))
@@ -131,6 +125,8 @@ class Playback:
                     uses.append(decode(event.body, type=Use))
                 elif event.what == CLOCK:
                     bases.append(decode(event.body, type=int))
+                elif event.what == HOLE and Hole.of(event).next_seq is not None:
+                    self._notes.give_up()  # they have what is missing here
         self.clock = ReplayClock(self.first)
         if bases:
             self.clock.base = bases[0]
@@ -257,7 +253,7 @@ class Playback:
                 wait = None if event is None else self.clock.wait_s(event.received)
                 if wait == 0.0:
                     async with self._turn:
-                        self._burst(lambda event: self.clock.wait_s(event.received) != 0.0)
+                        await self._passed_some(lambda event: self.clock.wait_s(event.received) != 0.0)
                     if self.is_over:
                         self.clock.run(is_playing=False, speed=self.clock.speed)
                         self.observers.notify()
@@ -297,13 +293,23 @@ class Playback:
             upcoming = self._left.next
             self.clock.limit = self.last if upcoming is None else upcoming.received
             if self._checkpoints.passed(elapsed() - begun) and upcoming is not None:
-                stores = (route.sink for routes in self._wanted.values() for route in routes)
-                self._checkpoints.take(self.arrivals, run, stores, upcoming.received)
+                self._checkpoints.take(self.arrivals, run, self._stores, upcoming.received)
 
     async def _until(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> None:
         """Pass events until one of which `is_enough`, or the end, and let the loop run in between."""
-        while not self._burst(is_enough, is_step=is_step):  # noqa: ASYNC110 - there is nothing to wait for
+        while not await self._passed_some(is_enough, is_step=is_step):  # noqa: ASYNC110 - there is nothing to wait for
             await asyncio.sleep(0)
+
+    async def _passed_some(self, is_enough: Callable[[Event], bool], *, is_step: bool = False) -> bool:
+        """Pass events as `_burst` does; where what a stranger noted fails, all events until here once more."""
+        try:
+            return self._burst(is_enough, is_step=is_step)
+        except Exception:  # the border: what a stranger noted
+            if self._run.begun is None:
+                raise
+            self._distrust_notes()
+            await self._pass_again()
+            return False
 
     def _routes_of(self, subscription: Subscription) -> Sequence[Route]:
         return self._wanted.get(subscription, ())
@@ -343,32 +349,36 @@ class Playback:
         known = self._checkpoints.before(instant, self.arrivals)
         if known is not None and not is_back and known.latest <= self._run.latest:
             known = None
-        now = self.first if is_back else self.clock.position
-        noted = self._noted(instant, now if known is None else known.latest)
+        noted = self._noted(instant, known.latest if known else self.first if is_back else self.clock.position)
         try:
             if (found := noted or known) is not None:
                 self._resume(found)
             elif is_back:
                 self._restart()
-            await self._until(is_there)
-            if self._is_whole or self.target != instant:
-                return
         except Exception:  # the border: what a stranger noted
             if noted is None:
                 raise
-            log.info("a noted state cannot be used", exc_info=True)
-            self._notes.give_up()
-        self._restart()
+            self._distrust_notes()
+            self._restart()
         await self._until(is_there)
+        if self.target == instant and not are_whole(self._stores):
+            self._restart()
+            await self._until(is_there)
+
+    def _distrust_notes(self) -> None:
+        """Begin nowhere but at the first event from now on; within an `except`."""
+        log.info("a noted state cannot be used", exc_info=True)
+        self._notes.give_up()
+        self._checkpoints.clear()  # some may be of events behind it
 
     def _noted(self, instant: int, since: int) -> ReplayState | None:
         """Return a noted state before an instant, if that is far ahead of `since`, and all is the same from there."""
-        routes = by_store(chain.from_iterable(self._wanted.values()))
+        stores = self._stores
+        resumable = [self.arrivals, *stores]
         is_far = (instant - since) * LEAST_SHARE > self.last - self.first
-        resumable = [self.arrivals, *routes]
         if not is_far or not all(isinstance(each, Checkpointed) and each.is_resumable for each in resumable):
             return None
-        found = self._notes.before(instant, routes)
+        found = self._notes.before(instant, stores)
         if found is None or found[0].latest <= since or len(found[0].parts) != len(self.parts):
             return None
         state, checkpoints = found
@@ -376,9 +386,9 @@ class Playback:
         return ReplayState(state.latest, None, state.event, arrivals, state.run, state.parts, checkpoints, 0)
 
     @property
-    def _is_whole(self) -> bool:
-        """Whether all that is filled is as if all events had been passed."""
-        return are_whole(route.sink for routes in self._wanted.values() for route in routes)
+    def _stores(self) -> dict[RecordSink, list[Route]]:
+        """All stores that are filled, with their routes."""
+        return by_store(chain.from_iterable(self._wanted.values()))
 
     def _late(self) -> None:
         """Begin anew and come back to here, for what was asked for after events that it needed in their places."""
@@ -395,19 +405,23 @@ class Playback:
             await asyncio.sleep(LATE_SECONDS)  # what is asked for together is passed together
             async with self._turn:
                 self._is_late = False
-                begun, done, position = self._run.begun, self._run.done, self.clock.now_ns()
-                self._restart()
-                if begun is not None:
-                    await self._until(lambda event: event == begun, is_step=True)
-                    done += self._run.done + 1
-                await self._until(lambda _: self._run.done >= done, is_step=True)
-                self._run.pass_time(position + 1)
-                self.clock.move(position)
+                await self._pass_again()
         finally:
             if not self._is_late:
                 self.settled.set()
         self._changed.set()
         self.observers.notify()
+
+    async def _pass_again(self) -> None:
+        """Pass all events until here once more, from the first one on."""
+        begun, done, position = self._run.begun, self._run.done, self.clock.now_ns()
+        self._restart()
+        if begun is not None:
+            await self._until(lambda event: event == begun, is_step=True)
+            done += self._run.done + 1
+        await self._until(lambda _: self._run.done >= done, is_step=True)
+        self._run.pass_time(position + 1)
+        self.clock.move(position)
 
     async def _advance(self, span: int) -> None:
         self.clock.run(is_playing=False, speed=self.clock.speed)
@@ -433,8 +447,7 @@ class Playback:
     def _restart(self) -> None:
         """Begin anew before the first event: all stores that are filled are empty."""
         self._know_nothing()
-        stores = dict.fromkeys(route.sink for routes in self._wanted.values() for route in routes)
-        for store in stores:
+        for store in self._stores:
             store.restart()
         self.clock.move(self.first)
         self._checkpoints.restart()
@@ -460,11 +473,12 @@ class Playback:
 
     def _new_run(self, state: ReplayState | None = None) -> None:
         old = self._run
-        self._run = run = PlaybackRun(self._endpoints, self.arrivals, self._gaps, self._where)
+        run = PlaybackRun(self._endpoints, self.arrivals, self._gaps, self._where)
         run.on_session = self._new_session
         if state is not None:
             run.resume(state.run, self._routes_of)
             run.begun = state.begun
+        self._run = run
         for name, sessions in run.sessions.items():
             for session in sessions:
                 session.status_observers = old.sessions[name][0].status_observers
@@ -493,22 +507,19 @@ class Playback:
         """Pass the events until now once more, to the stores of these routes alone."""
         stores, begun = by_store(routes), self._run.begun
         found = None if begun is None else self._notes.before(begun.received, stores)
-        if found is None:
-            await self.again(self._passed(None), routes, None)
-            return
-        state, checkpoints = found
-        try:
-            for store, checkpoint in checkpoints.items():
-                if checkpoint is not None and isinstance(store, Checkpointed):
-                    store.resume(checkpoint)
-            await self.again(self._passed(state.event), routes, (state.run, self._notes.arrivals(state)))
-            if are_whole(stores):
-                return
-        except Exception:  # the border: what a stranger noted
-            log.info("a noted state cannot be used", exc_info=True)
-            self._notes.give_up()
-        for store in stores:
-            store.restart()
+        if found is not None:
+            state, checkpoints = found
+            try:
+                for store, checkpoint in checkpoints.items():
+                    if checkpoint is not None and isinstance(store, Checkpointed):
+                        store.resume(checkpoint)
+                await self.again(self._passed(state.event), routes, (state.run, self._notes.arrivals(state)))
+                if are_whole(stores):
+                    return
+            except Exception:  # the border: what a stranger noted
+                self._distrust_notes()
+            for store in stores:
+                store.restart()
         await self.again(self._passed(None), routes, None)
 
     def _passed(self, since: Event | None) -> Iterator[Event]:

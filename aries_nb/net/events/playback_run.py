@@ -302,12 +302,13 @@ class PlaybackRun:
         """Go on from the state of an earlier pass, with the routes that are asked for now; a new pass only."""
         self.done, self.latest, self._torn = state.done, state.latest, dict(state.torn)
         for name, some in state.sessions.items():
-            self.sessions[name] = []
+            resumed: list[PlaybackSession] = []
             for number, checkpoint in some:
                 session = self._new(name, number, deepcopy(checkpoint["protocol"]))
                 session.resume(checkpoint)
                 session.intake.attach([route for each in session.running for route in routes_of(each)])
-                self.sessions[name].append(session)
+                resumed.append(session)
+            self.sessions[name] = resumed
         self._by_connection = {
             number: self.sessions[name][place] for number, (name, place) in state.connections.items()
         }

@@ -1,9 +1,10 @@
 """States of sessions and protocols as bytes: what a recording notes of them, so that a replay may begin there.
 
 A state is a graph of objects of our own classes and of plain values. It is written as msgpack, and read without running
-anything of it: objects are made without their `__init__`, of classes of these rooms alone, and no function is named. A
-class whose objects hold what can be made of the rest, such as a function or a cache, names these attributes in
-`DERIVED`: they are left out, and `derive` makes them anew. Bytes of another version of the package are refused.
+anything of it: objects are made without their `__init__`, of classes that do no I/O, no function is named, and no value
+takes the place of a method. A class whose objects hold what can be made of the rest, such as a function or a cache,
+names these attributes in `DERIVED`: they are left out, and `derive` makes them anew. Bytes of another version of the
+package are refused.
 """
 
 from __future__ import annotations
@@ -26,11 +27,19 @@ from aries_nb.model.secrets import Secret
 
 __all__ = ["UnknownStateError", "pack", "unpack"]
 
-ROOMS = ("model", "brokers", "net", "store")
+ROOMS = ("model", "brokers", "net", "store")  # what a state means depends on their code
+PURE_ROOMS = ("model", "brokers")  # nothing there does any I/O: states may have objects of their classes
+_OTHERS = frozenset(
+    {
+        "aries_nb.net.events.arrivals:Use", "aries_nb.net.lag:LagMonitor", "aries_nb.store.frame_states:NotedFrame",
+        "aries_nb.store.frame_states:NotedSymbol", "aries_nb.store.gaps:Gap",
+    }
+)  # fmt: skip
 NO_TOKEN = "recorded"  # noqa: S105 - in the place of each secret
 MOST_DEPTH = 100
 MOST_VALUES = 150_000  # objects, and collections of values: the network's thread takes about 0.1 s for them
 MOST_BYTES = 8 << 20
+"""The largest state that is written and read. While it is read it takes at most 80 times as much."""
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
 _PACKAGE = __name__.partition(".")[0]
 
@@ -42,9 +51,12 @@ class UnknownStateError(ValueError):
 def pack(state: object) -> bytes:
     """Return a state as bytes; secrets are left out. Raises TypeError for what is no such state."""
     try:
-        return _fingerprint() + msgspec.msgpack.encode(_Packer().packed(state, 0))
+        packed = _fingerprint() + msgspec.msgpack.encode(_Packer().packed(state, 0))
     except (OverflowError, ValueError, RecursionError) as error:  # such as an integer of more than 64 bits
         raise TypeError(f"the state cannot be noted: {error}") from error
+    if len(packed) > MOST_BYTES:
+        raise TypeError("the state is too large")
+    return packed
 
 
 def unpack(body: bytes) -> Any:  # noqa: ANN401 - what was packed
@@ -122,12 +134,16 @@ class _Packer:
 class _Unpacker:
     def __init__(self) -> None:
         self._known: list[Any] = []
+        self._left = MOST_VALUES
         self._made: list[tuple[Any, Any]] = []  # those with something derived, and what they noted for it
 
     def unpacked(self, value: Any) -> Any:  # noqa: ANN401
         kind = type(value)
         if kind in _PLAIN:
             return value
+        self._left -= 1
+        if self._left < 0:
+            raise UnknownStateError("a state that is too large")
         if kind is list:
             return tuple([self.unpacked(each) for each in value])
         ((what, content),) = value.items()
@@ -153,7 +169,10 @@ class _Unpacker:
         return msgspec.UNSET
 
     def _class(self, name: str) -> type:
-        return _class_of(name)
+        found = _class_of(name)
+        if not issubclass(found, msgspec.Struct):  # what is called with any arguments only keeps them
+            raise UnknownStateError(f"a state with something unknown: {name[:100]}")
+        return found
 
     def _list(self, items: list[Any]) -> list[Any]:
         found: list[Any] = []
@@ -212,7 +231,10 @@ class _Unpacker:
                 slot.__set__(found, self.unpacked(value))
         rest = values[len(slots) :]
         if rest:
-            vars(found).update(zip(self.unpacked(rest[0]), map(self.unpacked, rest[1:]), strict=True))
+            names = self.unpacked(rest[0])
+            if not all(_is_plain_attribute(kind, name) for name in names):  # type: ignore[arg-type]
+                raise UnknownStateError("a state with a value in the place of a method")
+            vars(found).update(zip(names, map(self.unpacked, rest[1:]), strict=True))
         return found
 
     def _whole(self, make: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -262,6 +284,14 @@ def _slots_of(kind: Hashable) -> tuple[MemberDescriptorType, ...]:
 
 
 @cache
+def _is_plain_attribute(kind: Hashable, name: str) -> bool:
+    """Return whether objects of a class may have an attribute of this name that is neither a method nor derived."""
+    known = getattr(kind, name, None)
+    is_free = not callable(known) and not hasattr(type(known), "__get__")
+    return is_free and not name.startswith("__") and name not in getattr(kind, "DERIVED", ())
+
+
+@cache
 def _name_of(kind: Hashable) -> str:
     name = f"{kind.__module__}:{getattr(kind, '__qualname__', '')}"
     if _class_of(name) is not kind:
@@ -273,7 +303,8 @@ def _class_of(name: str) -> type:
     """Return a class of ours by its name. Raises UnknownStateError for any other name."""
     module, _, path = name.partition(":")
     package, room, *_ = (*module.split("."), "")
-    found = vars(sys.modules[module]).get(path) if package == _PACKAGE and room in ROOMS else None
+    is_known = (package == _PACKAGE and room in PURE_ROOMS) or name in _OTHERS
+    found = vars(sys.modules[module]).get(path) if is_known else None
     if not isinstance(found, type) or found.__module__ != module:
         raise UnknownStateError(f"a state with something unknown: {name[:100]}")
     return found

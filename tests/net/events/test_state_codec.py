@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections import Counter, deque
 from decimal import Decimal
@@ -99,14 +100,42 @@ def test_bytes_of_a_stranger_are_refused(tree: object) -> None:
         unpack(packed(tree))
 
 
-def test_attributes_of_a_stranger_are_only_kept() -> None:
-    """Neither a property nor the class of an object can be set."""
-    tree = {"object": ["aries_nb.net.lag:LagMonitor", ["__class__", "is_late"], 1, 2]}
+@pytest.mark.parametrize("name", ["turn", "is_late", "__class__", "__deepcopy__", "__reduce_ex__", "mro"])
+def test_nothing_takes_the_place_of_a_method(name: str) -> None:
+    with pytest.raises(UnknownStateError):
+        unpack(packed({"object": ["aries_nb.net.lag:LagMonitor", [name], 1]}))
 
-    found = unpack(packed(tree))
 
-    assert type(found) is LagMonitor
-    assert vars(found) == {"__class__": 1, "is_late": 2}
+@pytest.mark.parametrize(
+    "name", ["net.auth.keyring:_KeyringToken", "net.auth.oauth:OAuthToken", "net.session:Session", "store:RollingFrame"]
+)
+def test_classes_that_do_more_than_keep_values_are_refused(name: str) -> None:
+    importlib.import_module(f"aries_nb.{name.partition(':')[0]}")
+    for what in ({"object": [f"aries_nb.{name}", ["secret"], 1]}, {"class": f"aries_nb.{name}"}):
+        with pytest.raises(UnknownStateError):
+            unpack(packed(what))
+
+
+def test_a_class_as_a_value_is_one_of_records() -> None:
+    assert unpack(packed({"class": "aries_nb.brokers.aries.messages:QuoteUpdate"})).__name__ == "QuoteUpdate"
+    with pytest.raises(UnknownStateError):
+        unpack(packed({"class": "aries_nb.brokers.aries.market:AriesMarket"}))
+
+
+def test_more_values_than_are_written_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_codec, "MOST_VALUES", 100)
+
+    assert unpack(packed([[]] * 99)) == ((),) * 99
+    with pytest.raises(UnknownStateError, match="too large"):
+        unpack(packed([[]] * 100))
+
+
+def test_more_bytes_than_are_read_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_codec, "MOST_BYTES", 1_000)
+
+    assert unpack(pack(["x" * 900])) == ["x" * 900]
+    with pytest.raises(TypeError, match="too large"):
+        pack(["x" * 1_000])
 
 
 def test_deep_bytes_are_refused() -> None:
