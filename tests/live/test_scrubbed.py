@@ -41,7 +41,7 @@ def pieces(secret: str) -> Iterator[bytes]:
     yield from (secret[at : at + PIECE].encode() for at in range(len(secret) - PIECE + 1))
 
 
-@pytest.mark.parametrize("broker", ["aries", "alor"])
+@pytest.mark.parametrize("broker", [pytest.param("aries", marks=pytest.mark.long), "alor"])
 def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
     broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +60,7 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
         Feed(BROKERS[broker], sim.url, source, at_close=lambda _: None, record=day, rule=rule) as feed,
     ):
         feed.wait_open(30)
-        live = market_of.asked(feed, broker), accounts_of.asked(feed, broker)
+        live = market_of.asked(feed, broker) | accounts_of.asked(feed, broker)
         for number in range(len(TOKENS)):
             for token in given:
                 said = {"message": f"token {token} of {account}", token: [token[3:40]], "portfolio": account}
@@ -70,7 +70,7 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
                 breaks = feed.stats().reconnects
                 sim.drop_connections()
                 eventually(lambda: feed.stats().reconnects > breaks and feed.state == "live")  # noqa: B023
-        eventually(lambda: len(live[0]["trades"].df) > 20 and len(live[1]["equity"].df) > 2)
+        eventually(lambda: len(live["trades"].df) > 20)
         messages = feed.stats().messages
         eventually(lambda: feed.stats().messages > messages)
         notebook = feed.capture(tmp_path / "why.ipynb", last="1min")
@@ -82,6 +82,6 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
     kept, captured = list(written(day)), [notebook.read_bytes(), *written(notebook.with_suffix(".anb"))]
     assert any(b'"message":"token *** of' in each.replace(b": ", b":") for each in kept)
     assert any(account.encode() in each for each in kept)
-    for piece in {each for token in TOKENS for each in pieces(token)}:
-        assert not [each for each in (*kept, *captured) if piece in each], piece
+    everything = b"\0".join((*kept, *captured))
+    assert not {piece for token in TOKENS for piece in pieces(token) if piece in everything}
     assert not [each for each in captured if account.encode() in each]
