@@ -122,8 +122,9 @@ def test_a_clock_that_is_set_changes_no_time_and_is_no_standstill(
 
 def test_the_clock_of_a_feed_is_the_computers_where_that_is_right(feed: Feed) -> None:
     eventually(lambda: feed.stats().messages > 0)
+    begun, now, ended = time.time_ns(), feed.clock.now_ns(), time.time_ns()
 
-    assert feed.clock.now_ns() == pytest.approx(time.time_ns(), abs=BUSY * 10**9)
+    assert begun - 10**9 < now < ended + 10**9  # the computer may set its own meanwhile
     assert (feed.clock.now.tz, feed.clock.now.unit) == (pd.Timestamp.now("UTC").tz, "us")
     assert (feed.clock.offset_s, feed.card().error) == (0.0, "")
     assert repr(feed.clock).startswith("<clock: 20")
