@@ -14,6 +14,9 @@ from tests.widgets.sources import Busy, Clock, CountingComm
 @pytest.fixture(autouse=True)
 def _no_leaked_widget(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", CountingComm)
+    for model in list(ipywidgets_widget._instances.values()):
+        if isinstance(model, PageScriptModel):  # of a test of another folder
+            model.close()
     before = set(ipywidgets_widget._instances)
     yield
     leaked = {key: model for key, model in ipywidgets_widget._instances.items() if key not in before}
