@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aries_nb.model import Column, Times
     from aries_nb.store.slab import AnyArray, Slab
 
-__all__ = ["NOTHING_VOID", "Corrections", "LatestRow", "PrintNumbers", "VoidRows"]
+__all__ = ["NOTHING_VOID", "Corrections", "LatestRow", "PrintNumbers", "VoidRows", "WindowThen"]
 
 MOST_APART_US = 12 * 3_600 * 1_000_000  # of the receipts of a print and its correction: numbers may begin anew each day
 BLOCK = 65_536  # rows that are searched at once, from the newest back
@@ -151,6 +151,47 @@ def _places(placed: Iterable[Pair], pairs: Iterable[Pair]) -> dict[int, int]:
 NOTHING_VOID = VoidRows(np.empty(0, "int64"), 0, ())
 
 
+class WindowThen:
+    """The rows of a frame that are in its window at each print of a buffer, which is not written yet.
+
+    `rows` are slab, start and end of the rows written so far; `ts` and `received` are those of the buffer's, in us, and
+    `newest` the newest credible time before. The window has the newest `limit` rows, of the last `span`, in us or None.
+    """
+
+    def __init__(
+        self,
+        rows: tuple[Slab, int, int],
+        ts: AnyArray,
+        received: AnyArray,
+        *,
+        newest: int,
+        limit: int,
+        span: int | None,
+    ) -> None:
+        self._rows, self._limit, self._span = rows, limit, span
+        self._ts, self._latest = ts, received + MOST_AHEAD_US
+        credible = np.where(ts <= self._latest, ts, 0)
+        self._newest = np.maximum.accumulate(np.concatenate(([newest], credible)))  # before each
+
+    def has(self, row: int, place: int) -> bool:
+        """Return whether a row, by its position in the slab or behind it, is there at the print at a place."""
+        _, start, end = self._rows
+        if row < end + place - self._limit:
+            return False
+        if self._span is None:
+            return True
+        oldest = self._newest[place] - self._span
+        # Rows leave in their order: one that is too old stays behind one that is not. Mostly it is not.
+        return self._is_any_inside(row, row + 1, oldest) or self._is_any_inside(start, row, oldest)
+
+    def _is_any_inside(self, first: int, stop: int, oldest: int) -> bool:
+        slab, _, end = self._rows
+        written, waiting = slice(first, min(stop, end)), slice(max(first - end, 0), max(stop - end, 0))
+        ts = np.concatenate((slab.ts[written], self._ts[waiting]))
+        latest = np.concatenate((slab.received[written] + MOST_AHEAD_US, self._latest[waiting]))
+        return bool(((ts >= oldest) & (ts <= latest)).any())
+
+
 class PrintNumbers:
     """The highest number of a print of each symbol, by which one that may be a correction is found. One thread.
 
@@ -207,12 +248,18 @@ class PrintNumbers:
         return found
 
     def corrections(
-        self, places: Sequence[int], buffer: RecordBuffer, received: Sequence[int], rows: tuple[Slab, int, int]
+        self,
+        places: Sequence[int],
+        buffer: RecordBuffer,
+        received: Sequence[int],
+        rows: tuple[Slab, int, int],
+        window: WindowThen,
     ) -> Corrections:
         """Return what the prints at these places of a buffer correct, in it or in rows written before.
 
         Their `source` in the buffer becomes "corrected" or "cancelled". `received` are times of receipt of the buffer's
-        prints in us. `rows` are slab, start and end of the rows written so far: the buffer's follow them.
+        prints in us. `rows` are slab, start and end of the rows written so far: the buffer's follow them. Of them and
+        the buffer's those are corrected that are in the `window` at the print, however many are written together.
         """
         slab, _, end = rows
         found = Corrections([], [])
@@ -228,6 +275,8 @@ class PrintNumbers:
             if earlier is None and is_cancelled:
                 earlier = max((at for other, at in waiting.items() if other[:2] == key[:2]), default=None)
             old = self._written(key, received[place], rows, is_cancelled) if earlier is None else end + earlier
+            if old is not None and not window.has(old, place):
+                old = None
             number = slab.base + end + place
             if old is not None:
                 found.pairs.append((slab.base + old, number))

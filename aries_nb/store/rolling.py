@@ -23,7 +23,7 @@ from aries_nb.model import (
 )
 from aries_nb.model.clock import MOST_AHEAD_US, wall_ns
 from aries_nb.model.prices import is_never_zero
-from aries_nb.store.corrections import Corrections, LatestRow, PrintNumbers
+from aries_nb.store.corrections import Corrections, LatestRow, PrintNumbers, WindowThen
 from aries_nb.store.derived.over_time import Ticks
 from aries_nb.store.frame_states import (
     FOREVER_MISSING,
@@ -134,7 +134,11 @@ class RollingFrame(FrameStates):
             buffer.in_rows()
             before = self._numbers.uncorrected(unusual, buffer, self._latest)
             received, written = receipt_times(buffer.marks, len(buffer)), self._published[:3]
-            corrected = self._numbers.corrections(unusual, buffer, received, written)
+            window = WindowThen(
+                written, np.array(buffer.ts) // 1_000, np.array(received),
+                newest=self._newest, limit=self._limit, span=self._window_us,
+            )  # fmt: skip
+            corrected = self._numbers.corrections(unusual, buffer, received, written, window)
         rows = Rows.of(buffer, self.columns)
         rows.without_zeros(self._prices)
         self._append(rows, corrected)

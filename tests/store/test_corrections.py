@@ -328,3 +328,20 @@ def test_of_equal_times_a_corrected_print_has_the_place_of_the_first() -> None:
     latest = prints.rolling.latest()[0]
     assert latest is not None
     assert latest[2][0] == 104.0
+
+
+@pytest.mark.parametrize("window", [{"limit": 5}, {"window_ns": 5 * SECOND}])
+def test_what_is_corrected_does_not_depend_on_how_much_is_written_together(window: dict[str, Any]) -> None:
+    """As a replay at another speed passes more at once."""
+    found = []
+    for together in (1, 4, 40):
+        prints = Prints(**window)
+        for number in range(1, 41):
+            before = number - 3 * (number % 4) if number % 4 > 1 and number > 12 else number  # 6 or 9 before
+            prints.add(before if number % 8 else number - 2, 100.0 + number, 0.0 if number % 11 == 0 else 1.0)
+            if number % together == 0:
+                prints.rolling.publish()
+        found.append((prints.rolling.frame().to_csv(), prints.rolling.message_counts(), prints.rolling.latest()))
+
+    assert found[0][1].corrected
+    assert repr(found[0]) == repr(found[1]) == repr(found[2])
