@@ -19,14 +19,14 @@ from aries_nb.model.journal import Event, Hole
 from aries_nb.net.auth.tokens import fixed_token
 from aries_nb.net.background import on_network
 from aries_nb.net.backoff import BackoffRule
-from aries_nb.net.events import noted_states, playback, state_codec
+from aries_nb.net.events import noted_states, notes, playback, state_codec
 from aries_nb.net.events.arrivals import Arrivals
 from aries_nb.net.events.notes import NOTED, StateNotes
 from aries_nb.net.events.notes import ROWS as ROWS_NOTED
 from aries_nb.net.lag import LagMonitor
 from aries_nb.recording import RecordingReader
 from aries_nb.sim import AlorOptions, SimOptions, Simulator
-from aries_nb.store import RollingFrame
+from aries_nb.store import RollingFrame, frame_states
 from tests.live.recorded import Day
 from tests.live.test_replay import SYMBOLS, sha256
 from tests.net.patience import eventually
@@ -74,9 +74,12 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     broker, path = request.param, tmp_path_factory.mktemp("recorded") / "day.anb"
     options = SimOptions(rate=2_000) if broker == "aries" else AlorOptions(rate=2_000)
     with (
+        pytest.MonkeyPatch.context() as patch,
         Simulator(options) as market,
         feed_of(broker, market.url, record=path, rule=BackoffRule(first=0.01, cap=0.05)) as feed,
     ):
+        patch.setattr(frame_states, "MOST_RECENT", 10**6)  # however long it takes until the next one
+        patch.setattr(notes, "MOST_ROWS", 10**6)
         feed.wait_open(30)
         live = asked(feed, broker)
         long = [getattr(feed, kind)(*SYMBOLS[broker], fields=fields) for kind, fields in LONG.items()]
@@ -85,7 +88,13 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             for _ in range(count):
                 rows = live["trades"].ledger.received
                 eventually(lambda rows=rows: live["trades"].ledger.received > rows + 30)
-                on_network(feed._recorder.notes.note).result()
+                eventually(is_noted)
+
+        def is_noted() -> bool:
+            own = feed._recorder.notes
+            before = own._noted
+            on_network(own.note).result()
+            return own._noted > before
 
         note(4)
         market.drop_connections()
@@ -163,13 +172,13 @@ def test_states_are_found_in_the_files_of_a_recording(recorded: Recorded) -> Non
     with feed_of(recorded.broker, "ws://127.0.0.1:1", recorded=day) as past:
         past.clock.pause()
         live = asked(past, recorded.broker)
-        past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
+        past.clock.seek(past.clock.end)
         there = shown(past, live)
         state = begun(past)
         past._playback._notes.give_up()
         past._playback._checkpoints.clear()
         past.clock.seek(past.clock.start)
-        past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
+        past.clock.seek(past.clock.end)
 
         assert state is not None
         assert begun(past) is None
