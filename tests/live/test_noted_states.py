@@ -323,7 +323,7 @@ def test_a_replay_goes_on_where_a_made_up_state_fails_later(recorded: Recorded) 
         past.clock.seek(past.clock.start + (past.clock.end - past.clock.start) * 0.9)
         assert begun(past) is not None
         for session in past._playback.sessions("market"):
-            on_network(lambda session=session: setattr(session.intake, "_lags", None)).result()
+            on_network(lambda session=session: delattr(session.intake, "_lags")).result()
 
         past.clock.play("max")
         eventually(lambda: not past.clock.is_playing)
