@@ -2,7 +2,8 @@
 
     python -m tests.recording.keep FOLDER
 
-Those of a format that was ever published stay. A newer format gets recordings of its own beside them.
+Those of a format that was ever published stay. A newer format gets recordings of its own beside them; so did the later
+form of the first, `sum`, whose batches have one checksum and which has noted states.
 """
 
 from __future__ import annotations
