@@ -37,7 +37,7 @@ _OTHERS = frozenset(
 )  # fmt: skip
 NO_TOKEN = "recorded"  # noqa: S105 - in the place of each secret
 MOST_DEPTH = 100
-MOST_VALUES = 150_000  # objects, and collections of values: the network's thread takes about 0.1 s for them
+MOST_VALUES = 60_000  # objects, and collections of values: the network's thread takes less than 0.1 s for them
 MOST_BYTES = 8 << 20
 """The largest state that is written and read. While it is read it takes at most 80 times as much."""
 _PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
