@@ -340,7 +340,7 @@ def test_a_page_asks_once_in_a_long_cell_and_after_it_until_it_is_answered(stopp
     stopped.evaluate(LONG_CELL, what)
     stopped.evaluate("() => setInterval(window.ask, 2000)")  # a sign of life
     asked = []
-    for status, seconds in [("busy", 600), ("idle", 10)]:
+    for status, seconds in [("busy", 600), ("idle", 11)]:
         stopped.evaluate("(status) => window.setStatus(status)", status)
         stopped.clock.run_for(seconds * 1000)
         asked.append(stopped.evaluate("() => window.count()"))

@@ -46,6 +46,7 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
     broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aries_nb.net.events.notes.EVERY_RECORDS", 100)  # states of the sessions are noted as well
+    monkeypatch.setattr("aries_nb.net.events.notes.COST_SHARE", 1.0)
     account, day = accounts_of.ACCOUNTS[broker], tmp_path / "day.anb"
     given, tokens = [], chain(TOKENS, iter(lambda: TOKENS[-1], None))
 
@@ -73,6 +74,7 @@ def test_what_a_server_repeats_of_tokens_and_accounts_is_in_no_byte(
         eventually(lambda: len(live["trades"].df) > 20)
         messages = feed.stats().messages
         eventually(lambda: feed.stats().messages > messages)
+        eventually(lambda: NOTED in {event.what for event in RecordingReader(day).events()})
         notebook = feed.capture(tmp_path / "why.ipynb", last="1min")
     anb.recordings(day).df("quotes")
     anb.recordings(notebook.with_suffix(".anb")).df("quotes")
