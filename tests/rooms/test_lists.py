@@ -68,7 +68,7 @@ def test_tables_of_named_accounts_alone_are_in_a_room(server, market: Feed, ente
     account = market.account("ACC-1")
     orders, positions = account.orders, account.positions
     until(lambda: len(orders.df) > 0 and len(positions.df) > 0)
-    quotes, trades = market.quotes("AAPL", fields="*"), market.trades("AAPL")
+    quotes, trades = market.quotes("AAPL", fields="*").wait(), market.trades("AAPL").wait()
     market.serve(server.room("mine"), accounts=["ACC-1"])
     market.serve(server.room("market"))
 
