@@ -33,7 +33,7 @@ style: venv
 	@.ci/stage words $(BIN)/python .ci/words
 
 check: style  ## the daily one, about a minute: formatting, lint rules, words, types, unit tests, each row of the benchmark once
-	@$(PYTEST) --numprocesses 2 -m "not browser" $(UNITS) $(ARGS)
+	@$(PYTEST) --numprocesses 2 -m "not browser and not long" $(UNITS) $(ARGS)
 
 # The system brings Chromium while .venv is made. mypy is one of the tests: it would leave a processor idle. pytest comes
 # last and bare, so that its summary is the last line.

@@ -74,30 +74,24 @@ def test_new_authentication_restarts_the_clock_and_the_warning() -> None:
     assert session.closing is None
 
 
-def test_short_session_is_warned_of_when_half_of_it_is_over() -> None:
-    session = quiet_session(session_seconds=10.0)
+@pytest.mark.parametrize(
+    ("options", "warned", "left"),
+    [({}, 1005.0, 5000), ({"warn_seconds": 9.0}, 1001.0, 9000)],
+    ids=["half", "asked for"],
+)
+def test_short_session_is_warned_of_when_half_of_it_is_over_or_as_asked_for(
+    options: dict[str, float], warned: float, left: int
+) -> None:
+    session = quiet_session(session_seconds=10.0, **options)
     session.receive(json.dumps(auth("t")), 1000.0)
     drain(session)
 
-    session.tick(1004.9)
+    session.tick(warned - 0.1)
     early = drain(session)
-    session.tick(1005.0)
+    session.tick(warned)
 
     assert early == []
-    assert drain(session)[0]["payload"]["data"] == {"expiresIn": 5000}
-
-
-def test_session_is_warned_of_as_long_before_its_end_as_is_asked_for() -> None:
-    session = quiet_session(session_seconds=10.0, warn_seconds=9.0)
-    session.receive(json.dumps(auth("t")), 1000.0)
-    drain(session)
-
-    session.tick(1000.9)
-    early = drain(session)
-    session.tick(1001.0)
-
-    assert early == []
-    assert drain(session)[0]["payload"]["data"] == {"expiresIn": 9000}
+    assert drain(session)[0]["payload"]["data"] == {"expiresIn": left}
 
 
 def test_idle_client_is_closed_though_it_receives_much() -> None:
